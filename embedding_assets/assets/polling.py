@@ -1,0 +1,186 @@
+"""The assets that ask: `batches` and `poll_results` by batch, `execution_poll_results` by execution."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from embedding_assets.assets.boundary import RETRIES, dagster_errors
+from embedding_assets.databases import Database
+from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.io_managers.artefacts import batch_key
+from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
+from embedding_assets.merge.poll_execution import settle_row
+from embedding_assets.openai_batches.poll import errors_key, result_key
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.orchestration.execution import read_manifest
+from embedding_assets.orchestration.heartbeat import heartbeat
+from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
+from embedding_assets.orchestration.process_identity import TAG, own_identity
+from embedding_assets.orchestration.resources import ServicesResource
+from embedding_assets.services import Services
+
+ARTEFACT_IO = "artefacts"
+
+
+def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
+    """The three assets for one database."""
+    by_batch = dg.DynamicPartitionsDefinition(name=batch_partitions(database))
+    by_execution = dg.DynamicPartitionsDefinition(name=execution_partitions(database))
+    name = database.name
+
+    @dg.asset(
+        key=[name, "batches"],
+        group_name=name,
+        partitions_def=by_batch,
+        kinds={"dynamodb"},
+        io_manager_key=ARTEFACT_IO,
+        output_required=False,
+        retry_policy=RETRIES,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description=f"The batch summaries of {name}: one row of the table for each OpenAI batch.",
+        op_tags={"embedding_assets/database": name},
+    )
+    def batches(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
+        with dagster_errors():
+            for batch_id in context.partition_keys:
+                row = services.services.ledger.get(batch_id)
+                context.log_event(_batch_event(services.services, database, row))
+        yield from ()
+
+    @dg.asset(
+        key=[name, "poll_results"],
+        group_name=name,
+        partitions_def=by_batch,
+        deps=[batches],
+        kinds={"openai", "s3"},
+        io_manager_key=ARTEFACT_IO,
+        output_required=False,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description=(
+            f"What OpenAI delivered for each batch of {name}: counts, errors, and the delta that holds its "
+            "embeddings. Materialized by each execution; by hand it reprocesses batches: one that is final is "
+            "opened again, and the sensor brings it into a new version."
+        ),
+        op_tags={"embedding_assets/database": name},
+    )
+    def poll_results(
+        context: dg.AssetExecutionContext, services: ServicesResource
+    ) -> Iterator[dg.Output[None]]:
+        failed = []
+        for batch_id in context.partition_keys:
+            try:
+                context.log_event(_poll_again(services.services, database, batch_id))
+            except EmbeddingAssetsError as error:
+                context.log.error(f"{batch_id}: {error}")
+                failed.append(f"{batch_id}: {error}")
+        if failed:
+            raise dg.Failure(f"{len(failed)} not polled: " + "; ".join(failed), allow_retries=False)
+        yield from ()
+
+    @dg.asset(
+        key=[name, "execution_poll_results"],
+        group_name=name,
+        partitions_def=by_execution,
+        deps=[dg.AssetDep(poll_results, partition_mapping=dg.AllPartitionMapping())],
+        kinds={"openai", "s3"},
+        io_manager_key=ARTEFACT_IO,
+        retry_policy=RETRIES,
+        description=f"The poll results of one execution of {name}: every batch of its manifest, in one place.",
+        op_tags={"embedding_assets/database": name},
+    )
+    def execution_poll_results(
+        context: dg.AssetExecutionContext, services: ServicesResource
+    ) -> dg.Output[list[PollResult]]:
+        _tag_run(context)
+        connected = services.services
+
+        def on_batch(row: BatchSummary, result: PollResult) -> None:
+            context.log_event(_batch_event(connected, database, row))
+            context.log_event(_poll_event(connected, database, result))
+
+        with dagster_errors(), heartbeat(context.log.info, "polling"):
+            manifest = read_manifest(connected.store, context.partition_key)
+            context.log.info(f"polling {manifest.total_batches} batches")
+            results = connected.execution_poller(database).poll(manifest, on_batch)
+        return dg.Output(results, metadata=_counts(results))
+
+    return [batches, poll_results, execution_poll_results]
+
+
+def _poll_again(services: Services, database: Database, batch_id: str) -> dg.AssetMaterialization:
+    """Poll a batch by hand. A final one with embeddings is opened again; one that goes on is an error."""
+    row = services.ledger.get(batch_id)
+    result = services.poller(database).poll(row)
+    if result.action == "wait":
+        raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
+    if row.status.live:
+        settle_row(services.ledger, row, result)
+    elif result.has_delta:
+        services.ledger.reopen(row)
+    return _poll_event(services, database, result)
+
+
+def _tag_run(context: dg.AssetExecutionContext) -> None:
+    """Tell which process works on the run, where a run is one process."""
+    identity = own_identity()
+    in_one_process = "in_process" in context.run.run_config.get("execution", {}).get("config", {})
+    if identity is not None and in_one_process:
+        context.instance.add_run_tags(context.run_id, {TAG: identity})
+
+
+def _counts(results: list[PollResult]) -> dict[str, dg.MetadataValue]:
+    actions = [result.action for result in results]
+    counts = {
+        "batches": len(results),
+        "with_embeddings": sum(result.has_delta for result in results),
+        "waiting": actions.count("wait"),
+        "without_embeddings": actions.count("handle_failure"),
+        "errors": actions.count("error"),
+        "embedded": sum(result.embedding_count for result in results),
+        "failed": sum(result.failed_count for result in results),
+        "unfinished": sum(result.unfinished_count for result in results),
+    }
+    problems = [f"- `{result.batch_id}`: {result.message}" for result in results if result.message]
+    metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(count) for name, count in counts.items()}
+    if problems:
+        metadata["problems"] = dg.MetadataValue.md("\n".join(problems))
+    return metadata
+
+
+def _batch_event(services: Services, database: Database, row: BatchSummary) -> dg.AssetMaterialization:
+    """The row as it is now, written and told to Dagster."""
+    key = batch_key(row.batch_id)
+    services.store.put(key, row.model_dump_json(indent=2).encode())
+    metadata: dict[str, dg.MetadataValue] = {
+        "status": dg.MetadataValue.text(row.status),
+        "openai_batch_id": dg.MetadataValue.text(row.openai_batch_id),
+        "submitted_at": dg.MetadataValue.text(format_instant(row.submitted_at)),
+        "generation": dg.MetadataValue.int(row.generation),
+        "table_row": dg.MetadataValue.text(f"{services.settings.table_name} BATCH#{row.batch_id} / STATUS"),
+        "s3_location": dg.MetadataValue.path(services.store.uri(key)),
+    }
+    return dg.AssetMaterialization(
+        asset_key=[database.name, "batches"], partition=row.batch_id, metadata=metadata
+    )
+
+
+def _poll_event(services: Services, database: Database, result: PollResult) -> dg.AssetMaterialization:
+    store = services.store
+    metadata: dict[str, dg.MetadataValue] = {
+        "batch_status": dg.MetadataValue.text(result.batch_status),
+        "action": dg.MetadataValue.text(result.action),
+        "embedded": dg.MetadataValue.int(result.embedding_count),
+        "failed": dg.MetadataValue.int(result.failed_count),
+        "unfinished": dg.MetadataValue.int(result.unfinished_count),
+        "duration_seconds": dg.MetadataValue.float(result.processing_time_seconds),
+        "s3_location": dg.MetadataValue.path(store.uri(result_key(result.batch_id))),
+    }
+    if result.delta_key:
+        metadata["delta"] = dg.MetadataValue.path(store.uri(result.delta_key))
+    if result.failed_count or result.unfinished_count:
+        metadata["errors"] = dg.MetadataValue.path(store.uri(errors_key(result.batch_id)))
+    if result.message:
+        metadata["message"] = dg.MetadataValue.text(result.message)
+    return dg.AssetMaterialization(
+        asset_key=[database.name, "poll_results"], partition=result.batch_id, metadata=metadata
+    )

@@ -1,0 +1,62 @@
+"""What Dagster loads: for each database its assets, its job and its two sensors, all from one factory."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+
+from embedding_assets.assets.merging import merging_assets
+from embedding_assets.assets.polling import ARTEFACT_IO, polling_assets
+from embedding_assets.databases import Database
+from embedding_assets.io_managers.artefacts import ArtefactIOManager, OpOutputIOManager
+from embedding_assets.orchestration.planning import execution_partitions
+from embedding_assets.orchestration.resources import ServicesResource
+from embedding_assets.orchestration.runs import job_name
+from embedding_assets.sensors.completion import completion_sensor
+from embedding_assets.sensors.pending_batches import pending_batches_sensor
+from embedding_assets.settings import Settings, load_settings
+
+INGESTED = ("execution_poll_results", "chunks", "intermediate_snapshots", "final_snapshot")
+"""The assets of one execution, in their order."""
+
+
+def ingest_job(database: Database) -> dg.UnresolvedAssetJobDefinition:
+    """The job that takes one execution from polling to the published version."""
+    return dg.define_asset_job(
+        job_name(database),
+        selection=dg.AssetSelection.assets(*([database.name, asset] for asset in INGESTED)),
+        partitions_def=dg.DynamicPartitionsDefinition(name=execution_partitions(database)),
+        description=f"Polls the batches of one execution and publishes the next version of {database.name}.",
+    )
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """All assets, jobs, sensors and resources for the databases of `settings`."""
+    s3 = S3Resource()
+    assets = [
+        asset
+        for database in settings.databases
+        for asset in (*polling_assets(database), *merging_assets(database))
+    ]
+    sensors = [
+        sensor
+        for database in settings.databases
+        for sensor in (
+            pending_batches_sensor(database, settings.sensor_seconds),
+            completion_sensor(database, settings.sensor_seconds),
+        )
+    ]
+    return dg.Definitions(
+        assets=assets,
+        jobs=[ingest_job(database) for database in settings.databases],
+        sensors=sensors,
+        resources={
+            "s3": s3,
+            "services": ServicesResource(),
+            ARTEFACT_IO: ArtefactIOManager(s3=s3, bucket=settings.bucket),
+            "io_manager": OpOutputIOManager(s3=s3, bucket=settings.bucket),
+        },
+    )
+
+
+defs = build_definitions(load_settings())

@@ -1,0 +1,113 @@
+"""IO managers: every asset's value is JSON in the bucket, typed by a pydantic model. Nothing is pickled."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dagster import ConfigurableIOManager, InputContext, MetadataValue, OutputContext, ResourceDependency
+from dagster_aws.s3 import S3Resource
+from pydantic import TypeAdapter, ValidationError
+
+from embedding_assets.aws import translated
+from embedding_assets.errors import DamagedError
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.merge.final import FinalMergeResult
+from embedding_assets.merge.intermediate import IntermediateSnapshots
+from embedding_assets.merge.plan import Chunk, chunks_key, poll_results_key
+from embedding_assets.openai_batches.poll import result_key
+from embedding_assets.openai_batches.poll_result import PollResult
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Where the value of one kind of asset lies, and of what type it is. `key` takes the partition key."""
+
+    adapter: TypeAdapter[Any]
+    key: Callable[[str], str]
+
+
+def batch_key(batch_id: str) -> str:
+    """Key of a batch's row as it was when the batch was last looked at."""
+    return f"poll_results/{batch_id}/batch.json"
+
+
+def intermediate_snapshots_key(execution_id: str) -> str:
+    """Key of the list of an execution's intermediate snapshots."""
+    return f"intermediate/{execution_id}/snapshots.json"
+
+
+def final_result_key(execution_id: str) -> str:
+    """Key of what an execution published."""
+    return f"manifests/{execution_id}/final_snapshot.json"
+
+
+ARTEFACTS = {
+    "batches": Artefact(TypeAdapter(BatchSummary), batch_key),
+    "poll_results": Artefact(TypeAdapter(PollResult), result_key),
+    "execution_poll_results": Artefact(TypeAdapter(list[PollResult]), poll_results_key),
+    "chunks": Artefact(TypeAdapter(list[Chunk]), chunks_key),
+    "intermediate_snapshots": Artefact(TypeAdapter(IntermediateSnapshots), intermediate_snapshots_key),
+    "final_snapshot": Artefact(TypeAdapter(FinalMergeResult), final_result_key),
+}
+"""By the last part of the asset key."""
+
+
+class JsonOnS3(ConfigurableIOManager):
+    """Reads and writes JSON objects of one bucket through `dagster_aws.s3.S3Resource`."""
+
+    s3: ResourceDependency[S3Resource]
+    bucket: str
+
+    def _write(self, context: OutputContext, key: str, data: bytes) -> None:
+        with translated(f"writing s3://{self.bucket}/{key}"):
+            self.s3.get_client().put_object(
+                Bucket=self.bucket, Key=key, Body=data, ContentType="application/json"
+            )
+
+    def _read(self, adapter: TypeAdapter[Any], key: str) -> Any:
+        with translated(f"reading s3://{self.bucket}/{key}"):
+            data = self.s3.get_client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        try:
+            return adapter.validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DamagedError(f"s3://{self.bucket}/{key} is not what it should be: {where}: {first['msg']}") from error
+
+
+class ArtefactIOManager(JsonOnS3):
+    """The value of an asset's partition. Loading several partitions gives a mapping by partition key."""
+
+    def handle_output(self, context: OutputContext, obj: object) -> None:
+        """Write the value under the contract's key."""
+        artefact = ARTEFACTS[context.asset_key.path[-1]]
+        key = artefact.key(context.asset_partition_key)
+        self._write(context, key, artefact.adapter.dump_json(obj, indent=2))
+        context.add_output_metadata({"s3_location": MetadataValue.path(f"s3://{self.bucket}/{key}")})
+
+    def load_input(self, context: InputContext) -> Any:
+        """Read the value, also where an event and not an output told Dagster of it."""
+        artefact = ARTEFACTS[context.asset_key.path[-1]]
+        keys = list(context.asset_partition_keys)
+        values = {key: self._read(artefact.adapter, artefact.key(key)) for key in keys}
+        return values[keys[0]] if len(keys) == 1 else values
+
+
+class OpOutputIOManager(JsonOnS3):
+    """What passes between the ops of a graph asset: JSON under `dagster/`, typed by the op's annotation."""
+
+    def handle_output(self, context: OutputContext, obj: object) -> None:
+        """Write the output under a key of the run and step."""
+        adapter: TypeAdapter[Any] = TypeAdapter(context.dagster_type.typing_type)
+        self._write(context, _op_key(context), adapter.dump_json(obj))
+
+    def load_input(self, context: InputContext) -> Any:
+        """Read the upstream op's output."""
+        upstream = context.upstream_output
+        if upstream is None:
+            raise DamagedError(f"the input {context.name} comes from no op")
+        return self._read(TypeAdapter(upstream.dagster_type.typing_type), _op_key(upstream))
+
+
+def _op_key(context: OutputContext) -> str:
+    return f"dagster/outputs/{'/'.join(context.get_identifier())}.json"

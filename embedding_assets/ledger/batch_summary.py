@@ -1,0 +1,148 @@
+"""Batch summaries: the rows that track batches, read strictly and refused with a reason where they are wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+EXECUTION_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+BATCH_ID = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
+
+
+class Status(StrEnum):
+    """Where a batch is. The first five are live: listed for polling. The others are final."""
+
+    PENDING = "PENDING"
+    VALIDATING = "VALIDATING"
+    IN_PROGRESS = "IN_PROGRESS"
+    FINALIZING = "FINALIZING"
+    CANCELING = "CANCELING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    EXPIRED = "EXPIRED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def live(self) -> bool:
+        """Whether batches of this status are listed for polling."""
+        return self in LIVE
+
+
+LIVE = (Status.PENDING, Status.VALIDATING, Status.IN_PROGRESS, Status.FINALIZING, Status.CANCELING)
+
+
+def is_batch_id(value: str) -> bool:
+    """Whether `value` can be a batch id: a safe key, and not of the form of an execution id."""
+    return bool(BATCH_ID.fullmatch(value)) and not EXECUTION_ID.fullmatch(value)
+
+
+def parse_instant(text: str) -> datetime:
+    """An ISO 8601 instant with `Z` or an offset, in UTC. Raises ValueError without either."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError("an instant needs Z or an offset")
+    return instant.astimezone(UTC)
+
+
+def format_instant(instant: datetime) -> str:
+    """ISO 8601 in UTC with `Z`."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class BatchSummary(BaseModel):
+    """One row. Attributes of the row that are not ours stay in the table and are not read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    batch_id: str
+    openai_batch_id: str
+    batch_type: str
+    status: Status
+    submitted_at: datetime
+    generation: int = 0
+    precedence_at: datetime | None = None
+    model: str | None = None
+    dimensions: int | None = None
+    request_count: int | None = None
+    embedded_count: int | None = None
+    failed_count: int | None = None
+    unfinished_count: int | None = None
+    attempt: int | None = None
+    parent_batch_id: str | None = None
+    execution_id: str | None = None
+    snapshot_version: str | None = None
+    completed_at: str | None = None
+    error: str | None = None
+    ingest_attempts: int = 0
+    set_aside: str | None = None
+
+    @field_validator("batch_id")
+    @classmethod
+    def _safe_key(cls, value: str) -> str:
+        if not is_batch_id(value):
+            raise ValueError("must be 1 to 128 of [A-Za-z0-9_-] and not of the form of an execution id")
+        return value
+
+    @field_validator("openai_batch_id", "batch_type")
+    @classmethod
+    def _not_empty(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("submitted_at", "precedence_at", mode="before")
+    @classmethod
+    def _instant(cls, value: object) -> object:
+        return parse_instant(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _default_precedence(self) -> BatchSummary:
+        if self.precedence_at is None:
+            object.__setattr__(self, "precedence_at", self.submitted_at)
+        return self
+
+    @property
+    def precedence(self) -> datetime:
+        """The instant that decides which of two records with one id wins."""
+        return self.precedence_at or self.submitted_at
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row that is left as it is, and why."""
+
+    batch_id: str
+    reason: str
+
+
+def parse_row(item: Mapping[str, Any]) -> BatchSummary | Refused:
+    """Read one row as the table gives it (plain Python values, numbers as Decimal)."""
+    named = str(item.get("batch_id") or item.get("PK", "").removeprefix("BATCH#"))
+    values = {key: _number(value) for key, value in item.items()}
+    if values.get("TYPE") != "BATCH_SUMMARY":
+        return Refused(named, "TYPE is not BATCH_SUMMARY")
+    try:
+        summary = BatchSummary.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else "row"
+        problem = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
+        return Refused(named, f"{field} {problem}")
+    if item.get("PK") != f"BATCH#{summary.batch_id}":
+        return Refused(named, f"PK is not BATCH#{summary.batch_id}")
+    if item.get("GSI1PK") != f"STATUS#{summary.status}":
+        return Refused(named, f"status {summary.status} and GSI1PK {item.get('GSI1PK')} disagree")
+    return summary
+
+
+def _number(value: object) -> object:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value

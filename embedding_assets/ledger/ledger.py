@@ -1,0 +1,242 @@
+"""The ledger: batch summaries in DynamoDB, listed whole and changed only by conditional writes.
+
+`status` and `GSI1PK` change in one write, always together. A write that finds another state than it was
+conditional on changes nothing and says so. Attributes that are not ours survive.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from embedding_assets.aws import dynamodb_client, translated
+from embedding_assets.databases import Database
+from embedding_assets.errors import InputError, NotFoundError, PreconditionError, TransientError
+from embedding_assets.ledger.batch_summary import (
+    LIVE,
+    BatchSummary,
+    Refused,
+    Status,
+    format_instant,
+    parse_row,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+INDEX = "GSI1"
+GET_AT_ONCE = 100
+"""Keys that one BatchGetItem takes."""
+GET_TRIES = 8
+OWN_FAILURES = 3
+"""Failures of its own after which a batch is set aside."""
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LiveBatches:
+    """All live batches of one database, oldest first; the rows that were refused; those set aside."""
+
+    ready_to_plan: tuple[BatchSummary, ...]
+    set_aside: tuple[BatchSummary, ...]
+    refused: tuple[Refused, ...]
+
+
+class Ledger:
+    """The batch summaries of one table."""
+
+    def __init__(self, table: str, client: DynamoDBClient | None = None) -> None:
+        self.table = table
+        self.client = client or dynamodb_client()
+
+    def live(self, database: Database) -> LiveBatches:
+        """Every live batch of `database`: all pages of the index, then read again consistently."""
+        keys = []
+        for status in LIVE:
+            keys += [row["PK"] for row in self._index(status, f"BATCH_TYPE#{database.batch_type}#BATCH_ID#")]
+        rows = [parse_row(row) for row in self._rows(keys)]
+        batches = sorted(
+            (row for row in rows if isinstance(row, BatchSummary) and row.status.live),
+            key=lambda batch: (batch.submitted_at, batch.batch_id),
+        )
+        return LiveBatches(
+            ready_to_plan=tuple(batch for batch in batches if batch.set_aside is None),
+            set_aside=tuple(batch for batch in batches if batch.set_aside is not None),
+            refused=tuple(row for row in rows if isinstance(row, Refused)),
+        )
+
+    def by_status(self, status: Status, batch_type: str | None = None) -> Iterator[BatchSummary | Refused]:
+        """Every row of one status, as the index has it."""
+        prefix = "BATCH_TYPE#" if batch_type is None else f"BATCH_TYPE#{batch_type}#BATCH_ID#"
+        for row in self._index(status, prefix):
+            yield parse_row(row)
+
+    def get(self, batch_id: str) -> BatchSummary:
+        """One row, read consistently. NotFoundError without it, InputError where it is refused."""
+        rows = list(self._rows([f"BATCH#{batch_id}"]))
+        if not rows:
+            raise NotFoundError(f"there is no batch {batch_id!r} in table {self.table}")
+        row = parse_row(rows[0])
+        if isinstance(row, Refused):
+            raise InputError(f"batch {batch_id!r} is refused: {row.reason}")
+        return row
+
+    def get_many(self, batch_ids: Iterable[str]) -> dict[str, BatchSummary]:
+        """Rows by batch id, read consistently; those missing or refused are left out."""
+        rows = [parse_row(row) for row in self._rows(f"BATCH#{batch_id}" for batch_id in batch_ids)]
+        return {row.batch_id: row for row in rows if isinstance(row, BatchSummary)}
+
+    def create(self, batch: BatchSummary) -> None:
+        """Write a new row. PreconditionError where the batch has one."""
+        values = {
+            key: format_instant(value) if isinstance(value, datetime) else value
+            for key, value in batch.model_dump(exclude_none=True, exclude_defaults=True).items()
+        }
+        values |= {
+            "PK": f"BATCH#{batch.batch_id}",
+            "SK": "STATUS",
+            "GSI1PK": f"STATUS#{batch.status}",
+            "GSI1SK": f"BATCH_TYPE#{batch.batch_type}#BATCH_ID#{batch.batch_id}",
+            "TYPE": "BATCH_SUMMARY",
+            "status": str(batch.status),
+        }
+        with translated(f"creating batch {batch.batch_id} in table {self.table}"):
+            self.client.put_item(
+                TableName=self.table,
+                Item={key: _serialize(value) for key, value in values.items()},
+                ConditionExpression="attribute_not_exists(PK)",
+            )
+
+    def finish(
+        self, batch_id: str, generation: int, status: Status, values: Mapping[str, object]
+    ) -> BatchSummary | None:
+        """Give a live batch of this generation its final status; None where it is no longer so."""
+        sets = {**values, "status": str(status), "completed_at": format_instant(datetime.now(UTC))}
+        return self._update_live(batch_id, generation, sets)
+
+    def observe(self, batch_id: str, generation: int, status: Status) -> BatchSummary | None:
+        """Note the live status that OpenAI tells for a live batch."""
+        return self._update_live(batch_id, generation, {"status": str(status)})
+
+    def count_failure(self, batch: BatchSummary, message: str) -> BatchSummary | None:
+        """Count one failure of the batch's own; the third sets it aside with `message` as the reason."""
+        failures = batch.ingest_attempts + 1
+        sets: Row = {"ingest_attempts": failures, "error": message}
+        if failures >= OWN_FAILURES:
+            sets["set_aside"] = f"failed {failures} times, last: {message}"
+        return self._update_live(batch.batch_id, batch.generation, sets)
+
+    def put_aside(self, batch_id: str, generation: int, reason: str) -> BatchSummary | None:
+        """Keep a live batch from being planned until it is reset."""
+        return self._update_live(batch_id, generation, {"set_aside": reason, "error": reason})
+
+    def reopen(self, batch: BatchSummary) -> BatchSummary:
+        """Make a final batch PENDING again, one generation on. PreconditionError where it changed meanwhile."""
+        return self.reset(batch, Status.PENDING)
+
+    def reset(self, batch: BatchSummary, status: Status) -> BatchSummary:
+        """Give the row another status; final to live opens it again, one generation on."""
+        generation = batch.generation + (status.live and not batch.status.live)
+        sets = {"status": str(status), "generation": generation}
+        if not status.live:
+            sets["completed_at"] = format_instant(datetime.now(UTC))
+        changed = self._update(
+            batch.batch_id,
+            sets,
+            removes=("set_aside", "ingest_attempts", "error"),
+            condition="#status = :was AND " + _generation_is(batch.generation),
+            values={":was": str(batch.status), ":generation": batch.generation},
+        )
+        if changed is None:
+            raise PreconditionError(f"batch {batch.batch_id} was changed by another; nothing was done")
+        return changed
+
+    def _update_live(self, batch_id: str, generation: int, sets: Mapping[str, object]) -> BatchSummary | None:
+        live = {f":live{index}": str(status) for index, status in enumerate(LIVE)}
+        return self._update(
+            batch_id,
+            sets,
+            removes=(),
+            condition=f"#status IN ({', '.join(live)}) AND " + _generation_is(generation),
+            values={**live, ":generation": generation},
+        )
+
+    def _update(
+        self,
+        batch_id: str,
+        sets: Mapping[str, object],
+        removes: tuple[str, ...],
+        condition: str,
+        values: Mapping[str, object],
+    ) -> BatchSummary | None:
+        wanted = dict(sets)
+        if "status" in wanted:
+            wanted["GSI1PK"] = f"STATUS#{wanted['status']}"
+        names = {f"#{name}": name for name in (*wanted, *removes, "status", "generation")}
+        bound = {**values, **{f":set_{name}": value for name, value in wanted.items()}}
+        expression = "SET " + ", ".join(f"#{name} = :set_{name}" for name in wanted)
+        if removes:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in removes)
+        try:
+            with translated(f"updating batch {batch_id} in table {self.table}"):
+                response = self.client.update_item(
+                    TableName=self.table,
+                    Key={"PK": {"S": f"BATCH#{batch_id}"}, "SK": {"S": "STATUS"}},
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues={name: _serialize(value) for name, value in bound.items()},
+                    ReturnValues="ALL_NEW",
+                )
+        except PreconditionError:
+            return None
+        row = parse_row(_plain(response["Attributes"]))
+        return row if isinstance(row, BatchSummary) else None
+
+    def _index(self, status: Status, prefix: str) -> Iterator[Row]:
+        with translated(f"listing {status} batches of table {self.table}"):
+            pages = self.client.get_paginator("query").paginate(
+                TableName=self.table,
+                IndexName=INDEX,
+                KeyConditionExpression="GSI1PK = :status AND begins_with(GSI1SK, :prefix)",
+                ExpressionAttributeValues={":status": {"S": f"STATUS#{status}"}, ":prefix": {"S": prefix}},
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    yield _plain(item)
+
+    def _rows(self, partition_keys: Iterable[str]) -> Iterator[Row]:
+        keys = list(dict.fromkeys(partition_keys))
+        for start in range(0, len(keys), GET_AT_ONCE):
+            wanted: Any = [{"PK": {"S": key}, "SK": {"S": "STATUS"}} for key in keys[start : start + GET_AT_ONCE]]
+            for attempt in range(GET_TRIES):
+                with translated(f"reading batches of table {self.table}"):
+                    response = self.client.batch_get_item(
+                        RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
+                    )
+                yield from (_plain(item) for item in response["Responses"].get(self.table, []))
+                wanted = response.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys")
+                if not wanted:
+                    break
+                time.sleep(0.05 * 2**attempt)
+            else:
+                raise TransientError(f"reading batches of table {self.table}: throttled, keys left unread")
+
+
+def _generation_is(generation: int) -> str:
+    """A condition on the row's generation, which counts as 0 where it is absent."""
+    equal = "#generation = :generation"
+    return f"(attribute_not_exists(#generation) OR {equal})" if generation == 0 else equal
+
+
+def _plain(item: Mapping[str, Any]) -> Row:
+    return {key: _deserialize(value) for key, value in item.items()}

@@ -1,0 +1,1 @@
+"""The embedded stack: an OpenAI-compatible server, S3 and DynamoDB as local processes, and demo records."""

@@ -1,0 +1,168 @@
+"""Counts of the requests that the local OpenAI server gets, and faults of HTTP itself."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+import threading
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from embedding_assets.local.openai_errors import ApiError
+from embedding_assets.local.openai_plans import HttpFault
+
+CONTROL_PREFIX = "/_control"
+_ID = re.compile(r"^/v1/(files|batches|models)/[^/]+")
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class RouteCount:
+    """Requests of one route: how many ever, right now, and at most at once."""
+
+    requests: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+
+
+class CuttableProtocol(HttpToolsProtocol):
+    """HTTP/1.1 whose connections can be cut by their client's address."""
+
+    transports: ClassVar[dict[tuple[str, int], asyncio.Transport]] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self.transports[transport.get_extra_info("peername")] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transports.pop(self.transport.get_extra_info("peername"), None)
+        super().connection_lost(exc)
+
+
+async def cut_connection(scope: Scope, reset: bool) -> None:
+    """Close the client's connection; with `reset` it gets a TCP reset, else an early end."""
+    transport = CuttableProtocol.transports.get(tuple(scope["client"]))
+    if transport is None:
+        return
+    if reset:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        transport.abort()
+    else:
+        transport.close()
+    await asyncio.sleep(0.01)
+
+
+def route_of(method: str, path: str) -> str:
+    """The counted name of a request, such as `GET /v1/files/{id}/content`."""
+    return f"{method} {_ID.sub(lambda match: f'/v1/{match[1]}/{{id}}', path)}"
+
+
+class Traffic:
+    """ASGI middleware that counts, delays, refuses and cuts. The control API itself is left alone."""
+
+    def __init__(self) -> None:
+        self._app: ASGIApp | None = None
+        self._counts: dict[str, RouteCount] = {}
+        self._faults: list[tuple[int | None, HttpFault]] = []
+        self._lock = threading.Lock()
+
+    def around(self, app: ASGIApp) -> Traffic:
+        """Stand in front of `app`."""
+        self._app = app
+        return self
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """`{route: {"requests", "in_flight", "max_in_flight"}}`."""
+        with self._lock:
+            return {route: asdict(count) for route, count in sorted(self._counts.items())}
+
+    def reset_counters(self) -> None:
+        """Begin counting anew; requests under way stay counted as in flight."""
+        with self._lock:
+            for route, count in list(self._counts.items()):
+                if count.in_flight:
+                    count.requests, count.max_in_flight = count.in_flight, count.in_flight
+                else:
+                    del self._counts[route]
+
+    def add_fault(self, fault: HttpFault) -> None:
+        """Order a fault; earlier ones go first."""
+        with self._lock:
+            self._faults.append((fault.times, fault))
+
+    def clear_faults(self) -> None:
+        """Forget all ordered faults."""
+        with self._lock:
+            self._faults.clear()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._app is not None, "Traffic.around was not called"
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PREFIX):
+            await self._app(scope, receive, send)
+            return
+        route = route_of(scope["method"], scope["path"])
+        with self._lock:
+            count = self._counts.setdefault(route, RouteCount())
+            count.requests += 1
+            count.in_flight += 1
+            count.max_in_flight = max(count.max_in_flight, count.in_flight)
+            fault = self._take_fault(route, scope["path"])
+        try:
+            await self._answer(fault, scope, receive, send)
+        finally:
+            with self._lock:
+                count.in_flight -= 1
+
+    def _take_fault(self, route: str, path: str) -> HttpFault | None:
+        for index, (left, fault) in enumerate(self._faults):
+            if fault.route in ("*", route) and fault.contains in path:
+                if left is not None:
+                    self._faults[index : index + 1] = [(left - 1, fault)] if left > 1 else []
+                return fault
+        return None
+
+    async def _answer(self, fault: HttpFault | None, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._app is not None
+        if fault is None:
+            await self._app(scope, receive, send)
+            return
+        await asyncio.sleep(fault.delay_seconds)
+        if fault.reset:
+            await cut_connection(scope, reset=True)
+        elif fault.status is not None:
+            headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
+            body = ApiError(fault.status, fault.message, code=fault.code).body
+            await JSONResponse(body, fault.status, headers)(scope, receive, send)
+        elif fault.truncate_after is not None:
+            await self._app(scope, receive, _Truncating(scope, send, fault.truncate_after))
+        else:
+            await self._app(scope, receive, send)
+
+
+class _Truncating:
+    """A `send` that cuts the connection after so many bytes of the body."""
+
+    def __init__(self, scope: Scope, send: Send, left: int) -> None:
+        self._scope = scope
+        self._send = send
+        self._left = left
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] != "http.response.body" or self._left < 0:
+            await self._send(message)
+            return
+        body = message.get("body", b"")
+        if len(body) < self._left:
+            self._left -= len(body)
+            await self._send(message)
+            return
+        await self._send({"type": "http.response.body", "body": body[: self._left], "more_body": True})
+        self._left = -1
+        await cut_connection(self._scope, reset=False)

@@ -1,0 +1,44 @@
+"""Guards: a batch whose model, dimensions or distance do not fit is set aside before anything is merged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from embedding_assets.databases import Database
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.snapshots.versions import VersionManifest
+
+
+def mismatches(
+    results: Sequence[PollResult], database: Database, published: VersionManifest | None
+) -> dict[str, str]:
+    """By batch id, why a batch with embeddings cannot be merged.
+
+    Measured against the published version; before the first one, against what most embeddings have.
+    A model that nobody told fits every model.
+    """
+    polled = [result for result in results if result.has_delta]
+    if published is not None:
+        where = f"version {published.version}"
+        model, dimensions = published.model, published.dimensions
+        if published.space != database.space:
+            reason = f"the distance {database.space} of {database.name} is not {published.space}, that of {where}"
+            return {result.batch_id: reason for result in polled}
+    else:
+        where = "most of its execution"
+        model, dimensions = _usual(polled)
+    unfit = {}
+    for result in polled:
+        if dimensions is not None and result.dimensions != dimensions:
+            unfit[result.batch_id] = f"its vectors have {result.dimensions} dimensions, those of {where} {dimensions}"
+        elif model and result.model and result.model != model:
+            unfit[result.batch_id] = f"its model is {result.model}, that of {where} {model}"
+    return unfit
+
+
+def _usual(results: Sequence[PollResult]) -> tuple[str | None, int | None]:
+    embeddings: Counter[tuple[str | None, int | None]] = Counter()
+    for result in results:
+        embeddings[(result.model, result.dimensions)] += result.embedding_count
+    return embeddings.most_common(1)[0][0] if embeddings else (None, None)

@@ -1,0 +1,102 @@
+"""Marking: batches get their final status from the manifests of the published chain, and from nowhere else.
+
+Promise: a batch is marked only where a published version accounts for it, it is still live, and its generation
+is the manifest's. Marking again changes nothing; it also repairs what an earlier crash left unmarked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from embedding_assets.aws import translated
+from embedding_assets.databases import Database
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.versions import VersionBatch, VersionManifest, chain, read_pointer
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+MARKS_AT_ONCE = 16
+
+
+def mark_published(store: Store, ledger: Ledger, database: Database) -> list[BatchSummary]:
+    """Mark what the published chain accounts for, back to the last version known to be fully marked.
+
+    Returns the rows that this call marked, as they are now. The versions are marked oldest first.
+    """
+    pointer = read_pointer(store, database)
+    if pointer is None:
+        return []
+    bookmark = Bookmark(ledger.client, ledger.table, database.name)
+    fully_marked = bookmark.read()
+    if fully_marked == pointer.manifest.version:
+        return []
+    unmarked: list[VersionManifest] = []
+    for manifest in chain(store, database, pointer.manifest):
+        if manifest.version == fully_marked:
+            break
+        unmarked.append(manifest)
+    marked = [row for manifest in reversed(unmarked) for row in _mark_version(ledger, manifest)]
+    bookmark.write(pointer.manifest.version)
+    return marked
+
+
+def _mark_version(ledger: Ledger, manifest: VersionManifest) -> list[BatchSummary]:
+    rows = ledger.get_many(batch.batch_id for batch in manifest.batches)
+    wanted = [batch for batch in manifest.batches if _markable(rows.get(batch.batch_id), batch)]
+    with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
+        return _present(pool.map(lambda batch: _mark(ledger, manifest, batch), wanted))
+
+
+def _markable(row: BatchSummary | None, batch: VersionBatch) -> bool:
+    return row is not None and row.status.live and row.generation == batch.generation
+
+
+def _mark(ledger: Ledger, manifest: VersionManifest, batch: VersionBatch) -> BatchSummary | None:
+    values = {
+        "embedded_count": batch.embedded,
+        "failed_count": batch.failed,
+        "unfinished_count": batch.unfinished,
+        "request_count": batch.embedded + batch.failed + batch.unfinished,
+        "execution_id": manifest.execution_id,
+        "snapshot_version": manifest.version,
+    }
+    return ledger.finish(batch.batch_id, batch.generation, batch.status, values)
+
+
+def _present(rows: Iterable[BatchSummary | None]) -> list[BatchSummary]:
+    return [row for row in rows if row is not None]
+
+
+class Bookmark:
+    """The last version whose batches, and those of all its ancestors, are marked.
+
+    It only spares reading the whole chain again: without it, or with an old one, the same rows are marked.
+    It lies in the table of the rows themselves, so that a restored table brings its own.
+    """
+
+    def __init__(self, client: DynamoDBClient, table: str, database: str) -> None:
+        self._client = client
+        self._table = table
+        self._database = database
+
+    def read(self) -> str | None:
+        """The version, or None where nothing was marked yet."""
+        with translated(f"reading the bookmark of {self._database}"):
+            item = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True).get("Item")
+        return item["version"]["S"] if item and "version" in item else None
+
+    def write(self, version: str) -> None:
+        """Note that everything up to `version` is marked."""
+        with translated(f"writing the bookmark of {self._database}"):
+            self._client.put_item(
+                TableName=self._table, Item={**self._key(), "version": {"S": version}}
+            )
+
+    def _key(self) -> dict[str, dict[str, str]]:
+        return {"PK": {"S": f"MARKED#{self._database}"}, "SK": {"S": "MARKED"}}
+

@@ -1,0 +1,135 @@
+"""Polling an execution: all its batches, many at a time, none of which takes the others down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import (
+    BatchError,
+    ConservationError,
+    DamagedError,
+    EmbeddingAssetsError,
+    NotFoundError,
+    TransientError,
+)
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.guard import mismatches
+from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
+from embedding_assets.openai_batches.poll import Poller
+from embedding_assets.openai_batches.poll_result import LIVE_STATUS, PollResult
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.versions import read_pointer
+
+OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError, TransientError)
+"""Errors that count against the batch alone. Others, a missing bucket say, end the execution."""
+
+OnBatch = Callable[[BatchSummary, PollResult], None]
+
+
+@dataclass(frozen=True)
+class ExecutionPoller:
+    """Polls the batches of an execution and keeps their rows in step with what was found."""
+
+    store: Store
+    ledger: Ledger
+    poller: Poller
+    database: Database
+    concurrency: int
+
+    def poll(
+        self, manifest: ExecutionManifest, on_batch: OnBatch, beat: Callable[[], None] = lambda: None
+    ) -> list[PollResult]:
+        """Poll every batch of the manifest; one result for each, in its order.
+
+        `on_batch` is called from this thread as each batch is done. Raises ServiceError for what no batch is
+        to blame for.
+        """
+        rows = self.ledger.get_many(planned.batch_id for planned in manifest.batches)
+        results: dict[str, PollResult] = {}
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            pending = {
+                pool.submit(self._one, planned, rows.get(planned.batch_id), beat): planned
+                for planned in manifest.batches
+            }
+            try:
+                for done in as_completed(pending):
+                    planned = pending[done]
+                    results[planned.batch_id] = done.result()
+                    row = rows.get(planned.batch_id)
+                    if row is not None:
+                        on_batch(row, results[planned.batch_id])
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows)
+        if len(fitting) != manifest.total_batches:
+            raise ConservationError(
+                f"execution {manifest.execution_id}: {manifest.total_batches} batches planned, {len(fitting)} polled"
+            )
+        return fitting
+
+    def _one(self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]) -> PollResult:
+        if row is None:
+            return self._failed(planned, 0, "the batch has no row any more, or one that is refused")
+        try:
+            result = self.poller.poll(row, beat)
+        except OWN_FAULTS as error:
+            self.ledger.count_failure(row, str(error))
+            return self._failed(planned, row.generation, str(error))
+        except EmbeddingAssetsError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
+            message = f"batch {row.batch_id}: {type(error).__name__}: {' '.join(str(error).split())}"
+            self.ledger.count_failure(row, message)
+            return self._failed(planned, row.generation, message)
+        settle_row(self.ledger, row, result)
+        return result
+
+    def _failed(self, planned: PlannedBatch, generation: int, message: str) -> PollResult:
+        return PollResult(
+            batch_id=planned.batch_id,
+            openai_batch_id=planned.openai_batch_id,
+            batch_status="unknown",
+            action="error",
+            collection=self.database.collection,
+            database=self.database.name,
+            message=message,
+            generation=generation,
+        )
+
+    def _guarded(self, results: Sequence[PollResult], rows: Mapping[str, BatchSummary]) -> list[PollResult]:
+        """Set aside the batches that do not fit what is published, with the reason."""
+        pointer = read_pointer(self.store, self.database)
+        unfit = mismatches(results, self.database, pointer.manifest if pointer else None)
+        for batch_id, reason in unfit.items():
+            self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
+        return [
+            result.model_copy(
+                update={"action": "error", "message": unfit[result.batch_id], "delta_id": None, "delta_key": None}
+            )
+            if result.batch_id in unfit
+            else result
+            for result in results
+        ]
+
+
+def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> None:
+    """A batch without a single embedding gets its final status; one that goes on, OpenAI's live status."""
+    status = result.final_status
+    if status is not None and not result.has_delta:
+        values: dict[str, object] = {
+            "embedded_count": 0,
+            "failed_count": result.failed_count,
+            "unfinished_count": result.unfinished_count,
+            "request_count": result.failed_count + result.unfinished_count,
+        }
+        if result.message:
+            values["error"] = result.message
+        ledger.finish(row.batch_id, row.generation, status, values)
+    live = LIVE_STATUS.get(result.batch_status)
+    if result.action == "wait" and live is not None and live is not row.status:
+        ledger.observe(row.batch_id, row.generation, live)

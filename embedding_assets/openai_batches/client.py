@@ -1,0 +1,184 @@
+"""The OpenAI API, narrowed to the calls this product makes, its errors translated here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import openai
+from openai.types import Batch
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from embedding_assets.errors import BatchError, NotFoundError, ServiceError, SettingsError, TransientError
+
+LIST_PAGE = 100
+"""Batches that one list call gives at most."""
+SDK_RETRIES = 4
+"""The SDK waits 0.5 s, doubled each time, with jitter, between tries."""
+STREAM_TRIES = 3
+"""A download that breaks off is begun again so often."""
+BLOCK = 2**20
+TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+
+NOT_FOUND = "not_found"
+"""Our word for the status of a batch that OpenAI does not know."""
+
+TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND})
+
+
+@dataclass(frozen=True)
+class RemoteBatch:
+    """A batch as OpenAI tells it. File ids are None where there is no file, also where OpenAI says `""`."""
+
+    id: str
+    status: str
+    created_at: datetime
+    finished_at: datetime | None
+    input_file_id: str | None
+    output_file_id: str | None
+    error_file_id: str | None
+    errors: tuple[str, ...] = ()
+
+    @property
+    def terminal(self) -> bool:
+        """Whether OpenAI has finished with it."""
+        return self.status in TERMINAL
+
+
+class OpenAIBatches:
+    """Files and batches of one OpenAI account, as the SDK's own environment variables name it."""
+
+    def __init__(self, client: openai.OpenAI | None = None) -> None:
+        self._sdk = client
+
+    @property
+    def sdk(self) -> openai.OpenAI:
+        """The SDK's client, made on first use. SettingsError without a key."""
+        if self._sdk is None:
+            try:
+                self._sdk = openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
+            except openai.OpenAIError as error:
+                raise SettingsError(
+                    "OPENAI_API_KEY is not set: it is the key of the account that runs the batches"
+                ) from error
+        return self._sdk
+
+    def retrieve(self, openai_batch_id: str) -> RemoteBatch:
+        """One batch; status NOT_FOUND where OpenAI does not know it."""
+        try:
+            with translated(f"asking OpenAI for batch {openai_batch_id}", refusal=BatchError):
+                return _remote(self.sdk.batches.retrieve(openai_batch_id))
+        except NotFoundError:
+            return RemoteBatch(openai_batch_id, NOT_FOUND, datetime.now(UTC), None, None, None, None)
+
+    def list_since(self, oldest: datetime) -> Iterator[RemoteBatch]:
+        """Batches created at `oldest` or later, newest first, 100 a call."""
+        after: str | None = None
+        seen: set[str] = set()
+        while True:
+            with translated("listing OpenAI's batches"):
+                page = self.sdk.batches.list(limit=LIST_PAGE, after=after or openai.omit)
+            fresh = [batch for batch in page.data if batch.id not in seen]
+            for batch in fresh:
+                remote = _remote(batch)
+                if remote.created_at < oldest:
+                    return
+                yield remote
+            if not fresh or page.has_more is False:
+                return
+            seen.update(batch.id for batch in fresh)
+            after = page.data[-1].id
+
+    def download(self, file_id: str, path: Path, beat: Callable[[], None] = lambda: None) -> str:
+        """Stream a file to `path` and return its bytes' hex sha256. NotFoundError where it is gone."""
+        for attempt in Retrying(
+            stop=stop_after_attempt(STREAM_TRIES),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            retry=retry_if_exception_type(TransientError),
+            reraise=True,
+        ):
+            with attempt:
+                return self._stream(file_id, path, beat)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _stream(self, file_id: str, path: Path, beat: Callable[[], None]) -> str:
+        digest = hashlib.sha256()
+        with (
+            translated(f"downloading OpenAI's file {file_id}", refusal=BatchError),
+            self.sdk.files.with_streaming_response.content(file_id) as response,
+            path.open("wb") as sink,
+        ):
+            for block in response.iter_bytes(BLOCK):
+                digest.update(block)
+                sink.write(block)
+                beat()
+        return digest.hexdigest()
+
+    def create_batch(self, input_file: Path, metadata: dict[str, str]) -> RemoteBatch:
+        """Upload requests and start a batch of them at the embeddings endpoint."""
+        with translated("uploading a batch's requests to OpenAI"), input_file.open("rb") as stream:
+            uploaded = self.sdk.files.create(file=stream, purpose="batch")
+        with translated("creating a batch at OpenAI"):
+            return _remote(
+                self.sdk.batches.create(
+                    input_file_id=uploaded.id,
+                    endpoint="/v1/embeddings",
+                    completion_window="24h",
+                    metadata=metadata,
+                )
+            )
+
+    def embed(self, texts: Sequence[str], model: str, dimensions: int | None) -> list[list[float]]:
+        """Vectors of texts, at once and at full price: for a search."""
+        with translated(f"embedding with {model}"):
+            response = self.sdk.embeddings.create(
+                model=model,
+                input=list(texts),
+                dimensions=openai.omit if dimensions is None else dimensions,
+                encoding_format="float",
+            )
+        return [entry.embedding for entry in response.data]
+
+
+@contextmanager
+def translated(
+    subject: str, refusal: type[ServiceError] | type[BatchError] = ServiceError
+) -> Iterator[None]:
+    """Raise the SDK's errors as ours, without a word of the key; `refusal` for answers that will not change."""
+    try:
+        yield
+    except openai.NotFoundError as error:
+        raise NotFoundError(f"{subject}: OpenAI does not know it") from error
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise ServiceError(f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})") from error
+    except (openai.APIConnectionError, httpx.TransportError) as error:
+        raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
+    except openai.APIStatusError as error:
+        passing = error.status_code in (408, 409, 429) or error.status_code >= 500
+        raise (TransientError if passing else refusal)(f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()) from error
+    except openai.OpenAIError as error:
+        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+
+
+def _code(error: openai.APIStatusError) -> str:
+    return " ".join(str(part) for part in (error.code, error.type) if part)
+
+
+def _remote(batch: Batch) -> RemoteBatch:
+    ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
+    problems = (batch.errors.data or []) if batch.errors else []
+    return RemoteBatch(
+        id=batch.id,
+        status=batch.status,
+        created_at=datetime.fromtimestamp(batch.created_at or 0, UTC),
+        finished_at=datetime.fromtimestamp(ended, UTC) if ended else None,
+        input_file_id=batch.input_file_id or None,
+        output_file_id=batch.output_file_id or None,
+        error_file_id=batch.error_file_id or None,
+        errors=tuple(f"{problem.code}: {problem.message}" for problem in problems),
+    )

@@ -1,0 +1,214 @@
+"""Polling one batch: ask OpenAI, stream its files, join them with what was requested, write the delta.
+
+Promise: requested = embedded + failed + unfinished, or ConservationError. What is written is written in the
+order delta, `errors.jsonl`, `result.json`; polling the same again finds the same delta. The row of the batch is
+not touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import BatchError, NotFoundError
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.openai_batches.client import NOT_FOUND, OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.poll_result import Action, PollResult
+from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
+from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
+from embedding_assets.snapshots.directory import (
+    Format,
+    SnapshotManifest,
+    file_sha256,
+    find_complete,
+    list_files,
+    upload_snapshot,
+)
+from embedding_assets.snapshots.sources import ARROW_FILE, pack
+from embedding_assets.snapshots.store import Store
+
+DELTA_VERSION = "1"
+"""Part of every delta id: raised when the same input would give other bytes."""
+
+Beat = Callable[[], None]
+
+
+def records_key(batch_id: str) -> str:
+    """Key of what was submitted as this batch."""
+    return f"records/{batch_id}.jsonl"
+
+
+def result_key(batch_id: str) -> str:
+    """Key of a batch's poll result."""
+    return f"poll_results/{batch_id}/result.json"
+
+
+def errors_key(batch_id: str) -> str:
+    """Key of a batch's requests without an embedding."""
+    return f"poll_results/{batch_id}/errors.jsonl"
+
+
+class Poller:
+    """Polls batches of one database; safe to use from several threads."""
+
+    def __init__(self, store: Store, openai: OpenAIBatches, database: Database, form: Format) -> None:
+        self._store = store
+        self._openai = openai
+        self._database = database
+        self._form = form
+
+    def poll(self, batch: BatchSummary, beat: Beat = lambda: None) -> PollResult:
+        """Poll one batch and write what it delivered; `beat` is called while a download goes on.
+
+        Raises BatchError for what this batch alone is to blame for, TransientError for what may pass.
+        """
+        started = time.monotonic()
+        remote = self._openai.retrieve(batch.openai_batch_id)
+        if remote.terminal:
+            with tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder:
+                result = self._terminal(batch, remote, Path(folder), beat)
+        else:
+            result = self._result(batch, remote, Reconciled(), action="wait")
+        result = result.model_copy(update={"processing_time_seconds": round(time.monotonic() - started, 3)})
+        self._store.put(result_key(batch.batch_id), result.model_dump_json(indent=2).encode())
+        return result
+
+    def _terminal(self, batch: BatchSummary, remote: RemoteBatch, folder: Path, beat: Beat) -> PollResult:
+        output, error, asked = (folder / name for name in ("output.jsonl", "error.jsonl", "asked.jsonl"))
+        gone = not self._fetch(remote.output_file_id, output, beat)
+        self._fetch(remote.error_file_id, error, beat)
+        if gone or remote.status == NOT_FOUND:
+            earlier = self._earlier_with_delta(batch)
+            if earlier is not None:
+                return earlier
+        requests = self._requests(batch, remote, asked)
+        if requests is None:
+            if output.stat().st_size:
+                raise BatchError(
+                    f"batch {batch.batch_id}: neither {records_key(batch.batch_id)} nor OpenAI's input file is "
+                    "there, so nobody can say what its answers belong to"
+                )
+            requests = Requests({})
+        arrow = folder / "delta" / ARROW_FILE
+        found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow)
+        self._write_errors(batch.batch_id, found)
+        if not found.written:
+            message = "; ".join(remote.errors) or _why_nothing(remote, found, gone)
+            return self._result(batch, remote, found, action="handle_failure", message=message)
+        delta_id = self._delta_id(batch, (output, error, asked))
+        delta_key = f"{self._database.delta_prefix}{delta_id}/"
+        self._write_delta(arrow.parent, delta_key, found)
+        action: Action = "process_results" if remote.status == "completed" else "process_partial"
+        result = self._result(batch, remote, found, action=action)
+        return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
+
+    def _fetch(self, file_id: str | None, path: Path, beat: Beat) -> bool:
+        """Bring a file; an absent one counts as empty. False where OpenAI names it but it is gone."""
+        path.touch()
+        if file_id is None:
+            return True
+        try:
+            self._openai.download(file_id, path, beat)
+        except NotFoundError:
+            path.write_bytes(b"")
+            return False
+        return True
+
+    def _requests(self, batch: BatchSummary, remote: RemoteBatch, path: Path) -> Requests | None:
+        """What was asked for; None where neither `records/` nor OpenAI's input file is there."""
+        key = records_key(batch.batch_id)
+        try:
+            self._store.download_file(key, path)
+            return read_records(path, key)
+        except NotFoundError:
+            pass
+        if remote.input_file_id is None or not self._fetch(remote.input_file_id, path, lambda: None):
+            return None
+        return read_input_file(path, f"OpenAI's input file of batch {batch.batch_id}")
+
+    def _result(
+        self,
+        batch: BatchSummary,
+        remote: RemoteBatch,
+        found: Reconciled,
+        *,
+        action: Action,
+        message: str | None = None,
+    ) -> PollResult:
+        failed = found.count("failed")
+        return PollResult(
+            batch_id=batch.batch_id,
+            openai_batch_id=batch.openai_batch_id,
+            batch_status=remote.status,
+            action=action,
+            results_count=found.written + failed,
+            embedding_count=found.written,
+            failed_count=failed,
+            unfinished_count=found.count("unfinished"),
+            collection=self._database.collection,
+            database=self._database.name,
+            model=batch.model or found.model,
+            dimensions=found.dimensions or batch.dimensions,
+            message=message,
+            generation=batch.generation,
+            precedence_at=batch.precedence,
+            unknown_count=found.unknown,
+            repeated_count=found.repeated,
+        )
+
+    def _delta_id(self, batch: BatchSummary, files: tuple[Path, Path, Path]) -> str:
+        """A function of the batch, the bytes of its output, errors and records, and the format."""
+        parts = [DELTA_VERSION, batch.batch_id, *(file_sha256(file) for file in files), self._form]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    def _write_delta(self, directory: Path, prefix: str, found: Reconciled) -> None:
+        if find_complete(self._store, prefix) is not None:
+            return
+        pack(directory, self._form, self._database.collection)
+        manifest = SnapshotManifest(
+            format=self._form,
+            count=found.written,
+            dimensions=found.dimensions,
+            collection=self._database.collection,
+            files=list_files(directory),
+        )
+        upload_snapshot(self._store, directory, prefix, manifest)
+
+    def _write_errors(self, batch_id: str, found: Reconciled) -> None:
+        key = errors_key(batch_id)
+        if found.errors:
+            lines = [error.model_dump_json() for error in found.errors.values()]
+            self._store.put(key, ("\n".join(lines) + "\n").encode(), "application/jsonl")
+        elif self._store.find(key) is not None:
+            self._store.delete([key])
+
+    def _earlier_with_delta(self, batch: BatchSummary) -> PollResult | None:
+        """The earlier poll's result, where its delta still stands: what was paid for is not thrown away."""
+        stored = self._store.find(result_key(batch.batch_id))
+        if stored is None:
+            return None
+        earlier = PollResult.model_validate_json(stored.data)
+        if earlier.delta_key is None or find_complete(self._store, earlier.delta_key) is None:
+            return None
+        return earlier.model_copy(
+            update={
+                "generation": batch.generation,
+                "precedence_at": batch.precedence,
+                "message": "OpenAI's output is gone; the delta of an earlier poll is used",
+            }
+        )
+
+
+def _why_nothing(remote: RemoteBatch, found: Reconciled, gone: bool) -> str:
+    if remote.status == NOT_FOUND:
+        return "OpenAI does not know this batch"
+    if gone:
+        return "OpenAI has deleted the output of this batch"
+    first = next((error for error in found.errors.values() if error.code != "no_answer"), None)
+    if first is not None:
+        return f"no request has an embedding; the first: {first.code} {first.message}".rstrip()
+    return f"OpenAI says {remote.status} and delivered nothing"

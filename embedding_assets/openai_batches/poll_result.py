@@ -1,0 +1,88 @@
+"""What one poll of a batch found: the value of `poll_results`, and the rows of `errors.jsonl`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from embedding_assets.ledger.batch_summary import Status
+from embedding_assets.openai_batches.output import Reason
+
+Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
+
+FINAL_STATUS = {
+    "completed": Status.COMPLETED,
+    "failed": Status.FAILED,
+    "expired": Status.EXPIRED,
+    "cancelled": Status.CANCELLED,
+}
+"""Our final status for OpenAI's, where there are embeddings; without any, `completed` ends FAILED."""
+
+LIVE_STATUS = {
+    "validating": Status.VALIDATING,
+    "in_progress": Status.IN_PROGRESS,
+    "finalizing": Status.FINALIZING,
+    "cancelling": Status.CANCELING,
+}
+
+
+class RequestError(BaseModel):
+    """One request without an embedding, as a line of `errors.jsonl`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    reason: Reason
+    code: str
+    message: str
+    status_code: int | None = None
+
+
+class PollResult(BaseModel):
+    """One batch as polled. requested = embedding_count + failed_count + unfinished_count.
+
+    `batch_status` is OpenAI's own word, `not_found` where OpenAI does not know the batch. `delta_key` ends in
+    `/` and is None without embeddings. `unknown_count` and `repeated_count` are answers that were left out:
+    to ids that nobody asked for, and further ones to an id already answered.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    batch_id: str
+    openai_batch_id: str
+    batch_status: str
+    action: Action
+    results_count: int = 0
+    embedding_count: int = 0
+    failed_count: int = 0
+    unfinished_count: int = 0
+    delta_id: str | None = None
+    delta_key: str | None = None
+    storage: Literal["s3_delta"] = "s3_delta"
+    collection: str
+    database: str
+    model: str | None = None
+    dimensions: int | None = None
+    processing_time_seconds: float = 0.0
+    message: str | None = None
+    generation: int = 0
+    precedence_at: datetime | None = None
+    unknown_count: int = 0
+    repeated_count: int = 0
+
+    @property
+    def has_delta(self) -> bool:
+        """Whether there are embeddings to merge."""
+        return self.delta_key is not None and self.action in ("process_results", "process_partial")
+
+    @property
+    def final_status(self) -> Status | None:
+        """The status that the row ends with; None while the batch goes on, or could not be polled."""
+        if self.action in ("wait", "error"):
+            return None
+        status = FINAL_STATUS.get(self.batch_status, Status.FAILED)
+        if not self.has_delta and status is Status.COMPLETED:
+            return Status.FAILED
+        return status

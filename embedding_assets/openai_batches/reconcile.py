@@ -1,0 +1,155 @@
+"""Joining answers with requests: every request ends up embedded, failed or unfinished, exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from embedding_assets.errors import ConservationError
+from embedding_assets.openai_batches.client import NOT_FOUND
+from embedding_assets.openai_batches.output import Bad, Good, Vector, read_answers, usual_dimensions
+from embedding_assets.openai_batches.poll_result import RequestError
+from embedding_assets.openai_batches.requests import Requests
+from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
+
+NO_ANSWER_CODE = {
+    "expired": "batch_expired",
+    "cancelled": "batch_cancelled",
+    "failed": "batch_failed",
+    NOT_FOUND: "batch_not_found",
+}
+"""Code of a request without an answer, by OpenAI's status of its batch."""
+
+
+@dataclass
+class Reconciled:
+    """Every request accounted for. `errors` has one entry for each request without an embedding.
+
+    `unknown` counts answers to ids that nobody asked for, `repeated` further answers to an id that has its
+    good one. `written` is how many rows the delta has.
+    """
+
+    embedded: set[str] = field(default_factory=set)
+    errors: dict[str, RequestError] = field(default_factory=dict)
+    unknown: int = 0
+    repeated: int = 0
+    written: int = 0
+    model: str | None = None
+    dimensions: int | None = None
+
+    def count(self, reason: str) -> int:
+        """How many requests have no embedding for this reason."""
+        return sum(error.reason == reason for error in self.errors.values())
+
+
+def reconcile(
+    requests: Requests, dimensions: int | None, answers: tuple[Path, Path], status: str, arrow: Path
+) -> Reconciled:
+    """Write the first good answer of each request to `arrow`; tell why the others have none.
+
+    `dimensions` is the length a vector must have, where that is known; else the usual one of the file counts.
+    `answers` are OpenAI's output and error file. Raises ConservationError where a request got lost.
+    """
+    output, error = answers
+    expected = dimensions or requests.dimensions or usual_dimensions(output)
+    found = Reconciled(model=requests.model, dimensions=expected)
+    if expected is None:
+        for answer in _read(output, error):
+            _note(found, requests, answer)
+    else:
+        with RowWriter(arrow, delta_schema(expected)) as writer:
+            _write(found, requests, _read(output, error), expected, writer)
+        found.written = writer.count
+    _note_unanswered(found, requests, status)
+    _balance(found, requests)
+    return found
+
+
+def _read(output: Path, error: Path) -> Iterator[Good | Bad]:
+    yield from read_answers(output)
+    yield from read_answers(error)
+
+
+def _write(
+    found: Reconciled, requests: Requests, answers: Iterator[Good | Bad], expected: int, writer: RowWriter
+) -> None:
+    waiting: list[tuple[str, Vector]] = []
+    for answer in answers:
+        judged = _right_length(answer, expected)
+        if _note(found, requests, judged) and isinstance(judged, Good):
+            waiting.append((judged.id, judged.vector))
+        if len(waiting) == ROWS_AT_ONCE:
+            _flush(writer, requests, waiting)
+            waiting.clear()
+    if waiting:
+        _flush(writer, requests, waiting)
+
+
+def _right_length(answer: Good | Bad, expected: int) -> Good | Bad:
+    if isinstance(answer, Bad) or len(answer.vector) == expected:
+        return answer
+    message = f"the vector has {len(answer.vector)} dimensions, not {expected}"
+    return Bad(answer.id, "failed", "wrong_dimensions", message)
+
+
+def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
+    """Account for one answer; True where it is the first good one of a request."""
+    if answer.id is None or answer.id not in requests.by_id:
+        found.unknown += 1
+        return False
+    if answer.id in found.embedded:
+        found.repeated += 1
+        return False
+    if isinstance(answer, Bad):
+        if answer.id in found.errors:
+            found.repeated += 1
+        found.errors.setdefault(answer.id, _request_error(answer.id, answer))
+        return False
+    found.errors.pop(answer.id, None)
+    found.embedded.add(answer.id)
+    found.model = found.model or answer.model
+    return True
+
+
+def _request_error(request_id: str, answer: Bad) -> RequestError:
+    return RequestError(
+        id=request_id,
+        reason=answer.reason,
+        code=answer.code,
+        message=answer.message,
+        status_code=answer.status_code,
+    )
+
+
+def _flush(writer: RowWriter, requests: Requests, waiting: list[tuple[str, Vector]]) -> None:
+    asked = [requests.by_id[record_id] for record_id, _ in waiting]
+    writer.write(
+        delta_batch(
+            [request.id for request in asked],
+            np.stack([vector for _, vector in waiting]),
+            [request.document for request in asked],
+            [request.metadata for request in asked],
+            [request.input_sha256 for request in asked],
+        )
+    )
+
+
+def _note_unanswered(found: Reconciled, requests: Requests, status: str) -> None:
+    code = NO_ANSWER_CODE.get(status, "no_answer")
+    for request_id in requests.by_id:
+        if request_id not in found.embedded and request_id not in found.errors:
+            found.errors[request_id] = RequestError(
+                id=request_id, reason="unfinished", code=code, message=f"no answer; the batch is {status}"
+            )
+
+
+def _balance(found: Reconciled, requests: Requests) -> None:
+    requested = len(requests.by_id)
+    failed, unfinished = found.count("failed"), found.count("unfinished")
+    if requested != found.written + failed + unfinished:
+        raise ConservationError(
+            f"{requested} requested, but {found.written} embedded + {failed} failed + {unfinished} unfinished"
+        )

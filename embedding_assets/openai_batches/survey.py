@@ -1,0 +1,82 @@
+"""Which live batches OpenAI has finished: asked by listing, and singly only for those that no list shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.openai_batches.client import OpenAIBatches, RemoteBatch
+
+LIST_MARGIN = timedelta(days=1)
+"""How much older than the oldest live row a batch may be at OpenAI and still be looked for in the list."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Live batches by what OpenAI says of them. `not_asked` are those whose turn did not come."""
+
+    ready: tuple[BatchSummary, ...]
+    running: tuple[BatchSummary, ...]
+    not_asked: tuple[BatchSummary, ...]
+    oldest_ready_at: datetime | None
+
+
+def survey(
+    openai: OpenAIBatches,
+    batches: Sequence[BatchSummary],
+    *,
+    concurrency: int,
+    singles: int | None = None,
+    turn: int = 0,
+) -> Survey:
+    """Sort `batches` (live, oldest first) by whether OpenAI has finished with them.
+
+    At most `singles` batches that the list does not show are asked for one by one (None: all), beginning with
+    another one at each `turn`. Raises TransientError or ServiceError where OpenAI cannot be asked.
+    """
+    if not batches:
+        return Survey((), (), (), None)
+    known = _listed(openai, batches)
+    unlisted = [batch for batch in batches if batch.openai_batch_id not in known]
+    asked = unlisted
+    if singles is not None and len(unlisted) > singles:
+        first = turn * singles % len(unlisted)
+        asked = (unlisted[first:] + unlisted[:first])[:singles]
+    with ThreadPoolExecutor(concurrency) as pool:
+        answers = pool.map(lambda batch: openai.retrieve(batch.openai_batch_id), asked)
+        known |= {batch.openai_batch_id: remote for batch, remote in zip(asked, answers, strict=True)}
+    ready = tuple(batch for batch in batches if _finished(known.get(batch.openai_batch_id)))
+    waited = [known[batch.openai_batch_id].finished_at or _LONG_AGO for batch in ready]
+    return Survey(
+        ready=ready,
+        running=tuple(
+            batch
+            for batch in batches
+            if batch.openai_batch_id in known and not known[batch.openai_batch_id].terminal
+        ),
+        not_asked=tuple(batch for batch in batches if batch.openai_batch_id not in known),
+        oldest_ready_at=min(waited, default=None),
+    )
+
+
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> dict[str, RemoteBatch]:
+    """Those of `batches` that the list shows; reading stops as soon as all are found."""
+    wanted = {batch.openai_batch_id for batch in batches}
+    found: dict[str, RemoteBatch] = {}
+    oldest = min(batch.submitted_at for batch in batches) - LIST_MARGIN
+    for remote in openai.list_since(oldest):
+        if remote.id in wanted:
+            found[remote.id] = remote
+            if len(found) == len(wanted):
+                break
+    return found
+
+
+def _finished(remote: RemoteBatch | None) -> bool:
+    return remote is not None and remote.terminal

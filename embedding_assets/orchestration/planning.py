@@ -1,0 +1,67 @@
+"""Planning one execution on the Dagster instance: partitions, manifest, and how its run shall execute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dagster import DagsterInstance
+
+from embedding_assets.databases import Database
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.merge.plan import ExecutionManifest
+from embedding_assets.orchestration.execution import write_manifest
+from embedding_assets.services import Services
+from embedding_assets.settings import Settings
+
+STEP_KIND_TAG = "embedding_assets/step"
+CHUNK_STEP = "chunk"
+GROUP_STEP = "group"
+
+
+def batch_partitions(database: Database) -> str:
+    """Name of the dynamic partitions that are batch ids."""
+    return f"{database.name}_batches"
+
+
+def execution_partitions(database: Database) -> str:
+    """Name of the dynamic partitions that are execution ids."""
+    return f"{database.name}_executions"
+
+
+def begin_execution(
+    services: Services, instance: DagsterInstance, database: Database, batches: tuple[BatchSummary, ...]
+) -> ExecutionManifest:
+    """Write the manifest of an execution over `batches`, and make its partitions known to Dagster."""
+    manifest = write_manifest(services.store, database, batches)
+    add_missing(instance, batch_partitions(database), (batch.batch_id for batch in batches))
+    add_missing(instance, execution_partitions(database), [manifest.execution_id])
+    return manifest
+
+
+def add_missing(instance: DagsterInstance, partitions: str, keys: Iterable[str]) -> None:
+    """Add those partition keys that are not there yet."""
+    there = set(instance.get_dynamic_partitions(partitions))
+    missing = [key for key in keys if key not in there]
+    if missing:
+        instance.add_dynamic_partitions(partitions, missing)
+
+
+def run_config(settings: Settings, batches: int) -> dict[str, Any]:
+    """How a run over so many batches executes.
+
+    `auto`: in one process where no groups are needed, for a step of its own process costs more than a small
+    chunk; in several processes above that. Chunks and groups at once are limited by their tags.
+    """
+    small = batches <= settings.chunk_size * settings.group_threshold
+    if settings.executor == "in_process" or (settings.executor == "auto" and small):
+        return {"execution": {"config": {"in_process": {}}}}
+    limits = {CHUNK_STEP: settings.chunk_concurrency, GROUP_STEP: settings.group_concurrency}
+    multiprocess = {
+        "max_concurrent": max(limits.values()),
+        "start_method": {"forkserver": {"preload_modules": ["embedding_assets.definitions"]}},
+        "tag_concurrency_limits": [
+            {"key": STEP_KIND_TAG, "value": kind, "limit": limit} for kind, limit in limits.items()
+        ],
+    }
+    return {"execution": {"config": {"multiprocess": multiprocess}}}

@@ -1,0 +1,39 @@
+"""Which process works on a run, told so that a later one on the same machine can see that it is gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+TAG = "embedding_assets/process"
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+START_TIME_FIELD = 19
+"""Position of `starttime` in /proc/{pid}/stat after the command's closing bracket (proc(5), field 22)."""
+
+
+def own_identity() -> str | None:
+    """This process: host, boot, process id, start time. None where the system has no /proc."""
+    return _identity(os.getpid())
+
+
+def certainly_gone(identity: str) -> bool:
+    """Whether the process ran on this machine since it was started, and runs no more."""
+    host, boot, pid, _ = identity.split("|")
+    mine = own_identity()
+    if mine is None or mine.split("|")[:2] != [host, boot]:
+        return False
+    return _identity(int(pid)) != identity
+
+
+def _identity(pid: int) -> str | None:
+    try:
+        boot = BOOT_ID.read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] == "Z":
+        return None
+    return f"{socket.gethostname()}|{boot}|{pid}|{fields[START_TIME_FIELD]}"

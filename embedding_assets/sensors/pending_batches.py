@@ -1,0 +1,68 @@
+"""The sensor that starts executions: from the ledger alone, when enough batches are ready at OpenAI."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from embedding_assets.databases import Database
+from embedding_assets.orchestration.execution import Backlog, enough, look
+from embedding_assets.orchestration.planning import begin_execution, run_config
+from embedding_assets.orchestration.resources import ServicesResource
+from embedding_assets.orchestration.runs import EXECUTION_TAG, executions_of, in_flight, job_name
+
+INTERVAL_SECONDS = 30
+SINGLES_A_TICK = 50
+"""Batches that a tick asks OpenAI for one by one, those that its list does not show."""
+
+
+def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_SECONDS) -> dg.SensorDefinition:
+    """Plans at most one execution a tick, and none while another of this database is in flight."""
+
+    @dg.sensor(
+        name=f"{database.name}_pending_batches",
+        job_name=job_name(database),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=interval_seconds,
+        description=(
+            f"Starts an execution when batches of {database.name} are ready at OpenAI, enough of them or one "
+            "for long enough, and no other execution is in flight."
+        ),
+    )
+    def pending_batches(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
+        connected = services.services
+        settings = connected.settings
+        turn = int(context.cursor or 0)
+        cursor = str(turn + 1)
+        running = in_flight(context.instance, database, settings.stall_seconds)
+        if running:
+            return dg.SensorResult(
+                skip_reason=f"in flight: {', '.join(executions_of(running))}", cursor=context.cursor
+            )
+        backlog = look(connected, database, SINGLES_A_TICK, turn)
+        for refused in backlog.refused:
+            context.log.warning(f"the row of batch {refused.batch_id!r} is refused: {refused.reason}")
+        found = backlog.survey
+        if not enough(found, settings.min_ready, settings.max_wait_seconds, datetime.now(UTC)):
+            return dg.SensorResult(skip_reason=_told(backlog), cursor=cursor)
+        manifest = begin_execution(connected, context.instance, database, found.ready)
+        request = dg.RunRequest(
+            run_key=manifest.execution_id,
+            partition_key=manifest.execution_id,
+            run_config=run_config(settings, manifest.total_batches),
+            tags={EXECUTION_TAG: manifest.execution_id},
+        )
+        return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+    return pending_batches
+
+
+def _told(backlog: Backlog) -> str:
+    found = backlog.survey
+    parts = [f"{len(found.ready)} batches ready", f"{len(found.running)} running at OpenAI"]
+    if found.not_asked:
+        parts.append(f"{len(found.not_asked)} not asked for yet")
+    if backlog.set_aside:
+        parts.append(f"{len(backlog.set_aside)} set aside")
+    if backlog.refused:
+        parts.append(f"{len(backlog.refused)} rows refused")
+    return ", ".join(parts)

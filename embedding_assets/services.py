@@ -1,0 +1,61 @@
+"""Everything outside that the product works with, made once from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from embedding_assets.databases import Database
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.final import FinalMerger, Tell
+from embedding_assets.merge.intermediate import IntermediateMerger
+from embedding_assets.merge.poll_execution import ExecutionPoller
+from embedding_assets.openai_batches.client import OpenAIBatches
+from embedding_assets.openai_batches.poll import Poller
+from embedding_assets.settings import Settings, load_settings
+from embedding_assets.snapshots.store import Store
+
+
+@dataclass(frozen=True)
+class Services:
+    """The bucket, the table and OpenAI, connected on first use."""
+
+    settings: Settings
+
+    @cached_property
+    def store(self) -> Store:
+        """The bucket."""
+        return Store(self.settings.bucket)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The batch summaries."""
+        return Ledger(self.settings.table_name)
+
+    @cached_property
+    def openai(self) -> OpenAIBatches:
+        """OpenAI's files and batches."""
+        return OpenAIBatches()
+
+    def poller(self, database: Database) -> Poller:
+        """Polls single batches."""
+        return Poller(self.store, self.openai, database, self.settings.intermediate_format)
+
+    def execution_poller(self, database: Database) -> ExecutionPoller:
+        """Polls executions."""
+        return ExecutionPoller(
+            self.store, self.ledger, self.poller(database), database, self.settings.poll_concurrency
+        )
+
+    def intermediate_merger(self, database: Database) -> IntermediateMerger:
+        """Merges chunks and groups."""
+        return IntermediateMerger(self.store, database, self.settings.intermediate_format)
+
+    def final_merger(self, database: Database, tell: Tell) -> FinalMerger:
+        """Merges executions into versions; `tell` is given a line now and then."""
+        return FinalMerger(self.store, self.ledger, database, self.settings.lock_lease_seconds, tell)
+
+
+def connect(settings: Settings | None = None) -> Services:
+    """Services for `settings`, or for those of the environment."""
+    return Services(settings or load_settings())

@@ -1,0 +1,105 @@
+"""Settings, read from the environment and a `.env` file, typed and validated once at start."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from dotenv import load_dotenv
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from embedding_assets.databases import Database, load_databases
+from embedding_assets.errors import InputError, SettingsError
+
+PREFIX = "EMBEDDING_ASSETS_"
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _plain(name: str) -> AliasChoices:
+    """A variable without our prefix."""
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """Every setting that this package itself reads. Credentials are read by boto3 and the OpenAI SDK."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, arbitrary_types_allowed=True
+    )
+
+    table_name: str = Field(min_length=1, validation_alias=_plain("DYNAMODB_TABLE_NAME"))
+    bucket: str = Field(min_length=1, validation_alias=_plain("CHROMADB_BUCKET"))
+    storage_mode: Literal["s3", "efs", "auto"] = Field(
+        default="auto", validation_alias=_plain("CHROMADB_STORAGE_MODE")
+    )
+    chroma_root: Path | None = Field(default=None, validation_alias=_plain("CHROMA_ROOT"))
+
+    poll_concurrency: Positive = 50
+    chunk_size: Annotated[int, Field(ge=2)] = 10
+    group_size: Annotated[int, Field(ge=2)] = 10
+    group_threshold: Positive = 4
+    chunk_concurrency: Positive = 10
+    group_concurrency: Positive = 6
+    intermediate_format: Literal["arrow", "chroma"] = "arrow"
+    index_writer: Literal["chroma", "direct", "auto"] = "auto"
+    executor: Literal["in_process", "multiprocess", "auto"] = "auto"
+
+    model: str = Field(default="text-embedding-3-small", min_length=1)
+    dimensions: Positive | None = None
+
+    lock_lease_seconds: Seconds = 60
+    min_ready: Positive = 1
+    max_wait_seconds: NotNegative = 300
+    stall_seconds: Seconds = 600
+    sensor_seconds: Positive = 30
+    gc_min_age_seconds: NotNegative = 86400
+    snapshot_retention: Positive = 4
+    databases_file: Path | None = None
+
+    @cached_property
+    def databases(self) -> tuple[Database, ...]:
+        """All configured databases. Raises SettingsError where the databases file is wrong."""
+        return load_databases(self.databases_file)
+
+    def database(self, name: str) -> Database:
+        """The database called `name`. Raises InputError naming those that exist."""
+        for database in self.databases:
+            if database.name == name:
+                return database
+        known = ", ".join(database.name for database in self.databases)
+        raise InputError(f"no database is called {name!r}; configured are {known}")
+
+
+def load_settings() -> Settings:
+    """Read `.env` of the working directory (never over a set variable), then validate the environment.
+
+    Raises SettingsError with one line that names the variable, its value and what is allowed.
+    """
+    load_dotenv(Path.cwd() / ".env", override=False)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise SettingsError(_one_line(error)) from error
+    _ = settings.databases
+    return settings
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0])
+    variable = field if field.isupper() else PREFIX + field.upper()
+    if first["type"] == "missing":
+        return f"{variable} is not set: it names {_MEANING.get(variable, 'a required value')}"
+    allowed = first["msg"].removeprefix("Value error, ").replace("Input should be ", "").removesuffix(".")
+    return f"{variable}={first['input']!r} is not allowed: it must be {allowed}"
+
+
+_MEANING = {
+    "DYNAMODB_TABLE_NAME": "the DynamoDB table of the batch summaries",
+    "CHROMADB_BUCKET": "the S3 bucket of the snapshots",
+}

@@ -1,0 +1,150 @@
+"""Snapshot directories: deltas and intermediate snapshots, each with a `manifest.json` that is written last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from embedding_assets.errors import DamagedError, NotFoundError
+from embedding_assets.snapshots.store import Store
+
+MANIFEST = "manifest.json"
+READ_AT_ONCE = 2**20
+DOWNLOAD_TRIES = 2
+"""A reader that meets wrong bytes tries once more, then fails loudly."""
+
+Format = Literal["arrow", "chroma"]
+
+
+class FileEntry(BaseModel):
+    """One file of a snapshot: its path below the directory, size in bytes and sha256 in hex."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    size: int
+    sha256: str
+
+
+class SnapshotManifest(BaseModel):
+    """What a snapshot directory holds.
+
+    `sources` is a digest of what it was merged from, `rows_in` how many rows those had; None in a delta.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Format
+    count: int
+    rows_in: int | None = None
+    dimensions: int | None = None
+    collection: str | None = None
+    sources: str | None = None
+    files: tuple[FileEntry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(READ_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def list_files(directory: Path) -> tuple[FileEntry, ...]:
+    """Every file below `directory` but the manifest, in path order."""
+    paths = sorted(path for path in directory.rglob("*") if path.is_file())
+    entries = [(path.relative_to(directory).as_posix(), path) for path in paths]
+    return tuple(
+        FileEntry(path=name, size=path.stat().st_size, sha256=file_sha256(path))
+        for name, path in entries
+        if name != MANIFEST
+    )
+
+
+def find_manifest(store: Store, prefix: str) -> SnapshotManifest | None:
+    """The manifest of the snapshot under `prefix`; None where none was finished there."""
+    found = store.find(prefix + MANIFEST)
+    if found is None:
+        return None
+    try:
+        return SnapshotManifest.model_validate_json(found.data)
+    except ValidationError as error:
+        raise DamagedError(f"{store.uri(prefix + MANIFEST)} is not a snapshot's manifest") from error
+
+
+def find_complete(store: Store, prefix: str) -> SnapshotManifest | None:
+    """Like `find_manifest`, but None also where a file that it names is missing or has another size."""
+    manifest = find_manifest(store, prefix)
+    if manifest is None:
+        return None
+    there = {stored.key: stored.size for stored in store.list(prefix)}
+    complete = all(there.get(prefix + entry.path) == entry.size for entry in manifest.files)
+    return manifest if complete else None
+
+
+def upload_snapshot(store: Store, directory: Path, prefix: str, manifest: SnapshotManifest) -> None:
+    """Write the files of `directory` under `prefix`, the manifest last.
+
+    A manifest that stood there is removed first, so that no moment shows an old manifest over new files.
+    """
+    store.delete([prefix + MANIFEST])
+    store.upload_files((directory / entry.path, prefix + entry.path) for entry in manifest.files)
+    store.put(prefix + MANIFEST, manifest.model_dump_json(indent=2).encode())
+
+
+def download_snapshot(store: Store, prefix: str, directory: Path) -> SnapshotManifest | None:
+    """Bring the snapshot under `prefix` to `directory`, every file checked against the manifest.
+
+    Without a manifest (another program wrote it) every object under the prefix is brought and None returned.
+    Raises NotFoundError where nothing is there, DamagedError where bytes are wrong also the second time.
+    """
+    manifest = find_manifest(store, prefix)
+    if manifest is None:
+        keys = [entry.key for entry in store.list(prefix) if not entry.key.endswith("/")]
+        if not keys:
+            raise NotFoundError(f"{store.uri(prefix)}: there is no snapshot")
+        store.download_files((key, directory / key.removeprefix(prefix)) for key in keys)
+        return None
+    download_verified(store, [(entry, prefix + entry.path) for entry in manifest.files], directory)
+    return manifest
+
+
+def download_verified(
+    store: Store,
+    files: Sequence[tuple[FileEntry, str]],
+    directory: Path,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Bring files (entry, key) to `directory` and check size and sha256; once more for those that are wrong.
+
+    `progress` is told the bytes of each finished file. Raises DamagedError naming the first wrong key.
+    """
+    missing = list(files)
+    for _ in range(DOWNLOAD_TRIES):
+        store.download_files((key, directory / entry.path) for entry, key in missing)
+        wrong = []
+        for entry, key in missing:
+            if not _matches(directory / entry.path, entry):
+                wrong.append((entry, key))
+            elif progress is not None:
+                progress(entry.size)
+        missing = wrong
+        if not missing:
+            return
+    raise DamagedError(f"{store.uri(missing[0][1])} is not what its manifest says (size or sha256)")
+
+
+def _matches(path: Path, entry: FileEntry) -> bool:
+    return path.stat().st_size == entry.size and file_sha256(path) == entry.sha256
+

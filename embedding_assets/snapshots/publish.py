@@ -1,0 +1,118 @@
+"""The commit protocol: how a version becomes the published one.
+
+Promise: the pointer is replaced only over exactly the pointer that the version was built on, never over a
+greater epoch; a commit whose answer was lost is recognised by its `commit_id`, in the pointer or in its chain;
+whoever reads sees the old version or the new one.
+
+1. every file of the version under a prefix that is used once,
+2. the version's `manifest.json`, created where none is,
+3. the pointer, replaced where it is still the one that was read. This is the one commit point.
+"""
+
+from __future__ import annotations
+
+import time
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import LockError, PreconditionError, TransientError
+from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.versions import (
+    Pointer,
+    VersionManifest,
+    chain,
+    read_pointer,
+    version_prefix,
+)
+
+TRIES = 5
+"""How often the pointer is written where answers get lost."""
+
+
+def commit(store: Store, database: Database, manifest: VersionManifest, base: Pointer | None) -> None:
+    """Publish `manifest`, built on `base`.
+
+    Raises PreconditionError where another version was published meanwhile: build on that one and try again.
+    Raises LockError where a greater epoch has written: the lock was lost, nothing may be published.
+    """
+    data = manifest.model_dump_json(indent=2).encode()
+    _create_manifest(store, version_prefix(database, manifest.version) + MANIFEST, data)
+    for attempt in range(TRIES):
+        try:
+            if base is None:
+                store.create(database.pointer_key, data)
+            else:
+                store.replace(database.pointer_key, data, base.etag)
+        except (PreconditionError, TransientError) as error:
+            if _resolved(store, database, manifest, base, error):
+                return
+            time.sleep(0.1 * 2**attempt)
+        else:
+            return
+    raise TransientError(f"the pointer of {database.name} could not be replaced in {TRIES} tries")
+
+
+def fence(store: Store, database: Database, pointer: Pointer, epoch: int) -> Pointer | None:
+    """Write our epoch into the pointer, so that a former holder's conditional write is sure to fail.
+
+    Returns the pointer as it stands then. Raises LockError where a greater epoch was there first.
+    """
+    current: Pointer | None = pointer
+    for attempt in range(TRIES):
+        if current is None:
+            return None
+        _refuse_older(database, current, epoch)
+        if current.manifest.fence == epoch:
+            return current
+        data = current.manifest.model_copy(update={"fence": epoch}).model_dump_json(indent=2).encode()
+        try:
+            store.replace(database.pointer_key, data, current.etag)
+        except (PreconditionError, TransientError):
+            time.sleep(0.1 * 2**attempt)
+        current = read_pointer(store, database)
+    raise TransientError(f"the pointer of {database.name} could not be fenced in {TRIES} tries")
+
+
+def _create_manifest(store: Store, key: str, data: bytes) -> None:
+    for attempt in range(TRIES):
+        try:
+            store.create(key, data)
+        except (PreconditionError, TransientError) as error:
+            there = store.find(key)
+            if there is not None and there.data == data:
+                return
+            if there is not None:
+                raise PreconditionError(f"{store.uri(key)} is there already, with other content") from error
+            time.sleep(0.1 * 2**attempt)
+        else:
+            return
+    raise TransientError(f"{store.uri(key)} could not be written in {TRIES} tries")
+
+
+def _resolved(
+    store: Store,
+    database: Database,
+    manifest: VersionManifest,
+    base: Pointer | None,
+    error: PreconditionError | TransientError,
+) -> bool:
+    """Whether an unclear write did publish; False means: the pointer is still `base`, try again."""
+    current = read_pointer(store, database)
+    if current is None:
+        return False
+    for ancestor in chain(store, database, current.manifest):
+        if ancestor.commit_id == manifest.commit_id:
+            return True
+        if base is not None and ancestor.version == base.manifest.version:
+            break
+    _refuse_older(database, current, manifest.epoch)
+    if base is not None and current.etag == base.etag:
+        return False
+    raise PreconditionError(
+        f"version {current.manifest.version} of {database.name} was published meanwhile"
+    ) from error
+
+
+def _refuse_older(database: Database, current: Pointer, epoch: int) -> None:
+    if current.epoch > epoch:
+        raise LockError(f"epoch {current.epoch} has written the pointer of {database.name}: ours, {epoch}, is over")

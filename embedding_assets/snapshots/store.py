@@ -1,0 +1,136 @@
+"""The bucket: whole objects, conditional writes, directories of files. Nothing else here talks to S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from boto3.s3.transfer import TransferConfig
+
+from embedding_assets.aws import s3_client, translated
+from embedding_assets.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TRANSFERS = TransferConfig(multipart_threshold=32 * 2**20, multipart_chunksize=16 * 2**20, max_concurrency=8)
+PARALLEL_FILES = 8
+DELETE_AT_ONCE = 1000
+"""Keys that one DeleteObjects call takes."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """One listed object; `size` in bytes."""
+
+    key: str
+    size: int
+    last_modified: datetime
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An object's bytes together with the ETag that they had."""
+
+    data: bytes
+    etag: str
+
+
+class Store:
+    """One bucket.
+
+    Every method raises NotFoundError for a missing key, PreconditionError for a failed condition,
+    TransientError for what may pass, ServiceError for the rest.
+    """
+
+    def __init__(self, bucket: str, client: S3Client | None = None, single_try: S3Client | None = None) -> None:
+        with translated("S3"):
+            self._client = client or s3_client()
+            self._single_try = single_try or s3_client(retries=False)
+        self.bucket = bucket
+
+    def uri(self, key: str) -> str:
+        """The `s3://` address of `key`."""
+        return f"s3://{self.bucket}/{key}"
+
+    def get(self, key: str) -> bytes:
+        """All bytes of one object."""
+        return self.fetch(key).data
+
+    def fetch(self, key: str) -> Fetched:
+        """All bytes of one object, and its ETag."""
+        with translated(f"reading {self.uri(key)}"):
+            response = self._client.get_object(Bucket=self.bucket, Key=key)
+            return Fetched(response["Body"].read(), response["ETag"])
+
+    def find(self, key: str) -> Fetched | None:
+        """Like `fetch`, but None where there is no such object."""
+        try:
+            return self.fetch(key)
+        except NotFoundError:
+            return None
+
+    def put(self, key: str, data: bytes, content_type: str = "application/json") -> None:
+        """Write one object, whatever was there."""
+        with translated(f"writing {self.uri(key)}"):
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write one object where none is; sent once. PreconditionError where there is one."""
+        with translated(f"creating {self.uri(key)}"):
+            self._single_try.put_object(
+                Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", ContentType="application/json"
+            )
+
+    def replace(self, key: str, data: bytes, etag: str) -> None:
+        """Write one object over exactly the one with `etag`; sent once. PreconditionError otherwise."""
+        with translated(f"replacing {self.uri(key)}"):
+            self._single_try.put_object(
+                Bucket=self.bucket, Key=key, Body=data, IfMatch=etag, ContentType="application/json"
+            )
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Every object under `prefix`, all pages, in key order."""
+        with translated(f"listing {self.uri(prefix)}"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            ):
+                for entry in page.get("Contents", []):
+                    yield StoredObject(entry["Key"], entry["Size"], entry["LastModified"])
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete the objects; one that is not there is no error."""
+        pending = list(keys)
+        for start in range(0, len(pending), DELETE_AT_ONCE):
+            chosen = pending[start : start + DELETE_AT_ONCE]
+            with translated(f"deleting {len(chosen)} objects of {self.uri('')}"):
+                self._client.delete_objects(
+                    Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in chosen], "Quiet": True}
+                )
+
+    def upload_file(self, path: Path, key: str) -> None:
+        """Upload one file, in parts where it is large."""
+        with translated(f"uploading {self.uri(key)}"):
+            self._client.upload_file(str(path), self.bucket, key, Config=TRANSFERS)
+
+    def download_file(self, key: str, path: Path) -> None:
+        """Download one object to `path`, whose folder is made."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with translated(f"downloading {self.uri(key)}"):
+            self._client.download_file(self.bucket, key, str(path), Config=TRANSFERS)
+
+    def upload_files(self, files: Iterable[tuple[Path, str]]) -> None:
+        """Upload several files side by side; the first error is raised after all have ended."""
+        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+            for done in [pool.submit(self.upload_file, path, key) for path, key in files]:
+                done.result()
+
+    def download_files(self, files: Iterable[tuple[str, Path]]) -> None:
+        """Download several objects side by side; the first error is raised after all have ended."""
+        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+            for done in [pool.submit(self.download_file, key, path) for key, path in files]:
+                done.result()

@@ -1,0 +1,106 @@
+"""Verification of a built version, on a private copy: opening or querying a Chroma directory changes its files."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from embedding_assets.errors import DamagedError
+from embedding_assets.snapshots.chroma import ChromaRows, all_ids, open_collection, quick_check, read_rows
+from embedding_assets.snapshots.index import alive, sample
+from embedding_assets.snapshots.records import parse_metadata, record_hash
+
+SAMPLE_SIZE = 1000
+"""Records checked of those that a merge did not touch."""
+
+FLOAT_TOLERANCE = 1e-14
+"""Chroma gives back floats of the metadata up to a few last bits off."""
+
+Expected = Mapping[str, tuple[bytes, str | None]]
+"""By id: the record's hash, and its metadata as canonical JSON as it was sent."""
+
+
+def verify(directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None) -> None:
+    """Raise DamagedError unless the Chroma `directory` holds exactly what `index` says.
+
+    Checks SQLite's quick_check, the count, the whole id set, and vectors, documents and metadata of the
+    `changed` ids and of a sample of the others; with None, of all.
+    """
+    problems = list(find_problems(directory, collection, index, changed))
+    if problems:
+        raise DamagedError(f"the built snapshot is not what was merged: {problems[0]}")
+
+
+def find_problems(
+    directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None
+) -> Iterator[str]:
+    """What is wrong, one line each; at most one line for each kind of damage."""
+    with tempfile.TemporaryDirectory(prefix="embedding-assets-verify-") as name:
+        copy = Path(name) / "copy"
+        shutil.copytree(directory, copy)
+        damage = quick_check(copy)
+        if damage is not None:
+            yield f"chroma.sqlite3: {damage}"
+            return
+        published = alive(index)
+        expected = {
+            record_id: (record, metadata)
+            for record_id, record, metadata in zip(
+                *(published.column(name).to_pylist() for name in ("id", "hash", "metadata")), strict=True
+            )
+        }
+        with open_collection(copy, collection) as opened:
+            if opened.count() != len(expected):
+                yield f"Chroma counts {opened.count()} records, the record index {len(expected)}"
+            ids = set(all_ids(opened))
+            missing, extra = expected.keys() - ids, ids - expected.keys()
+            if missing:
+                yield f"{len(missing)} records are missing, one is {min(missing)!r}"
+            if extra:
+                yield f"{len(extra)} records are too many, one is {min(extra)!r}"
+            wanted = _wanted(sorted(ids & expected.keys()), changed)
+            wrong = [
+                record_id
+                for page in read_rows(opened, wanted)
+                for record_id in _wrong(page, expected)
+            ]
+            if wrong:
+                yield f"{len(wrong)} of {len(wanted)} records read differ, one is {min(wrong)!r}"
+
+
+def _wanted(ids: list[str], changed: Collection[str] | None) -> list[str]:
+    if changed is None:
+        return ids
+    touched = set(changed)
+    others = [record_id for record_id in ids if record_id not in touched]
+    return [record_id for record_id in ids if record_id in touched] + sample(others, SAMPLE_SIZE, len(ids))
+
+
+def _wrong(page: ChromaRows, expected: Expected) -> Iterator[str]:
+    vectors = np.ascontiguousarray(page.vectors, dtype="<f4")
+    for record_id, vector, document, metadata in zip(
+        page.ids, vectors, page.documents, page.metadata, strict=True
+    ):
+        wanted, sent = expected[record_id]
+        same = record_hash(record_id, vector.tobytes(), document, sent) == wanted
+        if not same or not _same_metadata(metadata, parse_metadata(sent)):
+            yield record_id
+
+
+def _same_metadata(found: object, sent: object) -> bool:
+    """Equal, also in type, but for the last bits of a float."""
+    if isinstance(found, dict) and isinstance(sent, dict):
+        return found.keys() == sent.keys() and all(_same_metadata(found[key], sent[key]) for key in sent)
+    if isinstance(found, list) and isinstance(sent, list):
+        return len(found) == len(sent) and all(map(_same_metadata, found, sent))
+    if type(found) is not type(sent):
+        return False
+    if isinstance(found, float) and isinstance(sent, float):
+        return math.isclose(found, sent, rel_tol=FLOAT_TOLERANCE, abs_tol=0.0)
+    return found == sent

@@ -1,0 +1,130 @@
+"""Published versions: their manifests, the pointer, and the chain that leads from it to the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import DamagedError, NotFoundError
+from embedding_assets.ledger.batch_summary import Status
+from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.snapshots.store import Store
+
+INDEX_FILE = "records.arrow"
+"""Path of the record index among a version's files."""
+
+
+class VersionFile(BaseModel):
+    """One file of a version. `key` is a whole bucket key, under this version's prefix or an older one's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    key: str
+    size: int
+    sha256: str
+
+
+class VersionBatch(BaseModel):
+    """One batch that a version accounts for. `status` is the final status that marking writes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_id: str
+    generation: int
+    status: Status
+    embedded: int
+    failed: int
+    unfinished: int
+
+
+class VersionManifest(BaseModel):
+    """All there is to know of a published version. Never rewritten, never deleted.
+
+    `inputs_digest` tells what the execution merged, so that merging the same again finds this version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: str
+    database: str
+    collection: str
+    execution_id: str
+    parent: str | None
+    epoch: int
+    commit_id: str
+    created_at: str
+    model: str | None
+    dimensions: int | None
+    space: str
+    chroma_version: str
+    total_embeddings: int
+    content_digest: str
+    files: tuple[VersionFile, ...]
+    batches: tuple[VersionBatch, ...]
+    withdrawn: tuple[str, ...] = ()
+    fence: int = 0
+    inputs_digest: str | None = None
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    writer: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """The pointer as read: the published manifest, and the ETag that a replacement must match."""
+
+    manifest: VersionManifest
+    etag: str
+
+    @property
+    def epoch(self) -> int:
+        """The greatest epoch that has written here."""
+        return max(self.manifest.epoch, self.manifest.fence)
+
+
+def version_prefix(database: Database, version: str) -> str:
+    """Prefix of one version's own files, ending in `/`."""
+    return f"{database.versions_prefix}{version}/"
+
+
+def read_pointer(store: Store, database: Database) -> Pointer | None:
+    """The pointer; None where nothing was ever published. DamagedError where it is no manifest."""
+    found = store.find(database.pointer_key)
+    if found is None:
+        return None
+    return Pointer(_parsed(store, database.pointer_key, found.data), found.etag)
+
+
+def read_version(store: Store, database: Database, version: str) -> VersionManifest:
+    """The manifest of one version. NotFoundError where there is none."""
+    key = version_prefix(database, version) + MANIFEST
+    try:
+        return _parsed(store, key, store.get(key))
+    except NotFoundError as error:
+        raise NotFoundError(f"{database.name} has no version {version!r}") from error
+
+
+def chain(store: Store, database: Database, newest: VersionManifest) -> Iterator[VersionManifest]:
+    """`newest` and its ancestors, back to the first version."""
+    manifest = newest
+    yield manifest
+    while manifest.parent is not None:
+        manifest = read_version(store, database, manifest.parent)
+        yield manifest
+
+
+def _parsed(store: Store, key: str, data: bytes) -> VersionManifest:
+    try:
+        return VersionManifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DamagedError(f"{store.uri(key)} is not a version's manifest") from error
