@@ -89,7 +89,7 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
         context.log.info(_told(merged))
         return merged
 
-    @dg.op(name=f"{name}_each_group", out=dg.DynamicOut(Group, is_required=False), retry_policy=RETRIES)
+    @dg.op(name=f"{name}_each_group", out=dg.DynamicOut(Group), retry_policy=RETRIES)
     def each_group(
         context: dg.OpExecutionContext, services: ServicesResource, merged: list[MergedIntermediate]
     ) -> Iterator[dg.DynamicOutput[Group]]:

@@ -152,7 +152,7 @@ def _batch_event(services: Services, database: Database, row: BatchSummary) -> d
     key = batch_key(row.batch_id)
     services.store.put(key, row.model_dump_json(indent=2).encode())
     metadata: dict[str, dg.MetadataValue] = {
-        "status": dg.MetadataValue.text(row.status),
+        "status": dg.MetadataValue.text(row.status.value),
         "openai_batch_id": dg.MetadataValue.text(row.openai_batch_id),
         "submitted_at": dg.MetadataValue.text(format_instant(row.submitted_at)),
         "generation": dg.MetadataValue.int(row.generation),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,8 @@ from embedding_assets.local.openai_output import Stopped, write_answers
 from embedding_assets.local.openai_plans import BatchPlan, PlanOrder, RequestFault
 from embedding_assets.local.openai_planted import Planted
 from embedding_assets.local.openai_timeline import Batch, Work
+
+logger = logging.getLogger(__name__)
 
 WORKERS = 2
 ENDPOINT = "/v1/embeddings"
@@ -45,6 +48,12 @@ class Pace:
     latency: float = 0
     jitter: float = 0
     seed: int = 0
+
+
+def _log_failure(done: Future[None]) -> None:
+    """A batch whose work raised would stay in progress for ever without a word."""
+    if not done.cancelled() and (error := done.exception()) is not None:
+        logger.error("a batch's work failed", exc_info=error)
 
 
 class BatchStore:
@@ -206,12 +215,14 @@ class BatchStore:
         return batch
 
     def _start(self, batch: Batch) -> None:
-        self._workers.submit(self._work, batch, batch.plan, batch.work)
+        self._workers.submit(self._work, batch, batch.plan, batch.work).add_done_callback(_log_failure)
 
     def _work(self, batch: Batch, plan: BatchPlan, work: Work) -> None:
         def stopped() -> bool:
             return self._closed or batch.work is not work or batch.id not in self._batches
 
+        if stopped():
+            return
         stored = self._files.get(batch.input_file_id)
         content = read_input(stored.path, batch.endpoint)
         work.model, work.total, work.errors = content.model, len(content.entries), content.errors

@@ -16,6 +16,7 @@ from embedding_assets.local.openai_embeddings import MODEL_DIMENSIONS
 from embedding_assets.local.openai_plans import BatchError
 
 MAX_REQUESTS = 50_000
+MAX_INPUTS = 50_000
 MAX_BYTES = 200 * 1024 * 1024
 MAX_REPORTED_ERRORS = 100
 
@@ -63,6 +64,7 @@ class _Reader:
         self._seen: set[str] = set()
         self._errors: list[BatchError] = []
         self._lines = 0
+        self._inputs = 0
 
     def errors(self) -> tuple[BatchError, ...]:
         if self._lines == 0:
@@ -72,6 +74,9 @@ class _Reader:
             return (BatchError(code="empty_file", message=empty),)
         if self._lines > MAX_REQUESTS:
             many = f"The batch input file contains too many requests. The limit is {MAX_REQUESTS}."
+            return (BatchError(code="too_many_tasks", message=many),)
+        if self._inputs > MAX_INPUTS:
+            many = f"The batch input file contains too many embedding inputs. The limit is {MAX_INPUTS}."
             return (BatchError(code="too_many_tasks", message=many),)
         return tuple(self._errors[:MAX_REPORTED_ERRORS])
 
@@ -89,6 +94,8 @@ class _Reader:
         if error is not None:
             self._errors.append(error)
             return
+        inputs = request["body"].get("input")
+        self._inputs += len(inputs) if isinstance(inputs, list) else 1
         custom_id = str(request["custom_id"])
         self._seen.add(custom_id)
         self.entries.append(Entry(custom_id, offset, len(line)))

@@ -72,7 +72,7 @@ TOKEN_LIMIT = BatchError(
 
 
 class BatchPlan(ControlModel):
-    """The life of one batch. `hold` keeps it at a status that is not final, until a plan without it is set."""
+    """The life of one batch. `hold` keeps it at a status until a plan without it is set."""
 
     status: FinalStatus = "completed"
     hold: HeldStatus | None = None

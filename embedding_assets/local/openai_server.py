@@ -170,7 +170,8 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"Invalid URL ({request.method} {request.url.path})"
+    unknown = error.status_code in (404, 405)
+    message = f"Invalid URL ({request.method} {request.url.path})" if unknown else error.detail
     return JSONResponse(ApiError(error.status_code, message).body, error.status_code)
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import socket
 from pathlib import Path
+from types import FrameType
 from typing import cast
 
 import uvicorn
@@ -60,11 +62,18 @@ def write_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def _end(signal_number: int, frame: FrameType | None) -> None:
+    """Leave by SystemExit, so that what is open is closed; uvicorn raises its signals again at its end."""
+    raise SystemExit(0)
+
+
 def serve(app: object, options: argparse.Namespace, protocol: type[asyncio.Protocol] = H11Protocol) -> None:
     """Serve the ASGI `app` by `options` until a signal or the parent's end.
 
     Raises OSError where the address cannot be bound.
     """
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, _end)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((options.host, options.port))

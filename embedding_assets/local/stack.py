@@ -162,6 +162,7 @@ class EmbeddedStack:
                 [*command, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
+                start_new_session=True,
                 stderr=log,
                 env=_with_this_package(os.environ),
             )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import openai
 from openai.types import Batch
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
@@ -23,10 +23,28 @@ SDK_RETRIES = 4
 STREAM_TRIES = 3
 """A download that breaks off is begun again so often."""
 BLOCK = 2**20
-TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+TIMEOUT = openai.Timeout(120.0, connect=10.0)
 
 NOT_FOUND = "not_found"
 """Our word for the status of a batch that OpenAI does not know."""
+
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What a broken connection raises while a body is read, past the SDK's own translation.
+
+    The SDK speaks through `httpx` up to 2.x and through `httpx2` from 3.x on.
+    """
+    found = []
+    for name in ("httpx", "httpx2"):
+        try:
+            found.append(importlib.import_module(name).TransportError)
+        except ImportError:
+            continue
+    return tuple(found)
+
+
+TRANSPORT_ERRORS = _transport_errors()
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND})
 
@@ -156,7 +174,7 @@ def translated(
         raise NotFoundError(f"{subject}: OpenAI does not know it") from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise ServiceError(f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})") from error
-    except (openai.APIConnectionError, httpx.TransportError) as error:
+    except (openai.APIConnectionError, *TRANSPORT_ERRORS) as error:
         raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
     except openai.APIStatusError as error:
         passing = error.status_code in (408, 409, 429) or error.status_code >= 500

@@ -65,7 +65,7 @@ def _event(database: Database, row: BatchSummary) -> dg.AssetMaterialization:
         asset_key=[database.name, "batches"],
         partition=row.batch_id,
         metadata={
-            "status": dg.MetadataValue.text(row.status),
+            "status": dg.MetadataValue.text(row.status.value),
             "snapshot_version": dg.MetadataValue.text(row.snapshot_version or ""),
             "embedded": dg.MetadataValue.int(row.embedded_count or 0),
             "failed": dg.MetadataValue.int(row.failed_count or 0),

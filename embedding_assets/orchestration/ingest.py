@@ -1,0 +1,186 @@
+"""Ingesting in the foreground: what the sensors do, without waiting for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from dagster import (
+    AssetKey,
+    DagsterEventType,
+    DagsterInstance,
+    Definitions,
+    JobDefinition,
+    JobExecutionResult,
+    build_reconstructable_job,
+    execute_job,
+)
+from pydantic import TypeAdapter
+
+from embedding_assets.databases import Database
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.merge.mark import mark_published
+from embedding_assets.merge.plan import poll_results_key
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.orchestration.execution import look
+from embedding_assets.orchestration.follow import follow
+from embedding_assets.orchestration.planning import begin_execution, run_config
+from embedding_assets.orchestration.process_identity import TAG, own_identity
+from embedding_assets.orchestration.runs import (
+    EXECUTION_TAG,
+    PARTITION_TAG,
+    executions_of,
+    in_flight,
+    job_name,
+)
+from embedding_assets.services import Services
+from embedding_assets.snapshots.versions import read_pointer
+
+WAIT_SECONDS = 2.0
+"""Between two looks at a run of another process that is in flight."""
+PAUSE_SECONDS = 1.0
+"""Before batches that could not be polled are tried again."""
+
+Tell = Callable[[str], None]
+RESULTS = TypeAdapter(list[PollResult])
+
+
+@dataclass
+class IngestReport:
+    """What an ingest did. `failures` has one line for each execution that failed."""
+
+    executions: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    marked: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    set_aside: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def ingest(
+    services: Services,
+    instance: DagsterInstance,
+    databases: Sequence[Database],
+    *,
+    until_drained: bool,
+    tell: Tell,
+) -> IngestReport:
+    """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
+
+    With `until_drained` again and again, until nothing more is ready. An execution that failed is told in the
+    report and not tried again here. Raises where the ledger, the bucket or OpenAI cannot be asked.
+    """
+    report = IngestReport()
+    for database in databases:
+        while _one_execution(services, instance, database, report, tell) and until_drained:
+            pass
+        _tell_the_rest(services, database, report)
+    return report
+
+
+def _one_execution(
+    services: Services, instance: DagsterInstance, database: Database, report: IngestReport, tell: Tell
+) -> bool:
+    """Plan and run one execution. False where nothing was ready, or the execution failed."""
+    _wait_for_others(services, instance, database, tell)
+    _note_marked(mark_published(services.store, services.ledger, database), report)
+    tell(f"{database.name}: asking the ledger and OpenAI what is ready")
+    ready = look(services, database).survey.ready
+    if not ready:
+        return False
+    manifest = begin_execution(services, instance, database, ready)
+    execution_id = manifest.execution_id
+    report.executions.append(execution_id)
+    tell(f"{database.name}: execution {execution_id} of {len(ready)} batches")
+    failure = run_execution(services, instance, database, execution_id, len(ready), tell)
+    _note_marked(mark_published(services.store, services.ledger, database), report)
+    if failure is not None:
+        report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
+        return False
+    results = RESULTS.validate_json(services.store.get(poll_results_key(execution_id)))
+    _note_failed([result for result in results if result.action == "handle_failure"], report)
+    if any(result.action == "error" for result in results):
+        time.sleep(PAUSE_SECONDS)
+    return True
+
+
+def run_execution(
+    services: Services,
+    instance: DagsterInstance,
+    database: Database,
+    execution_id: str,
+    batches: int,
+    tell: Tell,
+) -> str | None:
+    """Run the database's job over one execution; return why it failed, in one line, or None."""
+    tags = {EXECUTION_TAG: execution_id, PARTITION_TAG: execution_id}
+    identity = own_identity()
+    if identity is not None:
+        tags[TAG] = identity
+    config = run_config(services.settings, batches)
+    config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
+    job = build_reconstructable_job(__name__, "load_job", (job_name(database),))
+    with (
+        follow(instance, execution_id, lambda line: tell(f"{database.name}: {line}")),
+        execute_job(job, instance, run_config=config, tags=tags) as result,
+    ):
+        if not result.success:
+            return _first_failure(result)
+        published = [
+            event.asset_key
+            for event in result.all_events
+            if event.event_type == DagsterEventType.ASSET_MATERIALIZATION
+        ]
+        if AssetKey([database.name, "final_snapshot"]) not in published:
+            return "the run ended without materializing the final snapshot"
+        return None
+
+
+def load_job(name: str) -> JobDefinition:
+    """The job `name` of the definitions; processes of a run find it through here."""
+    from embedding_assets.definitions import defs
+
+    definitions: Definitions = defs
+    return definitions.resolve_job_def(name)
+
+
+def _first_failure(result: JobExecutionResult) -> str:
+    for event in result.all_events:
+        if event.event_type == DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return f"{event.step_key}: {data.user_failure_data.description}"
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            message = " ".join(error.message.split()) if error is not None else "no reason told"
+            return f"{event.step_key}: {message}"
+    return "the run failed before its first step"
+
+
+def _wait_for_others(services: Services, instance: DagsterInstance, database: Database, tell: Tell) -> None:
+    """Two executions at once would be wasteful: wait for the one that is alive, at most until it stalls."""
+    while running := in_flight(instance, database, services.settings.stall_seconds):
+        tell(f"{database.name}: waiting for {', '.join(executions_of(running))}, which is in flight")
+        time.sleep(WAIT_SECONDS)
+
+
+def _note_marked(rows: Sequence[BatchSummary], report: IngestReport) -> None:
+    report.marked += [row.batch_id for row in rows if row.batch_id not in report.marked]
+
+
+def _note_failed(results: Sequence[PollResult], report: IngestReport) -> None:
+    report.failed += [result.batch_id for result in results if result.batch_id not in report.failed]
+
+
+def _tell_the_rest(services: Services, database: Database, report: IngestReport) -> None:
+    live = services.ledger.live(database)
+    report.waiting += [batch.batch_id for batch in live.ready_to_plan]
+    report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
+    report.refused |= {refused.batch_id: refused.reason for refused in live.refused}
+    pointer = read_pointer(services.store, database)
+    if pointer is not None:
+        report.versions[database.name] = pointer.manifest.version
