@@ -60,7 +60,9 @@ class Database(BaseModel):
     @classmethod
     def _chroma_name(cls, value: str) -> str:
         if not COLLECTION.fullmatch(value):
-            raise ValueError("a collection is 3 to 512 of [A-Za-z0-9._-], the first and last a letter or digit")
+            raise ValueError(
+                "a collection is 3 to 512 of [A-Za-z0-9._-], the first and last a letter or digit"
+            )
         return value
 
     @property

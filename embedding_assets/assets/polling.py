@@ -141,7 +141,9 @@ def _counts(results: list[PollResult]) -> dict[str, dg.MetadataValue]:
         "unfinished": sum(result.unfinished_count for result in results),
     }
     problems = [f"- `{result.batch_id}`: {result.message}" for result in results if result.message]
-    metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(count) for name, count in counts.items()}
+    metadata: dict[str, dg.MetadataValue] = {
+        name: dg.MetadataValue.int(count) for name, count in counts.items()
+    }
     if problems:
         metadata["problems"] = dg.MetadataValue.md("\n".join(problems))
     return metadata

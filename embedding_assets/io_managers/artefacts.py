@@ -78,7 +78,9 @@ class JsonOnS3(ConfigurableIOManager):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise DamagedError(f"s3://{self.bucket}/{key} is not what it should be: {where}: {first['msg']}") from error
+            raise DamagedError(
+                f"s3://{self.bucket}/{key} is not what it should be: {where}: {first['msg']}"
+            ) from error
 
 
 class ArtefactIOManager(JsonOnS3):

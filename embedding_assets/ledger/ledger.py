@@ -217,7 +217,9 @@ class Ledger:
     def _rows(self, partition_keys: Iterable[str]) -> Iterator[Row]:
         keys = list(dict.fromkeys(partition_keys))
         for start in range(0, len(keys), GET_AT_ONCE):
-            wanted: Any = [{"PK": {"S": key}, "SK": {"S": "STATUS"}} for key in keys[start : start + GET_AT_ONCE]]
+            wanted: Any = [
+                {"PK": {"S": key}, "SK": {"S": "STATUS"}} for key in keys[start : start + GET_AT_ONCE]
+            ]
             for attempt in range(GET_TRIES):
                 with translated(f"reading batches of table {self.table}"):
                     response = self.client.batch_get_item(

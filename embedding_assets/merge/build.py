@@ -69,9 +69,7 @@ class VersionBuilder:
             if self.base is not None:
                 self._download(directory, only_index=False)
             operations = changes.added + changes.updated
-            with ChromaWriter(
-                directory, self.database.collection, self.database.space, operations
-            ) as writer:
+            with ChromaWriter(directory, self.database.collection, self.database.space, operations) as writer:
                 _apply(writer, sources, changes, check)
             check()
             verify(directory, self.database.collection, changes.index, _changed_ids(sources, changes))
@@ -115,7 +113,9 @@ def _apply(
             writer.add(chroma_rows(batch if add.all() else batch.filter(pa.array(add))))
 
 
-def _with_masks(sources: Sequence[RowSource], changes: Changes) -> Iterator[tuple[pa.RecordBatch, Mask, Mask]]:
+def _with_masks(
+    sources: Sequence[RowSource], changes: Changes
+) -> Iterator[tuple[pa.RecordBatch, Mask, Mask]]:
     position = 0
     for source in sources:
         for batch in source.batches():

@@ -100,7 +100,9 @@ class FinalMerger:
                     pointer = read_pointer(self.store, self.database)
                     continue
                 return self._result(snapshots.execution_id, manifest, started, accounted)
-        raise TransientError(f"another version of {self.database.name} was published {REBASES} times meanwhile")
+        raise TransientError(
+            f"another version of {self.database.name} was published {REBASES} times meanwhile"
+        )
 
     def _lock(self, execution_id: str) -> MergeLock:
         def floor() -> int:
@@ -295,4 +297,3 @@ def _version_batch(result: PollResult) -> VersionBatch:
 def _still_withdrawn(base: Pointer | None, accounted: Sequence[PollResult]) -> tuple[str, ...]:
     back = {result.batch_id for result in accounted}
     return tuple(batch_id for batch_id in (base.manifest.withdrawn if base else ()) if batch_id not in back)
-

@@ -23,7 +23,9 @@ def mismatches(
         where = f"version {published.version}"
         model, dimensions = published.model, published.dimensions
         if published.space != database.space:
-            reason = f"the distance {database.space} of {database.name} is not {published.space}, that of {where}"
+            reason = (
+                f"the distance {database.space} of {database.name} is not {published.space}, that of {where}"
+            )
             return {result.batch_id: reason for result in polled}
     else:
         where = "most of its execution"
@@ -31,7 +33,9 @@ def mismatches(
     unfit = {}
     for result in polled:
         if dimensions is not None and result.dimensions != dimensions:
-            unfit[result.batch_id] = f"its vectors have {result.dimensions} dimensions, those of {where} {dimensions}"
+            unfit[result.batch_id] = (
+                f"its vectors have {result.dimensions} dimensions, those of {where} {dimensions}"
+            )
         elif model and result.model and result.model != model:
             unfit[result.batch_id] = f"its model is {result.model}, that of {where} {model}"
     return unfit

@@ -87,16 +87,15 @@ class Bookmark:
     def read(self) -> str | None:
         """The version, or None where nothing was marked yet."""
         with translated(f"reading the bookmark of {self._database}"):
-            item = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True).get("Item")
+            item = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True).get(
+                "Item"
+            )
         return item["version"]["S"] if item and "version" in item else None
 
     def write(self, version: str) -> None:
         """Note that everything up to `version` is marked."""
         with translated(f"writing the bookmark of {self._database}"):
-            self._client.put_item(
-                TableName=self._table, Item={**self._key(), "version": {"S": version}}
-            )
+            self._client.put_item(TableName=self._table, Item={**self._key(), "version": {"S": version}})
 
     def _key(self) -> dict[str, dict[str, str]]:
         return {"PK": {"S": f"MARKED#{self._database}"}, "SK": {"S": "MARKED"}}
-

@@ -109,7 +109,12 @@ class ExecutionPoller:
             self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
         return [
             result.model_copy(
-                update={"action": "error", "message": unfit[result.batch_id], "delta_id": None, "delta_key": None}
+                update={
+                    "action": "error",
+                    "message": unfit[result.batch_id],
+                    "delta_id": None,
+                    "delta_key": None,
+                }
             )
             if result.batch_id in unfit
             else result

@@ -29,7 +29,6 @@ NOT_FOUND = "not_found"
 """Our word for the status of a batch that OpenAI does not know."""
 
 
-
 def _transport_errors() -> tuple[type[Exception], ...]:
     """What a broken connection raises while a body is read, past the SDK's own translation.
 
@@ -164,21 +163,23 @@ class OpenAIBatches:
 
 
 @contextmanager
-def translated(
-    subject: str, refusal: type[ServiceError] | type[BatchError] = ServiceError
-) -> Iterator[None]:
+def translated(subject: str, refusal: type[ServiceError] | type[BatchError] = ServiceError) -> Iterator[None]:
     """Raise the SDK's errors as ours, without a word of the key; `refusal` for answers that will not change."""
     try:
         yield
     except openai.NotFoundError as error:
         raise NotFoundError(f"{subject}: OpenAI does not know it") from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise ServiceError(f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})") from error
+        raise ServiceError(
+            f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
+        ) from error
     except (openai.APIConnectionError, *TRANSPORT_ERRORS) as error:
         raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
     except openai.APIStatusError as error:
         passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-        raise (TransientError if passing else refusal)(f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()) from error
+        raise (TransientError if passing else refusal)(
+            f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
+        ) from error
     except openai.OpenAIError as error:
         raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
 

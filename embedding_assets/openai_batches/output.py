@@ -116,7 +116,9 @@ def _vector(record_id: str, body: dict[str, Any]) -> Good | Bad:
 def _decoded(delivered: object) -> Vector:
     """A vector from a list of numbers or from base64 of little-endian float32."""
     if isinstance(delivered, str):
-        return np.frombuffer(base64.b64decode(delivered, validate=True), dtype="<f4").astype(np.float32, copy=False)
+        return np.frombuffer(base64.b64decode(delivered, validate=True), dtype="<f4").astype(
+            np.float32, copy=False
+        )
     if delivered is None:
         return np.zeros(0, dtype=np.float32)
     if not isinstance(delivered, list) or any(isinstance(number, bool) for number in delivered[:1]):

@@ -87,7 +87,9 @@ def read_submission(path: Path) -> list[Record]:
     for number, value in _values(path):
         record = _record(value, f"{path} line {number}")
         if record.id in seen:
-            raise InputError(f"{path} line {number}: the id {record.id!r} stands in line {seen[record.id]} already")
+            raise InputError(
+                f"{path} line {number}: the id {record.id!r} stands in line {seen[record.id]} already"
+            )
         seen[record.id] = number
         records.append(record)
     if not records:
@@ -151,7 +153,9 @@ def _encoding() -> Any:
     return bpe_openai.get_encoding("cl100k_base")
 
 
-def split(records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BATCH) -> list[PlannedSubmission]:
+def split(
+    records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BATCH
+) -> list[PlannedSubmission]:
     """Split records, in their order, into batches within OpenAI's limits; `most` requests each."""
     batches: list[list[Record]] = []
     size = 0

@@ -50,7 +50,9 @@ class ChromaRows:
 def _client(directory: Path) -> Iterator[Any]:
     """A client on a private directory, closed at the end."""
     try:
-        client = chromadb.PersistentClient(str(directory), settings=ChromaSettings(anonymized_telemetry=False))
+        client = chromadb.PersistentClient(
+            str(directory), settings=ChromaSettings(anonymized_telemetry=False)
+        )
     except (ChromaError, ValueError, sqlite3.Error) as error:
         raise DamagedError(f"Chroma cannot open the snapshot: {error}") from error
     try:
@@ -75,7 +77,9 @@ def refuse_cosine(collection: Collection) -> None:
     """Raise MismatchError for a collection under cosine: Chroma has changed the vectors in it."""
     space = (collection.configuration.get("hnsw") or {}).get("space")
     if space == "cosine":
-        raise MismatchError("the delta's collection has the distance cosine: its vectors are not those delivered")
+        raise MismatchError(
+            "the delta's collection has the distance cosine: its vectors are not those delivered"
+        )
 
 
 def read_rows(collection: Collection, ids: Sequence[str] | None = None) -> Iterator[ChromaRows]:

@@ -147,4 +147,3 @@ def download_verified(
 
 def _matches(path: Path, entry: FileEntry) -> bool:
     return path.stat().st_size == entry.size and file_sha256(path) == entry.sha256
-

@@ -115,4 +115,6 @@ def _resolved(
 
 def _refuse_older(database: Database, current: Pointer, epoch: int) -> None:
     if current.epoch > epoch:
-        raise LockError(f"epoch {current.epoch} has written the pointer of {database.name}: ours, {epoch}, is over")
+        raise LockError(
+            f"epoch {current.epoch} has written the pointer of {database.name}: ours, {epoch}, is over"
+        )

@@ -148,9 +148,7 @@ class RowFile:
     @property
     def count(self) -> int:
         """How many rows the file has."""
-        return sum(
-            self._reader.get_batch(index).num_rows for index in range(self._reader.num_record_batches)
-        )
+        return sum(self._reader.get_batch(index).num_rows for index in range(self._reader.num_record_batches))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Record batches in file order, each of at most ROWS_AT_ONCE rows."""

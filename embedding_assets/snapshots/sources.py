@@ -155,4 +155,3 @@ def chroma_rows(batch: pa.RecordBatch) -> ChromaRows:
         documents=batch.column("document").to_pylist(),
         metadata=[parse_metadata(text) for text in batch.column("metadata").to_pylist()],
     )
-

@@ -47,7 +47,9 @@ class Store:
     TransientError for what may pass, ServiceError for the rest.
     """
 
-    def __init__(self, bucket: str, client: S3Client | None = None, single_try: S3Client | None = None) -> None:
+    def __init__(
+        self, bucket: str, client: S3Client | None = None, single_try: S3Client | None = None
+    ) -> None:
         with translated("S3"):
             self._client = client or s3_client()
             self._single_try = single_try or s3_client(retries=False)

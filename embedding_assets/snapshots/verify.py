@@ -65,11 +65,7 @@ def find_problems(
             if extra:
                 yield f"{len(extra)} records are too many, one is {min(extra)!r}"
             wanted = _wanted(sorted(ids & expected.keys()), changed)
-            wrong = [
-                record_id
-                for page in read_rows(opened, wanted)
-                for record_id in _wrong(page, expected)
-            ]
+            wrong = [record_id for page in read_rows(opened, wanted) for record_id in _wrong(page, expected)]
             if wrong:
                 yield f"{len(wrong)} of {len(wanted)} records read differ, one is {min(wrong)!r}"
 
