@@ -45,7 +45,8 @@ class Database(BaseModel):
     def _no_cosine(cls, value: object) -> object:
         if value == "cosine":
             raise ValueError(
-                "cosine is refused: Chroma would store changed vectors; OpenAI's are of unit length, so l2 ranks alike"
+                "cosine is refused: Chroma would store changed vectors; "
+                "OpenAI's are of unit length, so l2 ranks alike"
             )
         return value
 
@@ -60,9 +61,7 @@ class Database(BaseModel):
     @classmethod
     def _chroma_name(cls, value: str) -> str:
         if not COLLECTION.fullmatch(value):
-            raise ValueError(
-                "a collection is 3 to 512 of [A-Za-z0-9._-], the first and last a letter or digit"
-            )
+            raise ValueError("a collection is 3 to 512 of [A-Za-z0-9._-], the first and last a letter or digit")
         return value
 
     @property

@@ -208,7 +208,9 @@ def _ordered(merged: list[MergedIntermediate]) -> list[Intermediate]:
 
 def _told(merged: MergedIntermediate) -> str:
     what = "already there" if merged.reused else f"merged in {merged.processing_time_seconds:.2f} s"
-    return f"{merged.intermediate_key}: {merged.rows_in} rows of {merged.sources} sources, {merged.count} ids, {what}"
+    return (
+        f"{merged.intermediate_key}: {merged.rows_in} rows of {merged.sources} sources, {merged.count} ids, {what}"
+    )
 
 
 def _final_metadata(services: ServicesResource, merged: FinalMergeResult) -> dict[str, dg.MetadataValue]:

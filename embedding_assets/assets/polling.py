@@ -1,6 +1,7 @@
 """The assets that ask: `batches` and `poll_results` by batch, `execution_poll_results` by execution."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -63,9 +64,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         ),
         op_tags={"embedding_assets/database": name},
     )
-    def poll_results(
-        context: dg.AssetExecutionContext, services: ServicesResource
-    ) -> Iterator[dg.Output[None]]:
+    def poll_results(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
         failed = []
         for batch_id in context.partition_keys:
             try:
@@ -123,7 +122,8 @@ def _poll_again(services: Services, database: Database, batch_id: str) -> dg.Ass
 def _tag_run(context: dg.AssetExecutionContext) -> None:
     """Tell which process works on the run, where a run is one process."""
     identity = own_identity()
-    in_one_process = "in_process" in context.run.run_config.get("execution", {}).get("config", {})
+    config: Any = context.run.run_config
+    in_one_process = "in_process" in config.get("execution", {}).get("config", {})
     if identity is not None and in_one_process:
         context.instance.add_run_tags(context.run_id, {TAG: identity})
 
@@ -141,9 +141,7 @@ def _counts(results: list[PollResult]) -> dict[str, dg.MetadataValue]:
         "unfinished": sum(result.unfinished_count for result in results),
     }
     problems = [f"- `{result.batch_id}`: {result.message}" for result in results if result.message]
-    metadata: dict[str, dg.MetadataValue] = {
-        name: dg.MetadataValue.int(count) for name, count in counts.items()
-    }
+    metadata: dict[str, dg.MetadataValue] = {name: dg.MetadataValue.int(count) for name, count in counts.items()}
     if problems:
         metadata["problems"] = dg.MetadataValue.md("\n".join(problems))
     return metadata
@@ -161,9 +159,7 @@ def _batch_event(services: Services, database: Database, row: BatchSummary) -> d
         "table_row": dg.MetadataValue.text(f"{services.settings.table_name} BATCH#{row.batch_id} / STATUS"),
         "s3_location": dg.MetadataValue.path(services.store.uri(key)),
     }
-    return dg.AssetMaterialization(
-        asset_key=[database.name, "batches"], partition=row.batch_id, metadata=metadata
-    )
+    return dg.AssetMaterialization(asset_key=[database.name, "batches"], partition=row.batch_id, metadata=metadata)
 
 
 def _poll_event(services: Services, database: Database, result: PollResult) -> dg.AssetMaterialization:

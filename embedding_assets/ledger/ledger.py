@@ -217,16 +217,15 @@ class Ledger:
     def _rows(self, partition_keys: Iterable[str]) -> Iterator[Row]:
         keys = list(dict.fromkeys(partition_keys))
         for start in range(0, len(keys), GET_AT_ONCE):
-            wanted: Any = [
-                {"PK": {"S": key}, "SK": {"S": "STATUS"}} for key in keys[start : start + GET_AT_ONCE]
-            ]
+            wanted: Any = [{"PK": {"S": key}, "SK": {"S": "STATUS"}} for key in keys[start : start + GET_AT_ONCE]]
             for attempt in range(GET_TRIES):
                 with translated(f"reading batches of table {self.table}"):
                     response = self.client.batch_get_item(
                         RequestItems={self.table: {"Keys": wanted, "ConsistentRead": True}}
                     )
                 yield from (_plain(item) for item in response["Responses"].get(self.table, []))
-                wanted = response.get("UnprocessedKeys", {}).get(self.table, {}).get("Keys")
+                unprocessed: Any = response.get("UnprocessedKeys", {})
+                wanted = unprocessed.get(self.table, {}).get("Keys")
                 if not wanted:
                     break
                 time.sleep(0.05 * 2**attempt)

@@ -116,9 +116,7 @@ class MergeLock:
                 self.taken_over = not free
                 return
             if now - started > self._max_wait:
-                raise LockError(
-                    f"the lock of {self._database} is held by another since {now - started:.0f} s"
-                )
+                raise LockError(f"the lock of {self._database} is held by another since {now - started:.0f} s")
             if now - told >= min(self._lease, 30.0):
                 told = now
                 self._on_wait(f"waiting for the lock of {self._database} since {now - started:.0f} s")

@@ -70,14 +70,10 @@ class BatchStore:
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="batch")
         self._closed = False
 
-    def create(
-        self, input_file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None
-    ) -> Batch:
+    def create(self, input_file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None) -> Batch:
         """Create a batch and start its work. Raises ApiError where OpenAI refuses at once."""
         if endpoint != ENDPOINT:
-            raise ApiError(
-                400, f"Invalid value: '{endpoint}'. Supported value: '{ENDPOINT}'.", param="endpoint"
-            )
+            raise ApiError(400, f"Invalid value: '{endpoint}'. Supported value: '{ENDPOINT}'.", param="endpoint")
         if window != COMPLETION_WINDOW:
             message = f"Invalid value: '{window}'. Supported value: '{COMPLETION_WINDOW}'."
             raise ApiError(400, message, param="completion_window")

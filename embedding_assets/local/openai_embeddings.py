@@ -127,9 +127,7 @@ def answer(request: EmbeddingRequest, vectors: Vectors) -> dict[str, Any]:
             {
                 "object": "embedding",
                 "index": index,
-                "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode()
-                if request.base64
-                else row,
+                "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode() if request.base64 else row,
             }
             for index, row in enumerate(vectors)
         ],

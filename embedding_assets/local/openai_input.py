@@ -68,9 +68,7 @@ class _Reader:
 
     def errors(self) -> tuple[BatchError, ...]:
         if self._lines == 0:
-            empty = (
-                "The batch input file is empty. Please ensure that the batch input file contains requests."
-            )
+            empty = "The batch input file is empty. Please ensure that the batch input file contains requests."
             return (BatchError(code="empty_file", message=empty),)
         if self._lines > MAX_REQUESTS:
             many = f"The batch input file contains too many requests. The limit is {MAX_REQUESTS}."

@@ -57,9 +57,7 @@ def write_answers(
     fates = plan.assign([entry.custom_id for entry in batch.entries], dice)
     tasks = [(entry, 0) for entry in batch.entries]
     twice = {"duplicate", "conflicting_duplicate", "answered_and_failed"}
-    tasks += [
-        (entry, 1) for entry in batch.entries if (fate := fates.get(entry.custom_id)) and fate.kind in twice
-    ]
+    tasks += [(entry, 1) for entry in batch.entries if (fate := fates.get(entry.custom_id)) and fate.kind in twice]
     if plan.shuffle:
         dice.shuffle(tasks)
     with batch.path.open("rb") as source, output.open("wb") as good, errors.open("wb") as bad:
@@ -150,9 +148,7 @@ class _Writer:
         body: dict[str, Any],
         cut: bool = False,
     ) -> None:
-        token = hashlib.sha256(
-            f"{self._seed}:{custom_id}:{copy}".encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        token = hashlib.sha256(f"{self._seed}:{custom_id}:{copy}".encode("utf-8", "surrogatepass")).hexdigest()
         response = {"status_code": status_code, "request_id": token[32:], "body": body}
         line = {"id": f"batch_req_{token[:32]}", "custom_id": custom_id, "response": response, "error": None}
         written = to_json(line).replace(NAN_MARK, b"NaN")

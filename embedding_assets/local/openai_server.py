@@ -84,9 +84,7 @@ class OpenAiApi:
 
     async def list_files(self, request: Request) -> Response:
         """All files, newest first, on one page."""
-        return JSONResponse(
-            {"object": "list", "data": [stored.view for stored in self._files], "has_more": False}
-        )
+        return JSONResponse({"object": "list", "data": [stored.view for stored in self._files], "has_more": False})
 
     async def get_file(self, request: Request) -> Response:
         """One file object."""
@@ -200,9 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     add_serving_options(parser)
     parser.add_argument("--embedder", choices=EMBEDDER_NAMES, default="hash", help="(default: %(default)s)")
     parser.add_argument("--latency", type=float, default=0, help="seconds that a batch takes (default: 0)")
-    parser.add_argument(
-        "--jitter", type=float, default=0, help="seconds more or less, by chance (default: 0)"
-    )
+    parser.add_argument("--jitter", type=float, default=0, help="seconds more or less, by chance (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
     parser.add_argument("--data-dir", type=Path, help="where files are kept (default: a temporary directory)")
     options = parser.parse_args(arguments)

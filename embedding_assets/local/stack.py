@@ -38,8 +38,7 @@ def create_table(dynamodb: DynamoDBClient, name: str) -> None:
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
-            {"AttributeName": attribute, "AttributeType": "S"}
-            for attribute in ("PK", "SK", "GSI1PK", "GSI1SK")
+            {"AttributeName": attribute, "AttributeType": "S"} for attribute in ("PK", "SK", "GSI1PK", "GSI1SK")
         ],
         KeySchema=[
             {"AttributeName": "PK", "KeyType": "HASH"},
@@ -71,9 +70,7 @@ class _Server:
         """The base URL, once it serves. Raises ServiceError where it ends or is silent until `deadline`."""
         while not self.ready_file.exists():
             if self.process.poll() is not None:
-                raise ServiceError(
-                    f"{self.module} ended at start with {self.process.returncode}: {self._last()}"
-                )
+                raise ServiceError(f"{self.module} ended at start with {self.process.returncode}: {self._last()}")
             if time.monotonic() > deadline:
                 raise ServiceError(f"{self.module} did not serve within {READY_SECONDS} s: {self._last()}")
             time.sleep(READY_POLL_SECONDS)
@@ -132,9 +129,7 @@ class EmbeddedStack:
         with ExitStack() as exits:
             directory = self._state_dir
             if directory is None:
-                temporary = tempfile.TemporaryDirectory(
-                    prefix="embedding-assets-", ignore_cleanup_errors=True
-                )
+                temporary = tempfile.TemporaryDirectory(prefix="embedding-assets-", ignore_cleanup_errors=True)
                 directory = Path(exits.enter_context(temporary))
             directory.mkdir(parents=True, exist_ok=True)
             aws = self._start(exits, "aws_server", directory, [])
@@ -172,9 +167,7 @@ class EmbeddedStack:
         return server
 
     def _prepare(self) -> None:
-        session = boto3.Session(
-            aws_access_key_id=FAKE_KEY, aws_secret_access_key=FAKE_KEY, region_name=REGION
-        )
+        session = boto3.Session(aws_access_key_id=FAKE_KEY, aws_secret_access_key=FAKE_KEY, region_name=REGION)
         create_table(session.client("dynamodb", endpoint_url=self._aws_url), self.table_name)
         session.client("s3", endpoint_url=self._aws_url).create_bucket(Bucket=self.bucket)
 

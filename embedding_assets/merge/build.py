@@ -113,9 +113,7 @@ def _apply(
             writer.add(chroma_rows(batch if add.all() else batch.filter(pa.array(add))))
 
 
-def _with_masks(
-    sources: Sequence[RowSource], changes: Changes
-) -> Iterator[tuple[pa.RecordBatch, Mask, Mask]]:
+def _with_masks(sources: Sequence[RowSource], changes: Changes) -> Iterator[tuple[pa.RecordBatch, Mask, Mask]]:
     position = 0
     for source in sources:
         for batch in source.batches():

@@ -96,9 +96,7 @@ def _wins(chosen: pa.Table, there: pa.Table, stale: Collection[str]) -> Mask:
 
 
 def _micros(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    values: np.ndarray[tuple[int], np.dtype[np.int64]] = (
-        table.column("precedence_at").cast(pa.int64()).to_numpy()
-    )
+    values: np.ndarray[tuple[int], np.dtype[np.int64]] = table.column("precedence_at").cast(pa.int64()).to_numpy()
     return values
 
 

@@ -84,7 +84,7 @@ class FinalMerger:
         accounted = [result for result in results if result.has_delta]
         if not accounted:
             pointer = read_pointer(self.store, self.database)
-            return self._result(snapshots.execution_id, pointer and pointer.manifest, started)
+            return self._result(snapshots.execution_id, pointer.manifest if pointer else None, started)
         _check_complete(accounted, snapshots)
         with self._lock(snapshots.execution_id) as lock:
             pointer = read_pointer(self.store, self.database)
@@ -100,9 +100,7 @@ class FinalMerger:
                     pointer = read_pointer(self.store, self.database)
                     continue
                 return self._result(snapshots.execution_id, manifest, started, accounted)
-        raise TransientError(
-            f"another version of {self.database.name} was published {REBASES} times meanwhile"
-        )
+        raise TransientError(f"another version of {self.database.name} was published {REBASES} times meanwhile")
 
     def _lock(self, execution_id: str) -> MergeLock:
         def floor() -> int:
@@ -193,7 +191,8 @@ class FinalMerger:
         for result in accounted:
             if result.model and published.model and result.model != published.model:
                 raise MismatchError(
-                    f"batch {result.batch_id} is of {result.model}, version {published.version} of {published.model}"
+                    f"batch {result.batch_id} is of {result.model}, "
+                    f"version {published.version} of {published.model}"
                 )
 
     def _manifest(

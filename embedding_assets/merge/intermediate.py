@@ -121,22 +121,17 @@ class IntermediateMerger:
 
     def _listing(self, prefix: str) -> str:
         """What stands in for a manifest where another program wrote none."""
-        return " ".join(
-            f"{entry.key} {entry.size} {entry.last_modified}" for entry in self.store.list(prefix)
-        )
+        return " ".join(f"{entry.key} {entry.size} {entry.last_modified}" for entry in self.store.list(prefix))
 
     def _part_identity(self, part: Intermediate) -> str:
         manifest = find_manifest(self.store, part.intermediate_key)
         if manifest is None:
-            raise DamagedError(
-                f"{self.store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished"
-            )
+            raise DamagedError(f"{self.store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished")
         return f"{part.intermediate_key} {manifest.model_dump_json()}"
 
     def _deltas(self, chunk: Chunk, folder: Path) -> list[RowSource]:
         return [
-            self._delta(result, folder / f"delta-{number}")
-            for number, result in enumerate(chunk.delta_results)
+            self._delta(result, folder / f"delta-{number}") for number, result in enumerate(chunk.delta_results)
         ]
 
     def _delta(self, result: PollResult, directory: Path) -> RowSource:

@@ -87,9 +87,7 @@ class Bookmark:
     def read(self) -> str | None:
         """The version, or None where nothing was marked yet."""
         with translated(f"reading the bookmark of {self._database}"):
-            item = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True).get(
-                "Item"
-            )
+            item = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True).get("Item")
         return item["version"]["S"] if item and "version" in item else None
 
     def write(self, version: str) -> None:

@@ -68,7 +68,8 @@ class ExecutionPoller:
         fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows)
         if len(fitting) != manifest.total_batches:
             raise ConservationError(
-                f"execution {manifest.execution_id}: {manifest.total_batches} batches planned, {len(fitting)} polled"
+                f"execution {manifest.execution_id}: {manifest.total_batches} batches planned, "
+                f"{len(fitting)} polled"
             )
         return fitting
 

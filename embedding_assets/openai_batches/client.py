@@ -14,7 +14,13 @@ import openai
 from openai.types import Batch
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from embedding_assets.errors import BatchError, NotFoundError, ServiceError, SettingsError, TransientError
+from embedding_assets.errors import (
+    BatchError,
+    NotFoundError,
+    ServiceError,
+    SettingsError,
+    TransientError,
+)
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""
@@ -163,23 +169,21 @@ class OpenAIBatches:
 
 
 @contextmanager
-def translated(subject: str, refusal: type[ServiceError] | type[BatchError] = ServiceError) -> Iterator[None]:
+def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError) -> Iterator[None]:
     """Raise the SDK's errors as ours, without a word of the key; `refusal` for answers that will not change."""
     try:
         yield
     except openai.NotFoundError as error:
         raise NotFoundError(f"{subject}: OpenAI does not know it") from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise ServiceError(
-            f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
-        ) from error
+        raise ServiceError(f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})") from error
     except (openai.APIConnectionError, *TRANSPORT_ERRORS) as error:
         raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
     except openai.APIStatusError as error:
-        passing = error.status_code in (408, 409, 429) or error.status_code >= 500
-        raise (TransientError if passing else refusal)(
-            f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
-        ) from error
+        message = f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
+        if error.status_code in (408, 409, 429) or error.status_code >= 500:
+            raise TransientError(message) from error
+        raise refusal(message) from error
     except openai.OpenAIError as error:
         raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
 

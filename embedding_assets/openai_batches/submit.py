@@ -153,9 +153,7 @@ def _encoding() -> Any:
     return bpe_openai.get_encoding("cl100k_base")
 
 
-def split(
-    records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BATCH
-) -> list[PlannedSubmission]:
+def split(records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BATCH) -> list[PlannedSubmission]:
     """Split records, in their order, into batches within OpenAI's limits; `most` requests each."""
     batches: list[list[Record]] = []
     size = 0
@@ -190,9 +188,7 @@ def _record_line(record: Record, asked: Asked) -> bytes:
         "text": record.text,
         "document": record.document,
         "metadata": parse_metadata(record.metadata),
-        "input_sha256": input_sha256(
-            record.text, record.document, record.metadata, asked.model, asked.dimensions
-        ),
+        "input_sha256": input_sha256(record.text, record.document, record.metadata, asked.model, asked.dimensions),
     }
     return orjson.dumps(stored) + b"\n"
 

@@ -48,9 +48,7 @@ def _new_materializations(instance: DagsterInstance, database: Database, after: 
     """How many materializations there are after the storage id `after`, all pages, and the newest one's id."""
     count = 0
     page_cursor: str | None = None
-    records = AssetRecordsFilter(
-        asset_key=dg.AssetKey([database.name, "final_snapshot"]), after_storage_id=after
-    )
+    records = AssetRecordsFilter(asset_key=dg.AssetKey([database.name, "final_snapshot"]), after_storage_id=after)
     while True:
         page = instance.fetch_materializations(records, limit=PAGE, cursor=page_cursor, ascending=True)
         count += len(page.records)

@@ -15,9 +15,7 @@ SINGLES_A_TICK = 50
 """Batches that a tick asks OpenAI for one by one, those that its list does not show."""
 
 
-def pending_batches_sensor(
-    database: Database, interval_seconds: int = INTERVAL_SECONDS
-) -> dg.SensorDefinition:
+def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_SECONDS) -> dg.SensorDefinition:
     """Plans at most one execution a tick, and none while another of this database is in flight."""
 
     @dg.sensor(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import chromadb
 import numpy as np
+from chromadb.api import ClientAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.config import Settings as ChromaSettings
 from chromadb.errors import ChromaError
@@ -47,10 +48,10 @@ class ChromaRows:
 
 
 @contextmanager
-def _client(directory: Path) -> Iterator[Any]:
+def _client(directory: Path) -> Iterator[ClientAPI]:
     """A client on a private directory, closed at the end."""
     try:
-        client = chromadb.PersistentClient(
+        client: Any = chromadb.PersistentClient(
             str(directory), settings=ChromaSettings(anonymized_telemetry=False)
         )
     except (ChromaError, ValueError, sqlite3.Error) as error:
@@ -77,9 +78,7 @@ def refuse_cosine(collection: Collection) -> None:
     """Raise MismatchError for a collection under cosine: Chroma has changed the vectors in it."""
     space = (collection.configuration.get("hnsw") or {}).get("space")
     if space == "cosine":
-        raise MismatchError(
-            "the delta's collection has the distance cosine: its vectors are not those delivered"
-        )
+        raise MismatchError("the delta's collection has the distance cosine: its vectors are not those delivered")
 
 
 def read_rows(collection: Collection, ids: Sequence[str] | None = None) -> Iterator[ChromaRows]:
@@ -102,8 +101,10 @@ def _page(collection: Collection, what: dict[str, Any]) -> ChromaRows:
     vectors = np.asarray(found["embeddings"], dtype=np.float32)
     if vectors.ndim != 2:
         vectors = np.zeros((0, 0), dtype=np.float32)
-    documents = list(found["documents"] or [])
-    metadata = [None if entry is None else dict(entry) for entry in found["metadatas"] or []]
+    documents: list[str | None] = [*(found["documents"] or [])]
+    metadata: list[dict[str, Any] | None] = [
+        None if entry is None else dict(entry) for entry in found["metadatas"] or []
+    ]
     return ChromaRows(found["ids"], vectors, documents, metadata)
 
 

@@ -108,9 +108,7 @@ def content_digest(hashes_in_id_order: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def input_sha256(
-    text: str, document: str | None, metadata: str | None, model: str, dimensions: int | None
-) -> str:
+def input_sha256(text: str, document: str | None, metadata: str | None, model: str, dimensions: int | None) -> str:
     """What was asked of the model for one record, as hex: equal means that nothing would change."""
     parts = [text, document, metadata, model, dimensions]
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()

@@ -93,9 +93,7 @@ def vectors_of(batch: pa.RecordBatch) -> np.ndarray[tuple[int, int], np.dtype[np
     """The `vector` column as `(n, dim) float32`."""
     column = batch.column("vector")
     flat = column.flatten().to_numpy(zero_copy_only=False)
-    shaped: np.ndarray[tuple[int, int], np.dtype[np.float32]] = flat.reshape(
-        batch.num_rows, column.type.list_size
-    )
+    shaped: np.ndarray[tuple[int, int], np.dtype[np.float32]] = flat.reshape(batch.num_rows, column.type.list_size)
     return shaped
 
 

@@ -47,9 +47,7 @@ class Store:
     TransientError for what may pass, ServiceError for the rest.
     """
 
-    def __init__(
-        self, bucket: str, client: S3Client | None = None, single_try: S3Client | None = None
-    ) -> None:
+    def __init__(self, bucket: str, client: S3Client | None = None, single_try: S3Client | None = None) -> None:
         with translated("S3"):
             self._client = client or s3_client()
             self._single_try = single_try or s3_client(retries=False)
@@ -98,9 +96,7 @@ class Store:
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object under `prefix`, all pages, in key order."""
         with translated(f"listing {self.uri(prefix)}"):
-            for page in self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix
-            ):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
                     yield StoredObject(entry["Key"], entry["Size"], entry["LastModified"])
 

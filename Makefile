@@ -1,0 +1,40 @@
+# Each target sets up what it needs: Python 3.11 or later, make and a package index are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RECORDS ?=
+DATABASE ?= lines
+
+.PHONY: demo dev test lint types clean
+
+demo: $(VENV)/.local
+	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
+
+dev: $(VENV)/.local
+	$(BIN)/embedding-assets dev
+
+test: lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .dagster_home .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,97 @@
+"""`dev`: the web UI with everything running on this machine, and new demo batches trickling in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack
+from itertools import cycle
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embedding_assets.cli.demo import demo_files, embedded
+from embedding_assets.cli.home import project_file
+from embedding_assets.cli.output import STDOUT, print_error
+from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.openai_batches.submit import Asked, read_submission, send, split
+from embedding_assets.services import Services
+
+RECORDS_A_BATCH = 20
+TRICKLE_SECONDS = 12.0
+BATCH_SECONDS = 10.0
+SENSOR_SECONDS = "5"
+GRACE_SECONDS = 20
+
+
+def dev(
+    port: Annotated[int | None, typer.Option("--port", "-p", help="The UI's port; by default a free one.")] = None,
+    trickle: Annotated[float, typer.Option("--trickle", help="Seconds between new batches.")] = TRICKLE_SECONDS,
+) -> None:
+    """Open the Dagster UI on the embedded servers; demo batches arrive and are ingested while one watches."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedding-assets-dev-")))
+        os.environ.setdefault("EMBEDDING_ASSETS_SENSOR_SECONDS", SENSOR_SECONDS)
+        os.environ.setdefault("EMBEDDING_ASSETS_MIN_READY", "1")
+        services = embedded(stack, folder, latency=BATCH_SECONDS, jitter=BATCH_SECONDS / 2)
+        chosen = port or _free_port()
+        ended = threading.Event()
+        threading.Thread(
+            target=_trickle, args=(services, demo_files(folder), trickle, ended), name="trickle", daemon=True
+        ).start()
+        STDOUT.print(f"Dagster's UI: http://127.0.0.1:{chosen}  (Ctrl-C ends everything)", highlight=False)
+        try:
+            code = _serve(chosen)
+        finally:
+            ended.set()
+    raise typer.Exit(code)
+
+
+def _serve(port: int) -> int:
+    """Run `dagster dev` until it ends or a signal comes; its exit code, 0 where we ended it."""
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(project_file("workspace.yaml"))]
+    process = subprocess.Popen([*command, "-h", "127.0.0.1", "-p", str(port)], start_new_session=True)
+
+    def end(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        return 0
+
+
+def _trickle(services: Services, files: dict[str, Path], seconds: float, ended: threading.Event) -> None:
+    """Submit a small batch of each database now and then, until all demo records are submitted once."""
+    asked = Asked(services.settings.model, services.settings.dimensions)
+    waiting = {name: split(read_submission(path), asked, most=RECORDS_A_BATCH) for name, path in files.items()}
+    for name in cycle(waiting):
+        if not any(waiting.values()):
+            return
+        if waiting[name]:
+            batch = waiting[name].pop(0)
+            database = services.settings.database(name)
+            try:
+                send(services.store, services.ledger, services.openai, database, batch, asked)
+            except EmbeddingAssetsError as error:
+                print_error(str(error))
+        if ended.wait(seconds):
+            return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

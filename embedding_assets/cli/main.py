@@ -1,0 +1,80 @@
+"""The command `embedding-assets`, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Annotated
+
+import click
+import typer
+
+from embedding_assets.cli import batches, demo, dev, ingest, search, snapshots, status, submit
+from embedding_assets.cli.output import print_error
+from embedding_assets.errors import EmbeddingAssetsError
+
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+) -> None:
+    """OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust."""
+    if debug:
+        os.environ["EMBEDDING_ASSETS_DEBUG"] = "1"
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+
+
+app.command()(demo.demo)
+app.command()(dev.dev)
+app.command()(submit.submit)
+app.command()(status.status)
+app.command()(ingest.ingest)
+app.command()(batches.reprocess)
+app.command()(batches.reset)
+app.command()(search.search)
+app.add_typer(snapshots.app, name="snapshots")
+
+
+def run() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage."""
+    if "--debug" not in sys.argv:
+        warnings.simplefilter("ignore")
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        print_error(error.format_message())
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        sys.exit(INTERRUPTED)
+    except EmbeddingAssetsError as error:
+        if "--debug" in sys.argv:
+            raise
+        print_error(str(error))
+        sys.exit(FAILED)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        print_error(f"unexpected {type(error).__name__}: {error} (--debug shows where)")
+        sys.exit(FAILED)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,78 @@
+"""`snapshots list / show / pull`: published versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+from rich.progress import Progress
+from rich.table import Table
+
+from embedding_assets.cli.output import STDERR, STDOUT, print_json
+from embedding_assets.services import connect
+from embedding_assets.snapshots.reader import find_version
+from embedding_assets.snapshots.reader import pull as pull_version
+from embedding_assets.snapshots.versions import chain, read_pointer
+
+app = typer.Typer(help="Published versions.", no_args_is_help=True)
+
+DatabaseArgument = Annotated[str, typer.Argument(help="The database.")]
+VersionOption = Annotated[str | None, typer.Option("--version", help="A version; by default the published one.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command("list")
+def list_versions(database: DatabaseArgument, as_json: JsonOption = False) -> None:
+    """List the versions from the published one back to the first."""
+    services = connect()
+    chosen = services.settings.database(database)
+    pointer = read_pointer(services.store, chosen)
+    manifests = list(chain(services.store, chosen, pointer.manifest)) if pointer else []
+    if as_json:
+        print_json([manifest.model_dump(mode="json") for manifest in manifests])
+        return
+    table = Table("version", "created", "embeddings", "added", "updated", "batches", "size", title=database)
+    for manifest in manifests:
+        counts = (manifest.total_embeddings, manifest.added, manifest.updated, len(manifest.batches))
+        table.add_row(
+            manifest.version, manifest.created_at, *(str(count) for count in counts), decimal(manifest.size)
+        )
+    STDOUT.print(table)
+
+
+@app.command()
+def show(database: DatabaseArgument, version: VersionOption = None, as_json: JsonOption = False) -> None:
+    """Show one version's manifest."""
+    services = connect()
+    manifest = find_version(services.store, services.settings.database(database), version)
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in manifest.model_dump(mode="json", exclude={"files", "batches"}).items():
+        table.add_row(name, str(value))
+    table.add_row("batches", ", ".join(f"{batch.batch_id} ({batch.status})" for batch in manifest.batches))
+    for file in manifest.files:
+        table.add_row("file", f"{file.path}  {decimal(file.size)}  {file.key}")
+    STDOUT.print(table)
+
+
+@app.command()
+def pull(
+    database: DatabaseArgument,
+    to: Annotated[Path, typer.Option("--to", help="A directory that is empty or not there yet.")],
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a version here, verified: a directory for chromadb.PersistentClient."""
+    services = connect()
+    manifest = find_version(services.store, services.settings.database(database), version)
+    with Progress(console=STDERR, transient=True) as bar:
+        task = bar.add_task("downloading", total=manifest.size)
+        pull_version(services.store, manifest, to, lambda size: bar.advance(task, size))
+    if as_json:
+        print_json({"version": manifest.version, "directory": str(to), "bytes": manifest.size})
+    else:
+        STDOUT.print(f"version {manifest.version}, {manifest.total_embeddings} embeddings, is in {to}")
