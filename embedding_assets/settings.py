@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     group_concurrency: Positive = 6
     intermediate_format: Literal["arrow", "chroma"] = "arrow"
     index_writer: Literal["chroma", "direct", "auto"] = "auto"
-    executor: Literal["in_process", "multiprocess", "auto"] = "auto"
+    executor: Literal["in_process", "multiprocess"] = "in_process"
 
     model: str = Field(default="text-embedding-3-small", min_length=1)
     dimensions: Positive | None = None

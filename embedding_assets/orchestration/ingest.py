@@ -95,7 +95,7 @@ def _one_execution(
     execution_id = manifest.execution_id
     report.executions.append(execution_id)
     tell(f"{database.name}: execution {execution_id} of {len(ready)} batches")
-    failure = run_execution(services, instance, database, execution_id, len(ready), tell)
+    failure = run_execution(services, instance, database, execution_id, tell)
     _note_marked(mark_published(services.store, services.ledger, database), report)
     if failure is not None:
         report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
@@ -112,7 +112,6 @@ def run_execution(
     instance: DagsterInstance,
     database: Database,
     execution_id: str,
-    batches: int,
     tell: Tell,
 ) -> str | None:
     """Run the database's job over one execution; return why it failed, in one line, or None."""
@@ -120,7 +119,7 @@ def run_execution(
     identity = own_identity()
     if identity is not None:
         tags[TAG] = identity
-    config = run_config(services.settings, batches)
+    config = run_config(services.settings)
     config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
     job = build_reconstructable_job(__name__, "load_job", (job_name(database),))
     with (

@@ -47,14 +47,13 @@ def add_missing(instance: DagsterInstance, partitions: str, keys: Iterable[str])
         instance.add_dynamic_partitions(partitions, missing)
 
 
-def run_config(settings: Settings, batches: int) -> dict[str, Any]:
-    """How a run over so many batches executes.
+def run_config(settings: Settings) -> dict[str, Any]:
+    """How a run executes: all steps in one process, or each in its own, begun from one that is preloaded.
 
-    `auto`: in one process where no groups are needed, for a step of its own process costs more than a small
-    chunk; in several processes above that. Chunks and groups at once are limited by their tags.
+    Chunks and groups at once are limited by their tags. On one small machine a process for each step costs more
+    than a chunk: 65 small batches took twice as long so.
     """
-    small = batches <= settings.chunk_size * settings.group_threshold
-    if settings.executor == "in_process" or (settings.executor == "auto" and small):
+    if settings.executor == "in_process":
         return {"execution": {"config": {"in_process": {}}}}
     limits = {CHUNK_STEP: settings.chunk_concurrency, GROUP_STEP: settings.group_concurrency}
     multiprocess = {

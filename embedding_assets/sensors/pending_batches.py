@@ -48,7 +48,7 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         request = dg.RunRequest(
             run_key=manifest.execution_id,
             partition_key=manifest.execution_id,
-            run_config=run_config(settings, manifest.total_batches),
+            run_config=run_config(settings),
             tags={EXECUTION_TAG: manifest.execution_id},
         )
         return dg.SensorResult(run_requests=[request], cursor=cursor)
