@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from dagster import DagsterEventType, DagsterInstance, EventLogRecord, RunsFilter
 
-from embedding_assets.orchestration.runs import EXECUTION_TAG
+from embedding_assets.orchestration.runs import PARTITION_TAG
 
 INTERVAL_SECONDS = 0.5
 PAGE = 1000
@@ -37,7 +37,7 @@ def _follow(instance: DagsterInstance, execution_id: str, tell: Tell, ended: thr
     polled = 0
     while not ended.wait(INTERVAL_SECONDS):
         if run_id is None:
-            runs = instance.get_runs(RunsFilter(tags={EXECUTION_TAG: execution_id}), limit=1)
+            runs = instance.get_runs(RunsFilter(tags={PARTITION_TAG: execution_id}), limit=1)
             run_id = runs[0].run_id if runs else None
             continue
         page = instance.get_records_for_run(

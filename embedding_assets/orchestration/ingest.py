@@ -28,7 +28,6 @@ from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.planning import begin_execution, run_config
 from embedding_assets.orchestration.process_identity import TAG, own_identity
 from embedding_assets.orchestration.runs import (
-    EXECUTION_TAG,
     PARTITION_TAG,
     executions_of,
     in_flight,
@@ -115,12 +114,11 @@ def run_execution(
     tell: Tell,
 ) -> str | None:
     """Run the database's job over one execution; return why it failed, in one line, or None."""
-    tags = {EXECUTION_TAG: execution_id, PARTITION_TAG: execution_id}
+    tags = {PARTITION_TAG: execution_id}
     identity = own_identity()
     if identity is not None:
         tags[TAG] = identity
     config = run_config(services.settings)
-    config["loggers"] = {"console": {"config": {"log_level": "CRITICAL"}}}
     job = build_reconstructable_job(__name__, "load_job", (job_name(database),))
     with (
         follow(instance, execution_id, lambda line: tell(f"{database.name}: {line}")),

@@ -18,6 +18,9 @@ STEP_KIND_TAG = "embedding_assets/step"
 CHUNK_STEP = "chunk"
 GROUP_STEP = "group"
 
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""The event log has every event; a console that repeats them hides what matters."""
+
 
 def batch_partitions(database: Database) -> str:
     """Name of the dynamic partitions that are batch ids."""
@@ -54,7 +57,7 @@ def run_config(settings: Settings) -> dict[str, Any]:
     than a chunk: 65 small batches took twice as long so.
     """
     if settings.executor == "in_process":
-        return {"execution": {"config": {"in_process": {}}}}
+        return {"execution": {"config": {"in_process": {}}}, **QUIET}
     limits = {CHUNK_STEP: settings.chunk_concurrency, GROUP_STEP: settings.group_concurrency}
     multiprocess = {
         "max_concurrent": max(limits.values()),
@@ -63,4 +66,4 @@ def run_config(settings: Settings) -> dict[str, Any]:
             {"key": STEP_KIND_TAG, "value": kind, "limit": limit} for kind, limit in limits.items()
         ],
     }
-    return {"execution": {"config": {"multiprocess": multiprocess}}}
+    return {"execution": {"config": {"multiprocess": multiprocess}}, **QUIET}

@@ -6,7 +6,8 @@ import os
 import socket
 from pathlib import Path
 
-TAG = "embedding_assets/process"
+TAG = ".dagster/embedding_assets_process"
+"""Tags of this prefix are not shown in the UI."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 START_TIME_FIELD = 19

@@ -18,8 +18,8 @@ UNFINISHED = [
     DagsterRunStatus.CANCELING,
 ]
 
-EXECUTION_TAG = "embedding_assets/execution_id"
 PARTITION_TAG = "dagster/partition"
+"""Dagster's own tag: a run of ours is about the execution that its partition is."""
 
 
 def job_name(database: Database) -> str:

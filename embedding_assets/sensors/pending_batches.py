@@ -6,9 +6,14 @@ import dagster as dg
 
 from embedding_assets.databases import Database
 from embedding_assets.orchestration.execution import Backlog, enough, look
-from embedding_assets.orchestration.planning import begin_execution, run_config
+from embedding_assets.orchestration.planning import (
+    add_missing,
+    batch_partitions,
+    begin_execution,
+    run_config,
+)
 from embedding_assets.orchestration.resources import ServicesResource
-from embedding_assets.orchestration.runs import EXECUTION_TAG, executions_of, in_flight, job_name
+from embedding_assets.orchestration.runs import executions_of, in_flight, job_name
 
 INTERVAL_SECONDS = 30
 SINGLES_A_TICK = 50
@@ -42,6 +47,8 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         for refused in backlog.refused:
             context.log.warning(f"the row of batch {refused.batch_id!r} is refused: {refused.reason}")
         found = backlog.survey
+        live = (*found.ready, *found.running, *found.not_asked)
+        add_missing(context.instance, batch_partitions(database), (batch.batch_id for batch in live))
         if not enough(found, settings.min_ready, settings.max_wait_seconds, datetime.now(UTC)):
             return dg.SensorResult(skip_reason=_told(backlog), cursor=cursor)
         manifest = begin_execution(connected, context.instance, database, found.ready)
@@ -49,7 +56,6 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             run_key=manifest.execution_id,
             partition_key=manifest.execution_id,
             run_config=run_config(settings),
-            tags={EXECUTION_TAG: manifest.execution_id},
         )
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
