@@ -16,6 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from embedding_assets.errors import (
     BatchError,
+    EmbeddingAssetsError,
     NotFoundError,
     ServiceError,
     SettingsError,
