@@ -50,7 +50,7 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-TRANSPORT_ERRORS = _transport_errors()
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_transport_errors())
 
 TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND})
 
@@ -178,7 +178,7 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
         raise NotFoundError(f"{subject}: OpenAI does not know it") from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
         raise ServiceError(f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})") from error
-    except (openai.APIConnectionError, *TRANSPORT_ERRORS) as error:
+    except CONNECTION_ERRORS as error:
         raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
     except openai.APIStatusError as error:
         message = f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError
-from embedding_assets.ledger.batch_summary import BatchSummary, Refused, format_instant
-from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
+from embedding_assets.ledger.ledger import Ledger, LiveBatches
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch, manifest_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.openai_batches.survey import Survey, survey
@@ -18,26 +17,15 @@ from embedding_assets.services import Services
 from embedding_assets.snapshots.store import Store
 
 
-@dataclass(frozen=True)
-class Backlog:
-    """What planning saw: OpenAI's word on the live batches, and the rows that are not planned."""
-
-    survey: Survey
-    set_aside: tuple[BatchSummary, ...]
-    refused: tuple[Refused, ...]
-
-
-def look(services: Services, database: Database, singles: int | None = None, turn: int = 0) -> Backlog:
-    """Read the ledger, ask OpenAI; nothing is written."""
-    live = services.ledger.live(database)
-    found = survey(
+def ask_openai(services: Services, live: LiveBatches, singles: int | None = None, turn: int = 0) -> Survey:
+    """What OpenAI says of the live batches that are not set aside; nothing is written."""
+    return survey(
         services.openai,
         live.ready_to_plan,
         concurrency=services.settings.poll_concurrency,
         singles=singles,
         turn=turn,
     )
-    return Backlog(found, live.set_aside, live.refused)
 
 
 def enough(found: Survey, min_ready: int, max_wait_seconds: float, now: datetime) -> bool:

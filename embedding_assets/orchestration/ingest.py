@@ -23,7 +23,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.mark import mark_published
 from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.orchestration.execution import look
+from embedding_assets.orchestration.execution import ask_openai
 from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.planning import begin_execution, run_config
 from embedding_assets.orchestration.process_identity import TAG, own_identity
@@ -87,7 +87,7 @@ def _one_execution(
     _wait_for_others(services, instance, database, tell)
     _note_marked(mark_published(services.store, services.ledger, database), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
-    ready = look(services, database).survey.ready
+    ready = ask_openai(services, services.ledger.live(database)).ready
     if not ready:
         return False
     manifest = begin_execution(services, instance, database, ready)

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from embedding_assets.databases import Database
-from embedding_assets.orchestration.execution import Backlog, enough, look
+from embedding_assets.ledger.ledger import LiveBatches
+from embedding_assets.openai_batches.survey import Survey
+from embedding_assets.orchestration.execution import ask_openai, enough
 from embedding_assets.orchestration.planning import (
     add_missing,
     batch_partitions,
@@ -38,19 +40,18 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         settings = connected.settings
         turn = int(context.cursor or 0)
         cursor = str(turn + 1)
+        live = connected.ledger.live(database)
+        for refused in live.refused:
+            context.log.warning(f"the row of batch {refused.batch_id!r} is refused: {refused.reason}")
+        rows = (*live.ready_to_plan, *live.set_aside)
+        add_missing(context.instance, batch_partitions(database), (batch.batch_id for batch in rows))
         running = in_flight(context.instance, database, settings.stall_seconds)
         if running:
-            return dg.SensorResult(
-                skip_reason=f"in flight: {', '.join(executions_of(running))}", cursor=context.cursor
-            )
-        backlog = look(connected, database, SINGLES_A_TICK, turn)
-        for refused in backlog.refused:
-            context.log.warning(f"the row of batch {refused.batch_id!r} is refused: {refused.reason}")
-        found = backlog.survey
-        live = (*found.ready, *found.running, *found.not_asked)
-        add_missing(context.instance, batch_partitions(database), (batch.batch_id for batch in live))
+            reason = f"in flight: {', '.join(executions_of(running))}"
+            return dg.SensorResult(skip_reason=reason, cursor=context.cursor)
+        found = ask_openai(connected, live, SINGLES_A_TICK, turn)
         if not enough(found, settings.min_ready, settings.max_wait_seconds, datetime.now(UTC)):
-            return dg.SensorResult(skip_reason=_told(backlog), cursor=cursor)
+            return dg.SensorResult(skip_reason=_told(found, live), cursor=cursor)
         manifest = begin_execution(connected, context.instance, database, found.ready)
         request = dg.RunRequest(
             run_key=manifest.execution_id,
@@ -62,13 +63,12 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
     return pending_batches
 
 
-def _told(backlog: Backlog) -> str:
-    found = backlog.survey
+def _told(found: Survey, live: LiveBatches) -> str:
     parts = [f"{len(found.ready)} batches ready", f"{len(found.running)} running at OpenAI"]
     if found.not_asked:
         parts.append(f"{len(found.not_asked)} not asked for yet")
-    if backlog.set_aside:
-        parts.append(f"{len(backlog.set_aside)} set aside")
-    if backlog.refused:
-        parts.append(f"{len(backlog.refused)} rows refused")
+    if live.set_aside:
+        parts.append(f"{len(live.set_aside)} set aside")
+    if live.refused:
+        parts.append(f"{len(live.refused)} rows refused")
     return ", ".join(parts)
