@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import boto3
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
 
@@ -67,7 +73,7 @@ def translated(subject: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _from_client_error(subject, error) from error
-    except (HTTPClientError, ConnectionError) as error:
+    except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
         raise TransientError(f"{subject}: {_plain(error)}") from error
     except S3UploadFailedError as error:
         cause = error.__context__

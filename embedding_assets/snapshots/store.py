@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boto3.s3.transfer import TransferConfig
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.aws import s3_client, translated
-from embedding_assets.errors import NotFoundError
+from embedding_assets.errors import NotFoundError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-TRANSFERS = TransferConfig(multipart_threshold=32 * 2**20, multipart_chunksize=16 * 2**20, max_concurrency=8)
+IN_PARTS_FROM = 32 * 2**20
+"""Bytes from which a file is worth a transfer in parts; below, its threads cost more than they bring."""
+TRANSFERS = TransferConfig(multipart_threshold=IN_PARTS_FROM, multipart_chunksize=16 * 2**20, max_concurrency=8)
+STREAM_TRIES = 3
+"""How often a download that broke off is begun."""
+BLOCK = 2**20
 PARALLEL_FILES = 8
 DELETE_AT_ONCE = 1000
 """Keys that one DeleteObjects call takes."""
@@ -111,24 +120,48 @@ class Store:
                 )
 
     def upload_file(self, path: Path, key: str) -> None:
-        """Upload one file, in parts where it is large."""
+        """Upload one file, in parts side by side where it is large."""
         with translated(f"uploading {self.uri(key)}"):
-            self._client.upload_file(str(path), self.bucket, key, Config=TRANSFERS)
+            if path.stat().st_size >= IN_PARTS_FROM:
+                self._client.upload_file(str(path), self.bucket, key, Config=TRANSFERS)
+                return
+            with path.open("rb") as stream:
+                self._client.put_object(Bucket=self.bucket, Key=key, Body=stream)
 
     def download_file(self, key: str, path: Path) -> None:
-        """Download one object to `path`, whose folder is made."""
+        """Download one object to `path`, whose folder is made; in parts side by side where it is large."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with translated(f"downloading {self.uri(key)}"):
-            self._client.download_file(self.bucket, key, str(path), Config=TRANSFERS)
+        for attempt in Retrying(
+            stop=stop_after_attempt(STREAM_TRIES),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            retry=retry_if_exception_type(TransientError),
+            reraise=True,
+        ):
+            with attempt, translated(f"downloading {self.uri(key)}"):
+                self._download(key, path)
+
+    def _download(self, key: str, path: Path) -> None:
+        response = self._client.get_object(Bucket=self.bucket, Key=key)
+        with closing(response["Body"]) as body:
+            if response["ContentLength"] < IN_PARTS_FROM:
+                with path.open("wb") as sink:
+                    shutil.copyfileobj(body, sink, BLOCK)
+                return
+        self._client.download_file(self.bucket, key, str(path), Config=TRANSFERS)
 
     def upload_files(self, files: Iterable[tuple[Path, str]]) -> None:
         """Upload several files side by side; the first error is raised after all have ended."""
-        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-            for done in [pool.submit(self.upload_file, path, key) for path, key in files]:
-                done.result()
+        _side_by_side([partial(self.upload_file, path, key) for path, key in files])
 
     def download_files(self, files: Iterable[tuple[str, Path]]) -> None:
         """Download several objects side by side; the first error is raised after all have ended."""
-        with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-            for done in [pool.submit(self.download_file, key, path) for key, path in files]:
-                done.result()
+        _side_by_side([partial(self.download_file, key, path) for key, path in files])
+
+
+def _side_by_side(transfers: Sequence[Callable[[], None]]) -> None:
+    if len(transfers) == 1:
+        transfers[0]()
+        return
+    with ThreadPoolExecutor(PARALLEL_FILES) as pool:
+        for done in [pool.submit(transfer) for transfer in transfers]:
+            done.result()

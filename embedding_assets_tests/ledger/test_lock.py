@@ -1,0 +1,258 @@
+"""The lock: one holder at a time, taken over only when certainly dead, with an epoch that only grows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import EndpointConnectionError
+
+from embedding_assets.errors import LockError
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.ledger.lock import MergeLock
+
+LEASE = 0.6
+
+
+def lock(ledger: Ledger, name: str = "execution", **options: Any) -> MergeLock:
+    defaults: dict[str, Any] = {"lease_seconds": LEASE, "epoch_floor": lambda: 0, "max_wait_seconds": 20.0}
+    client = options.pop("client", ledger.client)
+    database = options.pop("database", "lines")
+    return MergeLock(client, ledger.table, database, execution_id=name, **{**defaults, **options})
+
+
+def item(ledger: Ledger, database: str = "lines") -> dict[str, Any]:
+    found = ledger.client.get_item(
+        TableName=ledger.table, Key={"PK": {"S": f"LOCK#{database}"}, "SK": {"S": "LOCK"}}, ConsistentRead=True
+    ).get("Item", {})
+    return {name: TypeDeserializer().deserialize(value) for name, value in found.items()}
+
+
+@contextmanager
+def dead_holder(ledger: Ledger, **options: Any) -> Iterator[MergeLock]:
+    """A holder that neither renews nor releases: as after kill -9."""
+    dead = lock(ledger, "dead", **options)
+    dead._acquire()
+    yield dead
+
+
+def test_the_item_is_the_contracts(ledger: Ledger) -> None:
+    """Owner, epoch, record version, lease and execution; release takes the owner and keeps the item."""
+    with lock(ledger, "execution-7") as held:
+        stored = item(ledger)
+        assert stored.keys() == {
+            "PK",
+            "SK",
+            "owner",
+            "epoch",
+            "record_version",
+            "lease_seconds",
+            "execution_id",
+        }
+        assert (stored["PK"], stored["SK"]) == ("LOCK#lines", "LOCK")
+        assert (stored["epoch"], stored["execution_id"], held.epoch) == (1, "execution-7", 1)
+        assert float(stored["lease_seconds"]) == LEASE
+        assert not held.taken_over
+        held.check()
+    released = item(ledger)
+    assert "owner" not in released
+    assert released["epoch"] == 1
+    assert released["record_version"] != stored["record_version"]
+
+
+def test_of_many_one_holds_it(ledger: Ledger) -> None:
+    """Six threads, each holding it for a while: never two at once, all get it, every epoch once."""
+    inside = threading.Lock()
+    overlaps: list[str] = []
+    epochs: list[int] = []
+
+    def work(number: int) -> None:
+        with lock(ledger, f"execution-{number}") as held:
+            if not inside.acquire(blocking=False):
+                overlaps.append(f"execution-{number}")
+                return
+            time.sleep(0.05)
+            held.check()
+            epochs.append(held.epoch)
+            inside.release()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert overlaps == []
+    assert epochs == [1, 2, 3, 4, 5, 6]
+
+
+def test_databases_do_not_wait_for_each_other(ledger: Ledger) -> None:
+    """The lock is named by the database, and by it alone."""
+    with lock(ledger) as lines, lock(ledger, database="words", max_wait_seconds=0.0) as words:
+        assert (lines.epoch, words.epoch) == (1, 1)
+
+
+def test_a_released_lock_is_taken_at_once(ledger: Ledger) -> None:
+    """Nobody waits for a lease that was given back; that is no takeover."""
+    with lock(ledger, lease_seconds=60.0):
+        pass
+    started = time.monotonic()
+    with lock(ledger) as held:
+        assert time.monotonic() - started < 5
+        assert (held.epoch, held.taken_over) == (2, False)
+
+
+def test_a_lock_is_released_when_the_work_fails(ledger: Ledger) -> None:
+    """An error inside leaves no lock behind."""
+    with pytest.raises(ValueError, match="work"), lock(ledger, lease_seconds=60.0):
+        raise ValueError("work")
+    with lock(ledger) as held:
+        assert not held.taken_over
+
+
+def test_a_dead_holder_is_taken_over_after_a_whole_lease(ledger: Ledger) -> None:
+    """Not a moment earlier than a lease after the first look; and it is told, so that the pointer gets fenced."""
+    with dead_holder(ledger) as dead:
+        waited = time.monotonic()
+        with lock(ledger) as held:
+            assert time.monotonic() - waited >= LEASE
+            assert (held.epoch, held.taken_over) == (2, True)
+            with pytest.raises(LockError, match="lines"):
+                dead.check()
+
+
+def test_the_holders_lease_counts_not_ones_own(ledger: Ledger) -> None:
+    """Another machine with a shorter lease in its settings must not steal from one with a longer."""
+    with dead_holder(ledger, lease_seconds=1.5):
+        waited = time.monotonic()
+        with lock(ledger, lease_seconds=0.2) as held:
+            assert time.monotonic() - waited >= 1.5
+            assert held.taken_over
+
+
+def test_the_heartbeat_keeps_the_lock(ledger: Ledger) -> None:
+    """Held for several leases: it is never lost, and nobody else gets it."""
+    with lock(ledger) as held:
+        versions = set()
+        until = time.monotonic() + 3 * LEASE
+        with pytest.raises(LockError, match="held by another"):
+            lock(ledger, "waiting", max_wait_seconds=2 * LEASE)._acquire()
+        while time.monotonic() < until:
+            held.check()
+            versions.add(item(ledger)["record_version"])
+            time.sleep(0.05)
+        assert len(versions) >= 3
+        assert item(ledger)["epoch"] == 1
+
+
+def test_who_waits_says_so(ledger: Ledger) -> None:
+    """A line now and then, with the database's name."""
+    told: list[str] = []
+    with lock(ledger), pytest.raises(LockError):
+        lock(ledger, "waiting", max_wait_seconds=2.5 * LEASE, on_wait=told.append)._acquire()
+    assert told
+    assert all("lines" in line for line in told)
+
+
+@pytest.mark.parametrize(("floor", "epoch"), [(0, 1), (41, 42)])
+def test_the_epoch_grows_over_the_pointers(ledger: Ledger, floor: int, epoch: int) -> None:
+    """A table that was lost or restored knows a smaller epoch than the pointer."""
+    with lock(ledger, epoch_floor=lambda: floor) as held:
+        assert held.epoch == epoch
+    with lock(ledger) as held:
+        assert held.epoch == epoch + 1
+    with lock(ledger, epoch_floor=lambda: 5) as held:
+        assert held.epoch == max(epoch + 2, 6)
+
+
+def test_a_lock_that_was_taken_away_is_noticed(ledger: Ledger) -> None:
+    """Another one is owner by now: within a heartbeat check raises, and release leaves the other's item alone."""
+    with lock(ledger) as held:
+        held.check()
+        ledger.client.update_item(
+            TableName=ledger.table,
+            Key={"PK": {"S": "LOCK#lines"}, "SK": {"S": "LOCK"}},
+            UpdateExpression="SET #owner = :owner, record_version = :version, epoch = :epoch",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":owner": {"S": "thief"}, ":version": {"S": "v"}, ":epoch": {"N": "9"}},
+        )
+        time.sleep(LEASE)
+        with pytest.raises(LockError, match="taken|took"):
+            held.check()
+    assert (item(ledger)["owner"], item(ledger)["record_version"], item(ledger)["epoch"]) == ("thief", "v", 9)
+
+
+class Cut:
+    """A DynamoDB client whose connection can be cut."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._client = ledger.client
+        self.cut = False
+        self.lose_answers = 0
+
+    def get_item(self, **request: Any) -> Any:
+        self._reachable()
+        return self._client.get_item(**request)
+
+    def update_item(self, **request: Any) -> Any:
+        self._reachable()
+        answer = self._client.update_item(**request)
+        if self.lose_answers:
+            self.lose_answers -= 1
+            self._fail()
+        return answer
+
+    def _reachable(self) -> None:
+        if self.cut:
+            self._fail()
+
+    def _fail(self) -> None:
+        raise EndpointConnectionError(endpoint_url="http://dynamodb")
+
+
+def test_a_holder_that_cannot_renew_stops_in_time(ledger: Ledger) -> None:
+    """Cut off from the table: by its own clock the lease is over before another may take the lock."""
+    client = Cut(ledger)
+    with lock(ledger, client=cast(Any, client)) as held:
+        client.cut = True
+        time.sleep(1.4 * LEASE)
+        with pytest.raises(LockError, match="ran out"):
+            held.check()
+
+
+def test_a_short_outage_loses_nothing(ledger: Ledger) -> None:
+    """One heartbeat missed: the next one renews."""
+    client = Cut(ledger)
+    with lock(ledger, client=cast(Any, client)) as held:
+        client.cut = True
+        time.sleep(0.4 * LEASE)
+        client.cut = False
+        time.sleep(1.2 * LEASE)
+        held.check()
+        assert item(ledger)["epoch"] == 1
+
+
+def test_a_heartbeat_whose_answer_is_lost_loses_nothing(ledger: Ledger) -> None:
+    """The renewal was applied, its answer never came: the lock is still ours and must not count as lost."""
+    client = Cut(ledger)
+    with lock(ledger, client=cast(Any, client)) as held:
+        client.lose_answers = 1
+        time.sleep(1.5 * LEASE)
+        held.check()
+        assert item(ledger)["owner"] == held._owner
+
+
+def test_the_lease_is_measured_by_ones_own_clock(ledger: Ledger) -> None:
+    """The moment the renewal was sent counts, not the one at which its answer came."""
+    now = [100.0]
+    held = lock(ledger, lease_seconds=10.0, clock=lambda: now[0])
+    held._acquire()
+    now[0] = 110.0
+    held.check()
+    now[0] = 110.1
+    with pytest.raises(LockError, match="ran out"):
+        held.check()

@@ -1,0 +1,224 @@
+"""Polling an execution: one result a batch, no batch takes the others down, rows keep in step."""
+
+from __future__ import annotations
+
+import pytest
+
+from embedding_assets.databases import LINES
+from embedding_assets.errors import ServiceError
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
+from embedding_assets.merge.poll_execution import ExecutionPoller
+from embedding_assets.openai_batches.client import OpenAIBatches
+from embedding_assets.openai_batches.poll import Poller
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.snapshots.store import Store
+from embedding_assets_tests.answers import failed_line, input_lines, output_line, unfinished_line
+from embedding_assets_tests.conftest import OpenAIServer
+from embedding_assets_tests.deltas import DIMENSIONS, at, records, vector
+from embedding_assets_tests.merge.conftest import Workbench, execution
+
+
+def manifest(*batch_ids: str) -> ExecutionManifest:
+    return ExecutionManifest(
+        execution_id=execution(1),
+        database="lines",
+        created_at="2026-01-02T12:00:00Z",
+        total_batches=len(batch_ids),
+        batches=tuple(
+            PlannedBatch(index=index, batch_id=batch_id, openai_batch_id=f"openai-{batch_id}")
+            for index, batch_id in enumerate(batch_ids)
+        ),
+    )
+
+
+@pytest.fixture
+def execution_poller(bench: Workbench, poller: Poller) -> ExecutionPoller:
+    return ExecutionPoller(bench.store, bench.ledger, poller, LINES, concurrency=8)
+
+
+def poll(execution_poller: ExecutionPoller, *batch_ids: str) -> tuple[list[PollResult], list[str]]:
+    """The results, and the batches in the order in which they were told."""
+    told: list[str] = []
+
+    def on_batch(row: BatchSummary, result: PollResult) -> None:
+        assert row.batch_id == result.batch_id
+        told.append(row.batch_id)
+
+    return execution_poller.poll(manifest(*batch_ids), on_batch), told
+
+
+def planted(server: OpenAIServer, batch_id: str, good: int, dimensions: int = DIMENSIONS, **planted: str) -> None:
+    names = [f"{batch_id}-{number}" for number in range(good)]
+    lines = [output_line(name, vector(number, dimensions)) for number, name in enumerate(names)]
+    given = {"input": input_lines(names), "output": "".join(lines), **planted}
+    server.plant(f"openai-{batch_id}", **given)
+
+
+def test_every_batch_has_one_result_in_order(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Completed, partial, waiting, failed, unknown, without a row: six results for six batches; rows settled."""
+    planted(openai_server, "done", 3)
+    planted(openai_server, "part", 2, status="expired", errors=unfinished_line("part-9"))
+    openai_server.plant("openai-runs", status="in_progress", input=input_lines(["x"]))
+    openai_server.plant("openai-bad", input=input_lines(["a", "b"]), errors=failed_line("a") + failed_line("b"))
+    names = ["runs", "done", "gone", "bad", "part", "rowless"]
+    for name in names[:-1]:
+        bench.row(name)
+    results, told = poll(execution_poller, *names)
+    assert [result.batch_id for result in results] == names
+    assert sorted(told) == sorted(names[:-1])
+    assert [(result.action, result.embedding_count) for result in results] == [
+        ("wait", 0),
+        ("process_results", 3),
+        ("handle_failure", 0),
+        ("handle_failure", 0),
+        ("process_partial", 2),
+        ("error", 0),
+    ]
+    assert "row" in (results[-1].message or "")
+    rows = bench.ledger.get_many(names)
+    assert {name: str(row.status) for name, row in rows.items()} == {
+        "runs": "IN_PROGRESS",
+        "done": "PENDING",
+        "gone": "FAILED",
+        "bad": "FAILED",
+        "part": "PENDING",
+    }
+    bad = rows["bad"]
+    assert (bad.embedded_count, bad.failed_count, bad.unfinished_count, bad.request_count) == (0, 2, 0, 2)
+    assert "server_error" in (bad.error or "")
+    assert bad.completed_at is not None
+    assert "does not know" in (rows["gone"].error or "")
+    assert bad.snapshot_version is None
+
+
+@pytest.mark.parametrize(
+    ("remote", "local"),
+    [
+        ("validating", Status.VALIDATING),
+        ("in_progress", Status.IN_PROGRESS),
+        ("finalizing", Status.FINALIZING),
+        ("cancelling", Status.CANCELING),
+    ],
+)
+def test_the_live_status_that_openai_tells_is_noted(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer, remote: str, local: Status
+) -> None:
+    """`cancelling` is `CANCELING` here; status and index key go together, so it is still listed."""
+    openai_server.plant("openai-b", status=remote, input=input_lines(["x"]))
+    bench.row("b")
+    [result], _ = poll(execution_poller, "b")
+    assert (result.action, result.batch_status) == ("wait", remote)
+    assert bench.ledger.get("b").status is local
+    assert bench.attributes("b")["GSI1PK"] == f"STATUS#{local}"
+    assert [batch.batch_id for batch in bench.ledger.live(LINES).ready_to_plan] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("remote", "local"), [("failed", "FAILED"), ("expired", "EXPIRED"), ("cancelled", "CANCELLED"), ("completed", "FAILED")]
+)
+def test_a_batch_without_an_embedding_ends_at_once(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer, remote: str, local: str
+) -> None:
+    """It is in no version, so nothing will mark it later: it ends with its reason and its counts now."""
+    openai_server.plant("openai-b", status=remote, input=input_lines(["x", "y"]))
+    bench.row("b")
+    [result], _ = poll(execution_poller, "b")
+    assert result.action == "handle_failure"
+    row = bench.ledger.get("b")
+    assert (str(row.status), row.embedded_count, row.failed_count, row.unfinished_count) == (local, 0, 0, 2)
+    assert row.error
+    assert bench.ledger.live(LINES).ready_to_plan == ()
+
+
+def test_a_broken_batch_takes_nobody_down(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Its records cannot be read: an error with the line, one failure counted, the others polled."""
+    planted(openai_server, "good", 2)
+    planted(openai_server, "broken", 2)
+    bench.store.put("records/broken.jsonl", b'{"id": "a", "document": "x"}\n{"id": \n')
+    for name in ("good", "broken"):
+        bench.row(name)
+    results, _ = poll(execution_poller, "broken", "good")
+    assert [result.action for result in results] == ["error", "process_results"]
+    assert "records/broken.jsonl line 2" in (results[0].message or "")
+    row = bench.ledger.get("broken")
+    assert (row.status, row.ingest_attempts, row.set_aside) == (Status.PENDING, 1, None)
+    assert bench.ledger.get("good").ingest_attempts == 0
+
+
+def test_the_third_failure_sets_the_batch_aside(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """A passing error is tried again in later executions, and not for ever."""
+    bench.row("b")
+    openai_server.fault("*", times=None, status=500)
+    for count in (1, 2, 3):
+        [result], _ = poll(execution_poller, "b")
+        assert result.action == "error"
+        row = bench.ledger.get("b")
+        assert row.ingest_attempts == count
+        assert (row.set_aside is not None) is (count == 3)
+    live = bench.ledger.live(LINES)
+    assert live.ready_to_plan == ()
+    assert [batch.batch_id for batch in live.set_aside] == ["b"]
+
+
+def test_a_strange_error_counts_against_its_batch(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """An earlier result that is no result: whatever is raised, it is the batch's own error in one line."""
+    planted(openai_server, "good", 1)
+    planted(openai_server, "strange", 1)
+    bench.store.put("poll_results/strange/result.json", b"not json")
+    openai_server.forget_batch("openai-strange")
+    for name in ("good", "strange"):
+        bench.row(name)
+    results, _ = poll(execution_poller, "strange", "good")
+    assert [result.action for result in results] == ["error", "process_results"]
+    assert len((results[0].message or "").splitlines()) == 1
+    assert bench.ledger.get("strange").ingest_attempts == 1
+
+
+def test_what_does_not_fit_is_set_aside(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Of another length than the published version's: no delta goes on, the reason stands in the row."""
+    bench.merge([bench.batch("first", records("a", 2))], 7)
+    planted(openai_server, "fits", 2)
+    planted(openai_server, "long", 2, dimensions=16)
+    for name in ("fits", "long"):
+        bench.row(name, at(1))
+    results, _ = poll(execution_poller, "fits", "long")
+    assert [(result.action, result.has_delta) for result in results] == [("process_results", True), ("error", False)]
+    row = bench.ledger.get("long")
+    assert "16 dimensions" in (row.set_aside or "")
+    assert row.status is Status.PENDING
+    assert bench.ledger.get("fits").set_aside is None
+
+
+def test_what_no_batch_is_to_blame_for_ends_the_execution(
+    bench: Workbench, openai: OpenAIBatches, openai_server: OpenAIServer
+) -> None:
+    """A missing bucket: no failure is counted against any batch."""
+    planted(openai_server, "b", 1)
+    bench.row("b")
+    elsewhere = Store("no-such-bucket", bench.store._client, bench.store._single_try)
+    broken = ExecutionPoller(elsewhere, bench.ledger, Poller(elsewhere, openai, LINES, "arrow"), LINES, 2)
+    with pytest.raises(ServiceError):
+        broken.poll(manifest("b"), lambda row, result: None)
+    assert bench.ledger.get("b").ingest_attempts == 0
+
+
+def test_a_refused_key_ends_the_execution(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Nor is the account's key any batch's fault."""
+    bench.row("b")
+    openai_server.fault("*", times=None, status=401)
+    with pytest.raises(ServiceError, match="key"):
+        poll(execution_poller, "b")
+    assert bench.ledger.get("b").ingest_attempts == 0
