@@ -49,13 +49,14 @@ app.add_typer(snapshots.app, name="snapshots")
 
 
 def run() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage."""
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage.
+
+    Without its standalone mode click returns the code of an `Exit` instead of leaving with it.
+    """
     if "--debug" not in sys.argv:
         warnings.simplefilter("ignore")
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        code = app(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
     except click.ClickException as error:
@@ -74,6 +75,9 @@ def run() -> None:
             raise
         print_error(f"unexpected {type(error).__name__}: {error} (--debug shows where)")
         sys.exit(FAILED)
+    if code == INTERRUPTED:
+        print_error("interrupted")
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def follow(instance: DagsterInstance, execution_id: str, tell: Tell) -> Iterator
 def _follow(instance: DagsterInstance, execution_id: str, tell: Tell, ended: threading.Event) -> None:
     run_id: str | None = None
     cursor: str | None = None
+    seen: set[int] = set()
     polled = 0
     while not ended.wait(INTERVAL_SECONDS):
         if run_id is None:
@@ -47,9 +48,11 @@ def _follow(instance: DagsterInstance, execution_id: str, tell: Tell, ended: thr
             limit=PAGE,
         )
         cursor = page.cursor
-        fresh = sum(_is_poll(record) for record in page.records)
+        records = [record for record in page.records if record.storage_id not in seen]
+        seen.update(record.storage_id for record in records)
+        fresh = sum(_is_poll(record) for record in records)
         polled += fresh
-        steps = [line for record in page.records if (line := _step(record)) is not None]
+        steps = [line for record in records if (line := _step(record)) is not None]
         for line in [f"{polled} batches polled"] * bool(fresh) + steps[-1:]:
             tell(line)
 

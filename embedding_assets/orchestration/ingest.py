@@ -25,6 +25,7 @@ from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai
 from embedding_assets.orchestration.follow import follow
+from embedding_assets.orchestration.interrupts import noticed_interrupts
 from embedding_assets.orchestration.planning import begin_execution, run_config
 from embedding_assets.orchestration.process_identity import TAG, own_identity
 from embedding_assets.orchestration.runs import (
@@ -113,7 +114,10 @@ def run_execution(
     execution_id: str,
     tell: Tell,
 ) -> str | None:
-    """Run the database's job over one execution; return why it failed, in one line, or None."""
+    """Run the database's job over one execution; return why it failed, in one line, or None.
+
+    Raises KeyboardInterrupt, after the run, where a signal came while it went on.
+    """
     tags = {PARTITION_TAG: execution_id}
     identity = own_identity()
     if identity is not None:
@@ -121,9 +125,12 @@ def run_execution(
     config = run_config(services.settings)
     job = build_reconstructable_job(__name__, "load_job", (job_name(database),))
     with (
+        noticed_interrupts() as interrupted,
         follow(instance, execution_id, lambda line: tell(f"{database.name}: {line}")),
         execute_job(job, instance, run_config=config, tags=tags) as result,
     ):
+        if interrupted():
+            raise KeyboardInterrupt
         if not result.success:
             return _first_failure(result)
         published = [
