@@ -14,7 +14,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.final import FinalMergeResult
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.plan import Chunk, chunks_key, poll_results_key
-from embedding_assets.openai_batches.poll import result_key
+from embedding_assets.openai_batches.poll import batch_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
 
 
@@ -24,11 +24,6 @@ class Artefact:
 
     adapter: TypeAdapter[Any]
     key: Callable[[str], str]
-
-
-def batch_key(batch_id: str) -> str:
-    """Key of a batch's row as it was when the batch was last looked at."""
-    return f"poll_results/{batch_id}/batch.json"
 
 
 def intermediate_snapshots_key(execution_id: str) -> str:

@@ -14,6 +14,7 @@ from embedding_assets.aws import translated
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.openai_batches.poll import batch_key
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import VersionBatch, VersionManifest, chain, read_pointer
 
@@ -41,8 +42,15 @@ def mark_published(store: Store, ledger: Ledger, database: Database) -> list[Bat
             break
         unmarked.append(manifest)
     marked = [row for manifest in reversed(unmarked) for row in _mark_version(ledger, manifest)]
+    with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
+        list(pool.map(lambda row: _keep(store, row), marked))
     bookmark.write(pointer.manifest.version)
     return marked
+
+
+def _keep(store: Store, row: BatchSummary) -> None:
+    """The row as it is now, for whoever loads the asset `batches`."""
+    store.put(batch_key(row.batch_id), row.model_dump_json(indent=2).encode())
 
 
 def _mark_version(ledger: Ledger, manifest: VersionManifest) -> list[BatchSummary]:

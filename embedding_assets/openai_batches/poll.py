@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
@@ -25,16 +27,22 @@ from embedding_assets.snapshots.directory import (
     SnapshotManifest,
     file_sha256,
     find_complete,
+    find_manifest,
     list_files,
     upload_snapshot,
 )
-from embedding_assets.snapshots.sources import ARROW_FILE, pack
+from embedding_assets.snapshots.sources import ARROW_FILE, CHROMA_FILE, pack
 from embedding_assets.snapshots.store import Store
 
 DELTA_VERSION = "1"
 """Part of every delta id: raised when the same input would give other bytes."""
 
 Beat = Callable[[], None]
+
+
+def batch_key(batch_id: str) -> str:
+    """Key of a batch's row as it was when the batch was last polled or marked."""
+    return f"poll_results/{batch_id}/batch.json"
 
 
 def records_key(batch_id: str) -> str:
@@ -191,8 +199,11 @@ class Poller:
         stored = self._store.find(result_key(batch.batch_id))
         if stored is None:
             return None
-        earlier = PollResult.model_validate_json(stored.data)
-        if earlier.delta_key is None or find_complete(self._store, earlier.delta_key) is None:
+        try:
+            earlier = PollResult.model_validate_json(stored.data)
+        except ValidationError:
+            return None
+        if not earlier.has_delta or not self._is_there(earlier.delta_key):
             return None
         return earlier.model_copy(
             update={
@@ -201,6 +212,14 @@ class Poller:
                 "message": "OpenAI's output is gone; the delta of an earlier poll is used",
             }
         )
+
+    def _is_there(self, prefix: str | None) -> bool:
+        """Whether a delta still stands: whole by its manifest, or a Chroma directory of another program."""
+        if prefix is None:
+            return False
+        if find_manifest(self._store, prefix) is not None:
+            return find_complete(self._store, prefix) is not None
+        return any(stored.key == prefix + CHROMA_FILE for stored in self._store.list(prefix))
 
 
 def _why_nothing(remote: RemoteBatch, found: Reconciled, gone: bool) -> str:

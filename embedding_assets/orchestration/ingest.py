@@ -20,12 +20,12 @@ from pydantic import TypeAdapter
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.merge.mark import mark_published
 from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai
 from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.interrupts import noticed_interrupts
+from embedding_assets.orchestration.marking import mark_and_tell
 from embedding_assets.orchestration.planning import begin_execution, run_config
 from embedding_assets.orchestration.process_identity import TAG, own_identity
 from embedding_assets.orchestration.runs import (
@@ -86,7 +86,7 @@ def _one_execution(
 ) -> bool:
     """Plan and run one execution. False where nothing was ready, or the execution failed."""
     _wait_for_others(services, instance, database, tell)
-    _note_marked(mark_published(services.store, services.ledger, database), report)
+    _note_marked(mark_and_tell(services, instance, database), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     ready = ask_openai(services, services.ledger.live(database)).ready
     if not ready:
@@ -96,7 +96,7 @@ def _one_execution(
     report.executions.append(execution_id)
     tell(f"{database.name}: execution {execution_id} of {len(ready)} batches")
     failure = run_execution(services, instance, database, execution_id, tell)
-    _note_marked(mark_published(services.store, services.ledger, database), report)
+    _note_marked(mark_and_tell(services, instance, database), report)
     if failure is not None:
         report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
         return False

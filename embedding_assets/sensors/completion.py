@@ -8,8 +8,8 @@ import dagster as dg
 from dagster import AssetRecordsFilter, DagsterInstance
 
 from embedding_assets.databases import Database
-from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.mark import mark_published
+from embedding_assets.orchestration.marking import marked_event
 from embedding_assets.orchestration.resources import ServicesResource
 
 INTERVAL_SECONDS = 30
@@ -36,7 +36,7 @@ def completion_sensor(database: Database, interval_seconds: int = INTERVAL_SECON
             return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
         context.log.info(f"marked {len(marked)} batches after {events} new materializations")
         return dg.SensorResult(
-            asset_events=[_event(database, row) for row in marked],
+            asset_events=[marked_event(services.services, database, row) for row in marked],
             skip_reason=f"marked {len(marked)} batches",
             cursor=str(cursor),
         )
@@ -56,17 +56,3 @@ def _new_materializations(instance: DagsterInstance, database: Database, after: 
         if not page.has_more:
             return count, after
         page_cursor = page.cursor
-
-
-def _event(database: Database, row: BatchSummary) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        asset_key=[database.name, "batches"],
-        partition=row.batch_id,
-        metadata={
-            "status": dg.MetadataValue.text(row.status.value),
-            "snapshot_version": dg.MetadataValue.text(row.snapshot_version or ""),
-            "embedded": dg.MetadataValue.int(row.embedded_count or 0),
-            "failed": dg.MetadataValue.int(row.failed_count or 0),
-            "unfinished": dg.MetadataValue.int(row.unfinished_count or 0),
-        },
-    )
