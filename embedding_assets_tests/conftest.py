@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import openai as openai_sdk
 import pytest
 
@@ -30,6 +31,9 @@ from embedding_assets.snapshots.store import Store
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+hypothesis.settings.register_profile("same every time", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("same every time")
 
 NOBODY = "http://127.0.0.1:9"
 OURS = ("AWS_", "OPENAI_", "EMBEDDING_ASSETS_", "CHROMA", "DYNAMODB_", "DAGSTER_HOME")

@@ -145,6 +145,4 @@ def put_delta(
             files=list_files(directory),
         )
         upload_snapshot(store, directory, prefix, manifest)
-    return poll_result(
-        batch_id, len(wanted), prefix, database=database, **{"dimensions": dimensions, **told}
-    )
+    return poll_result(batch_id, len(wanted), prefix, database=database, **{"dimensions": dimensions, **told})

@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import bpe_openai
 import orjson
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
@@ -150,6 +149,9 @@ def count_tokens(text: str) -> int:
 
 @lru_cache(maxsize=1)
 def _encoding() -> Any:
+    """The vocabulary, loaded on first use: it takes half a second that only a submission needs."""
+    import bpe_openai
+
     return bpe_openai.get_encoding("cl100k_base")
 
 

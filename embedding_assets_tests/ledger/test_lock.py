@@ -181,7 +181,7 @@ def test_a_lock_that_was_taken_away_is_noticed(ledger: Ledger) -> None:
             ExpressionAttributeValues={":owner": {"S": "thief"}, ":version": {"S": "v"}, ":epoch": {"N": "9"}},
         )
         time.sleep(LEASE)
-        with pytest.raises(LockError, match="taken|took"):
+        with pytest.raises(LockError, match=r"taken|took"):
             held.check()
     assert (item(ledger)["owner"], item(ledger)["record_version"], item(ledger)["epoch"]) == ("thief", "v", 9)
 

@@ -109,9 +109,7 @@ class Workbench:
         grouped = [merger.merge_group(execution(number), index, group) for index, group in enumerate(groups)]
         return IntermediateSnapshots(
             execution_id=execution(number),
-            intermediates=tuple(
-                Intermediate(intermediate_key=one.intermediate_key) for one in grouped or merged
-            ),
+            intermediates=tuple(Intermediate(intermediate_key=one.intermediate_key) for one in grouped or merged),
             chunks=tuple(merged),
             groups=tuple(grouped),
         )

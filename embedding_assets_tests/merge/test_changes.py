@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.fold import KEY
 from embedding_assets.snapshots.index import CARRIED, SCHEMA, alive, empty_index, sort_index
 from embedding_assets.snapshots.rows import row_schema
-from embedding_assets_tests.deltas import at
+from embedding_assets_tests.deltas import NOON, at
 
 INCOMING = pa.schema([row_schema(1).field(name) for name in (*KEY, *CARRIED)])
 
@@ -29,7 +30,7 @@ class Row:
     id: str
     content: int
     batch: str = "b"
-    when: datetime = at(0)
+    when: datetime = NOON
     generation: int = 0
 
     def as_row(self) -> dict[str, object]:
@@ -109,7 +110,9 @@ def test_the_very_same_row_changes_nothing() -> None:
 
 def test_an_old_batch_that_arrives_late_does_not_win() -> None:
     """A later submission wins whatever the order of ingestion."""
-    changes = compare(incoming([Row("a", 1, "z", at(0)), Row("n", 2, "z", at(0))]), base([Row("a", 9, "b", at(1))]))
+    changes = compare(
+        incoming([Row("a", 1, "z", at(0)), Row("n", 2, "z", at(0))]), base([Row("a", 9, "b", at(1))])
+    )
     assert told(changes) == ([False, True], [False, False], 1)
     assert contents(changes.index) == {"a": 9, "n": 2}
 
@@ -170,7 +173,7 @@ def test_however_rows_arrive_the_same_is_published(rows: list[Row], cuts: list[i
     """Any split of the same rows into executions ends at the same index; the counts add up each time."""
     marks = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     index = empty_index()
-    for start, end in zip(marks, marks[1:], strict=False):
+    for start, end in pairwise(marks):
         part = rows[start:end]
         if not part:
             continue

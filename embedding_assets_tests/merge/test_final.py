@@ -45,7 +45,10 @@ def assert_published(bench: Workbench, wanted: dict[str, Expected]) -> None:
 def test_a_first_version(bench: Workbench) -> None:
     """Everything is added; the manifest tells all that the contract names; no other key is written."""
     first = [*records("a", 4), record("floats", 9, None, {"f": 0.1 + 0.2})]
-    results = [bench.batch("b1", first[:3], at(0), failed=2), bench.batch("b2", first[3:], at(1), status="expired")]
+    results = [
+        bench.batch("b1", first[:3], at(0), failed=2),
+        bench.batch("b2", first[3:], at(1), status="expired"),
+    ]
     result = bench.merge(results, 1)
     assert counts(result) == (5, 0, 0, 5)
     assert_published(bench, by_id(first))
@@ -77,7 +80,12 @@ def test_a_second_execution_adds_updates_and_leaves(bench: Workbench) -> None:
     old = records("a", 6)
     bench.merge([bench.batch("b1", old, at(0))], 1)
     first = bench.pointer().manifest
-    newer = [record("a1", 50, "new", {"other": "keys"}), record("a2", 51, None, None), old[3], *records("n", 2, 60)]
+    newer = [
+        record("a1", 50, "new", {"other": "keys"}),
+        record("a2", 51, None, None),
+        old[3],
+        *records("n", 2, 60),
+    ]
     result = bench.merge([bench.batch("b2", newer, at(1))], 2)
     assert counts(result) == (2, 2, 1, 8)
     assert_published(bench, by_id(old, newer))
@@ -185,8 +193,11 @@ def test_every_format_and_hierarchy_gives_the_same_digest(
 ) -> None:
     """Arrow, Chroma or both, with groups or without: the same records, the digest computed from the inputs."""
     bench.chunk_size = 2
-    forms: list[Format] = ["arrow", "chroma"] if deltas == "mixed" else ["arrow" if deltas == "arrow" else "chroma"]
-    results, wanted = [], {}
+    forms: list[Format] = (
+        ["arrow", "chroma"] if deltas == "mixed" else ["arrow" if deltas == "arrow" else "chroma"]
+    )
+    results = []
+    wanted: dict[str, Expected] = {}
     for number in range(5):
         odd: dict[str, Any] = {"f": 0.1 * number, "l": ["x", str(number)], "s": "ä\u2028"}
         rows = [*records(f"own{number}-", 3, 10 * number), record("shared", 200 + number, None, odd)]
@@ -214,7 +225,9 @@ def without_both(snapshots: IntermediateSnapshots) -> IntermediateSnapshots:
 
 @pytest.mark.parametrize("lossy", [without_part, without_chunk, without_both])
 @pytest.mark.parametrize("group_size", [None, 2], ids=["chunks", "groups"])
-def test_an_intermediate_that_gets_lost_stops_the_merge(bench: Workbench, lossy: Any, group_size: int | None) -> None:
+def test_an_intermediate_that_gets_lost_stops_the_merge(
+    bench: Workbench, lossy: Any, group_size: int | None
+) -> None:
     """Failure of record: 62,455 expected, 13,223 merged, all batches marked. Here nothing is published."""
     bench.chunk_size = 1
     results = [bench.batch(f"b{number}", records(f"r{number}-", 2, 10 * number)) for number in range(4)]
@@ -381,6 +394,11 @@ def test_the_inputs_digest_tells_polls_apart() -> None:
     """The order of batches does not matter; what was polled does."""
     one, two = poll_result("b1", 1, "k/1/"), poll_result("b2", 2, "k/2/")
     assert inputs_digest([one, two]) == inputs_digest([two, one])
-    others = [{"delta_key": "k/3/"}, {"generation": 1}, {"failed_count": 1}, {"unfinished_count": 1}]
+    others: list[dict[str, Any]] = [
+        {"delta_key": "k/3/"},
+        {"generation": 1},
+        {"failed_count": 1},
+        {"unfinished_count": 1},
+    ]
     digests = {inputs_digest([one.model_copy(update=update), two]) for update in others}
     assert len(digests | {inputs_digest([one, two])}) == 5

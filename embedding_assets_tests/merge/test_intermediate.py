@@ -29,9 +29,7 @@ def rows_of(bench: Workbench, key: str, folder: Path) -> dict[str, tuple[bytes, 
     [source] = open_intermediates(bench.store, [Intermediate(intermediate_key=key)], folder)
     rows = [row for batch in source.batches() for row in batch.to_pylist()]
     assert len({row["id"] for row in rows}) == len(rows)
-    return {
-        row["id"]: (row["hash"], row["batch_id"], row["precedence_at"], row["generation"]) for row in rows
-    }
+    return {row["id"]: (row["hash"], row["batch_id"], row["precedence_at"], row["generation"]) for row in rows}
 
 
 def chunk(*results: PollResult) -> Chunk:
@@ -133,9 +131,7 @@ def three_chunks(bench: Workbench) -> list[MergedIntermediate]:
     for number in range(3):
         rows = [*records(f"own{number}-", 2, seed=10 * number), record("shared", 100 + number)]
         delta = put_delta(bench.store, f"b{number}", rows, precedence=at(number))
-        made.append(
-            merger.merge_chunk(Chunk(chunk_index=number, batch_id=execution(1), delta_results=(delta,)))
-        )
+        made.append(merger.merge_chunk(Chunk(chunk_index=number, batch_id=execution(1), delta_results=(delta,))))
     return made
 
 

@@ -34,7 +34,9 @@ def test_every_delta_is_in_exactly_one_chunk(polled: list[bool], size: int) -> N
     assert all(len(chunk.delta_results) == size for chunk in chunks[:-1])
 
 
-@pytest.mark.parametrize(("count", "groups"), [(0, []), (4, []), (5, [5]), (10, [10]), (11, [10, 1]), (30, [10] * 3)])
+@pytest.mark.parametrize(
+    ("count", "groups"), [(0, []), (4, []), (5, [5]), (10, [10]), (11, [10, 1]), (30, [10] * 3)]
+)
 def test_groups_begin_above_the_threshold(count: int, groups: list[int]) -> None:
     """Up to four chunks go to the final merge as they are."""
     parts = [Intermediate(intermediate_key=f"k/{number}/") for number in range(count)]

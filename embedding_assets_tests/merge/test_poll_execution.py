@@ -117,7 +117,8 @@ def test_the_live_status_that_openai_tells_is_noted(
 
 
 @pytest.mark.parametrize(
-    ("remote", "local"), [("failed", "FAILED"), ("expired", "EXPIRED"), ("cancelled", "CANCELLED"), ("completed", "FAILED")]
+    ("remote", "local"),
+    [("failed", "FAILED"), ("expired", "EXPIRED"), ("cancelled", "CANCELLED"), ("completed", "FAILED")],
 )
 def test_a_batch_without_an_embedding_ends_at_once(
     bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer, remote: str, local: str
@@ -193,7 +194,10 @@ def test_what_does_not_fit_is_set_aside(
     for name in ("fits", "long"):
         bench.row(name, at(1))
     results, _ = poll(execution_poller, "fits", "long")
-    assert [(result.action, result.has_delta) for result in results] == [("process_results", True), ("error", False)]
+    assert [(result.action, result.has_delta) for result in results] == [
+        ("process_results", True),
+        ("error", False),
+    ]
     row = bench.ledger.get("long")
     assert "16 dimensions" in (row.set_aside or "")
     assert row.status is Status.PENDING

@@ -128,7 +128,9 @@ def test_a_batch_ends_with_its_status_counts_and_reason(story: Story, batch_id: 
     parse_instant(row["completed_at"])
     if wanted.error is not None:
         assert wanted.error in row["error"]
-    assert ("snapshot_version" in row, "execution_id" in row) == ((True, True) if wanted.embedded else (False, False))
+    assert ("snapshot_version" in row, "execution_id" in row) == (
+        (True, True) if wanted.embedded else (False, False)
+    )
     assert tuple(result["action"] for result in polls_of(story, batch_id)) == wanted.actions
 
 
@@ -220,5 +222,3 @@ def test_a_batch_that_goes_on_is_told_and_noted(world: World) -> None:
     final = world.materializations(LINES, "final_snapshot")
     assert [event.metadata["total_embeddings"].value for event in final] == [0]
     assert world.keys("lines/") == set()
-    world.plant_openai("slow", ASKED)
-    assert world.ingest().marked == ["slow"]

@@ -68,7 +68,7 @@ def story(
         world.plant("plain", PLAIN)
         world.plant("kept", KEPT, kept=True, row={"owner_note": "not ours", "attempt": 1})
         world.plant("word", WORD, database=WORDS)
-        world.plant("later", LATER, status="in_progress")
+        world.plant("later", LATER, status="in_progress", row={"status": "IN_PROGRESS"})
         for batch_id in STRANGE:
             world.put_row(batch_id)
         planted = state(world)

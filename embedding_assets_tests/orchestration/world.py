@@ -167,9 +167,7 @@ class World:
         """Every item of the table as plain values, by PK."""
         plain = TypeDeserializer().deserialize
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
-        items = [
-            {name: plain(value) for name, value in item.items()} for page in pages for item in page["Items"]
-        ]
+        items = [{name: plain(value) for name, value in item.items()} for page in pages for item in page["Items"]]
         return {item["PK"]: item for item in items}
 
     def row(self, batch_id: str) -> Item:

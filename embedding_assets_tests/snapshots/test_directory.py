@@ -39,7 +39,9 @@ def uploaded(store: Store, tmp_path: Path) -> SnapshotManifest:
 
 def test_a_snapshot_comes_back(store: Store, uploaded: SnapshotManifest, tmp_path: Path) -> None:
     """Exactly the files, and the manifest that tells of them."""
-    assert {entry.key for entry in store.list("")} == {f"{PREFIX}{n}" for n in ("one", "deep/two", "manifest.json")}
+    assert {entry.key for entry in store.list("")} == {
+        f"{PREFIX}{n}" for n in ("one", "deep/two", "manifest.json")
+    }
     assert find_manifest(store, PREFIX) == find_complete(store, PREFIX) == uploaded
     assert [(entry.path, entry.size) for entry in uploaded.files] == [("deep/two", 6), ("one", 5)]
     assert download_snapshot(store, PREFIX, tmp_path / "down") == uploaded

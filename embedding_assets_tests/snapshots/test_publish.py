@@ -134,7 +134,7 @@ def test_of_many_commits_on_one_base_one_wins(store: Store, with_base: bool) -> 
 
 @pytest.mark.parametrize("with_base", [False, True])
 def test_a_lost_answer_is_recognised(store: Store, with_base: bool) -> None:
-    """The write was applied, its answer was not heard: the commit_id in the pointer tells, nothing is sent again."""
+    """The write was applied, its answer not heard: the commit_id in the pointer tells, nothing is sent again."""
     base = published(store, "1-a", 1) if with_base else None
     faulty, puts = faulty_store(store, POINTER, (nothing, lose))
     commit(faulty, LINES, manifest("2-b", 2, "1-a" if base else None), base)
@@ -182,7 +182,7 @@ def test_a_lost_request_overtaken_by_another_conflicts(store: Store) -> None:
 
 
 def test_a_pointer_that_cannot_be_written_is_passing(store: Store) -> None:
-    """No answer at all, ever: told as a passing error, after a bounded number of tries, and nothing is published."""
+    """No answer at all, ever: told as a passing error after a bounded number of tries; nothing is published."""
     first = published(store, "1-a", 1)
     faulty, puts = faulty_store(store, POINTER, *[(lose, nothing)] * 50)
     with pytest.raises(TransientError, match="lines"):

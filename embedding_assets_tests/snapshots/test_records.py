@@ -26,10 +26,7 @@ KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
     lambda key: key[0] not in "$#" and key != "chroma:document"
 )
 SCALARS = (
-    TEXT
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
+    TEXT | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 )
 METADATA = st.none() | st.dictionaries(KEYS, SCALARS, min_size=1, max_size=5)
 VECTORS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=8)
@@ -47,7 +44,10 @@ def test_the_hash_of_a_known_record_is_a_known_number() -> None:
     assert hash_of(full).hex() == "2d6f82f75bb243a1805d7df6d657976c63071fb9d5fdcf9dd800c0fe1fbefac5"
     assert hash_of(bare).hex() == "ae4b011f1e195e8ef8e56d577248ce3e32943b45830fd31f7f0053f57a0f0b47"
     assert reference_digest([full, bare]) == "3133ebea8a426f19f1e7bebe6b04a18800bbc11dc3032678abaa7f0551c4876b"
-    assert content_digest([hash_of(full), hash_of(bare)]) == "3133ebea8a426f19f1e7bebe6b04a18800bbc11dc3032678abaa7f0551c4876b"
+    assert (
+        content_digest([hash_of(full), hash_of(bare)])
+        == "3133ebea8a426f19f1e7bebe6b04a18800bbc11dc3032678abaa7f0551c4876b"
+    )
 
 
 @given(record_id=TEXT.filter(bool), vector=VECTORS, document=st.none() | TEXT, metadata=METADATA)

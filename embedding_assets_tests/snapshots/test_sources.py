@@ -36,9 +36,7 @@ def odd_records() -> list[Expected]:
     ]
 
 
-def foreign_chroma(
-    directory: Path, wanted: list[Expected], name: str = "lines", **collection: Any
-) -> None:
+def foreign_chroma(directory: Path, wanted: list[Expected], name: str = "lines", **collection: Any) -> None:
     """A Chroma directory as another program writes one: no manifest, nothing beside it."""
     client: Any = chromadb.PersistentClient(str(directory), settings=ChromaSettings(anonymized_telemetry=False))
     made = client.create_collection(name, embedding_function=None, **collection)
@@ -184,7 +182,9 @@ def test_a_foreign_arrow_delta_is_read(tmp_path: Path, kind: pa.DataType) -> Non
 
 
 @pytest.mark.parametrize("wrong", ["float64", "variable", "none"])
-def test_vectors_of_another_type_are_refused(tmp_path: Path, wrong: Literal["float64", "variable", "none"]) -> None:
+def test_vectors_of_another_type_are_refused(
+    tmp_path: Path, wrong: Literal["float64", "variable", "none"]
+) -> None:
     """Vectors are fixed-size lists of float32: anything else would be merged as something else."""
     columns = {
         "float64": pa.array([[1.0, 2.0]], pa.list_(pa.float64(), 2)),

@@ -139,9 +139,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("damage", "named"), DAMAGES, ids=[damage.__name__ for damage, _ in DAMAGES])
-def test_damage_is_caught(
-    sound: Path, tmp_path: Path, damage: Callable[[Collection], None], named: str
-) -> None:
+def test_damage_is_caught(sound: Path, tmp_path: Path, damage: Callable[[Collection], None], named: str) -> None:
     """Each kind of damage to one record is found by reading all, and by reading what was changed."""
     shutil.copytree(sound, tmp_path / "version")
     with open_collection(tmp_path / "version", "lines") as collection:
@@ -164,7 +162,9 @@ def test_a_wrong_record_among_the_changed_is_found_among_many(tmp_path: Path) ->
 
 @pytest.mark.parametrize("victim", ["data_level0.bin", "header.bin", "chroma.sqlite3"])
 @pytest.mark.parametrize("how", ["cut", "gone"])
-def test_broken_files_are_a_problem_and_not_an_accident(sound: Path, tmp_path: Path, victim: str, how: str) -> None:
+def test_broken_files_are_a_problem_and_not_an_accident(
+    sound: Path, tmp_path: Path, victim: str, how: str
+) -> None:
     """`snapshots verify` reports what is broken, whatever Chroma raises when it meets it."""
     shutil.copytree(sound, tmp_path / "version")
     [path] = (tmp_path / "version").rglob(victim)
