@@ -82,6 +82,7 @@ class BatchSummary(BaseModel):
     error: str | None = None
     ingest_attempts: int = 0
     set_aside: str | None = None
+    reset_at: datetime | None = None
 
     @field_validator("batch_id")
     @classmethod
@@ -97,7 +98,7 @@ class BatchSummary(BaseModel):
             raise ValueError("must not be empty")
         return value
 
-    @field_validator("submitted_at", "precedence_at", mode="before")
+    @field_validator("submitted_at", "precedence_at", "reset_at", mode="before")
     @classmethod
     def _instant(cls, value: object) -> object:
         return parse_instant(value) if isinstance(value, str) else value

@@ -144,11 +144,15 @@ class Ledger:
         return self.reset(batch, Status.PENDING)
 
     def reset(self, batch: BatchSummary, status: Status) -> BatchSummary:
-        """Give the row another status; final to live opens it again, one generation on."""
+        """Give the row another status; final to live opens it again, one generation on.
+
+        What it failed before `reset_at` counts no more against it.
+        """
         generation = batch.generation + (status.live and not batch.status.live)
-        sets = {"status": str(status), "generation": generation}
+        now = format_instant(datetime.now(UTC))
+        sets = {"status": str(status), "generation": generation, "reset_at": now}
         if not status.live:
-            sets["completed_at"] = format_instant(datetime.now(UTC))
+            sets["completed_at"] = now
         changed = self._update(
             batch.batch_id,
             sets,

@@ -34,6 +34,7 @@ from embedding_assets.orchestration.runs import (
     in_flight,
     job_name,
 )
+from embedding_assets.orchestration.suspects import choose
 from embedding_assets.services import Services
 from embedding_assets.snapshots.versions import read_pointer
 
@@ -88,7 +89,8 @@ def _one_execution(
     _wait_for_others(services, instance, database, tell)
     _note_marked(mark_and_tell(services, instance, database), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
-    ready = ask_openai(services, services.ledger.live(database)).ready
+    found = ask_openai(services, services.ledger.live(database))
+    ready = choose(services.store, services.ledger, instance, database, found.ready)
     if not ready:
         return False
     manifest = begin_execution(services, instance, database, ready)

@@ -16,6 +16,7 @@ from embedding_assets.orchestration.planning import (
 )
 from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.orchestration.runs import executions_of, in_flight, job_name
+from embedding_assets.orchestration.suspects import choose
 
 INTERVAL_SECONDS = 30
 SINGLES_A_TICK = 50
@@ -52,7 +53,10 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         found = ask_openai(connected, live, SINGLES_A_TICK, turn)
         if not enough(found, settings.min_ready, settings.max_wait_seconds, datetime.now(UTC)):
             return dg.SensorResult(skip_reason=_told(found, live), cursor=cursor)
-        manifest = begin_execution(connected, context.instance, database, found.ready)
+        batches = choose(connected.store, connected.ledger, context.instance, database, found.ready)
+        if not batches:
+            return dg.SensorResult(skip_reason="every ready batch was set aside", cursor=cursor)
+        manifest = begin_execution(connected, context.instance, database, batches)
         request = dg.RunRequest(
             run_key=manifest.execution_id,
             partition_key=manifest.execution_id,
