@@ -16,8 +16,8 @@ from embedding_assets.errors import InputError, SettingsError
 PREFIX = "EMBEDDING_ASSETS_"
 
 Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _plain(name: str) -> AliasChoices:
@@ -80,11 +80,16 @@ def load_settings() -> Settings:
 
     Raises SettingsError with one line that names the variable, its value and what is allowed.
     """
-    load_dotenv(Path.cwd() / ".env", override=False)
+    try:
+        load_dotenv(Path.cwd() / ".env", override=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env of the working directory cannot be read: {error}") from error
     try:
         settings = Settings()
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from error
+    if settings.storage_mode == "efs" and settings.chroma_root is None:
+        raise SettingsError("CHROMADB_STORAGE_MODE=efs needs CHROMA_ROOT: the root of the shared file system")
     _ = settings.databases
     return settings
 

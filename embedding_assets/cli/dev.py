@@ -76,7 +76,10 @@ def _serve(port: int) -> int:
 def _trickle(services: Services, files: dict[str, Path], seconds: float, ended: threading.Event) -> None:
     """Submit a small batch of each database now and then, until all demo records are submitted once."""
     asked = Asked(services.settings.model, services.settings.dimensions)
-    waiting = {name: split(read_submission(path), asked, most=RECORDS_A_BATCH) for name, path in files.items()}
+    waiting = {
+        name: split(services.settings.database(name), read_submission(path), asked, most=RECORDS_A_BATCH)
+        for name, path in files.items()
+    }
     for name in cycle(waiting):
         if not any(waiting.values()):
             return

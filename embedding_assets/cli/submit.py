@@ -64,7 +64,7 @@ def submit_files(
     Raises InputError, naming file and line, before anything is sent.
     """
     asked = Asked(services.settings.model, services.settings.dimensions)
-    planned = [batch for file in files for batch in split(read_submission(file), asked, most=most)]
+    planned = [batch for file in files for batch in split(database, read_submission(file), asked, most=most)]
     known = services.ledger.get_many(batch.batch_id for batch in planned)
     fresh = [batch for batch in planned if batch.batch_id not in known]
     if not dry_run:

@@ -140,6 +140,8 @@ def parse_row(item: Mapping[str, Any]) -> BatchSummary | Refused:
         return Refused(named, f"PK is not BATCH#{summary.batch_id}")
     if item.get("GSI1PK") != f"STATUS#{summary.status}":
         return Refused(named, f"status {summary.status} and GSI1PK {item.get('GSI1PK')} disagree")
+    if item.get("GSI1SK") != f"BATCH_TYPE#{summary.batch_type}#BATCH_ID#{summary.batch_id}":
+        return Refused(named, f"batch_type, batch_id and GSI1SK {item.get('GSI1SK')} disagree")
     return summary
 
 

@@ -197,6 +197,19 @@ class MergeLock:
             return
 
     def _renew(self, expression: str) -> bool:
+        """Renew or release under a new record version; False where the lock is another's.
+
+        Where an earlier answer was lost the item has a version that we wrote without knowing: then once more.
+        """
+        if self._renew_once(expression):
+            return True
+        seen = self._read()
+        if seen is None or seen.owner != self._owner:
+            return False
+        self._record_version = seen.record_version
+        return self._renew_once(expression)
+
+    def _renew_once(self, expression: str) -> bool:
         version = uuid.uuid4().hex
         try:
             with translated(f"renewing the lock of {self._database}"):

@@ -65,6 +65,16 @@ class FinalMergeResult(BaseModel):
 
 
 @dataclass(frozen=True)
+class _Outcome:
+    """The version that answers a merge, and what the merge was against the one before."""
+
+    manifest: VersionManifest
+    added: int
+    updated: int
+    unchanged: int
+
+
+@dataclass(frozen=True)
 class FinalMerger:
     """Merges executions of one database into its next version."""
 
@@ -84,7 +94,8 @@ class FinalMerger:
         accounted = [result for result in results if result.has_delta]
         if not accounted:
             pointer = read_pointer(self.store, self.database)
-            return self._result(snapshots.execution_id, pointer.manifest if pointer else None, started)
+            outcome = _Outcome(pointer.manifest, 0, 0, 0) if pointer else None
+            return self._result(snapshots.execution_id, outcome, started)
         _check_complete(accounted, snapshots)
         with self._lock(snapshots.execution_id) as lock:
             pointer = read_pointer(self.store, self.database)
@@ -92,14 +103,14 @@ class FinalMerger:
                 pointer = fence(self.store, self.database, pointer, lock.epoch)
             for _ in range(REBASES):
                 try:
-                    manifest = self._published(accounted, snapshots, pointer) or self._next(
+                    outcome = self._published(accounted, snapshots, pointer) or self._next(
                         accounted, snapshots, pointer, lock
                     )
                 except PreconditionError as error:
                     self.tell(f"{error}; building on that one")
                     pointer = read_pointer(self.store, self.database)
                     continue
-                return self._result(snapshots.execution_id, manifest, started, accounted)
+                return self._result(snapshots.execution_id, outcome, started, accounted)
         raise TransientError(f"another version of {self.database.name} was published {REBASES} times meanwhile")
 
     def _lock(self, execution_id: str) -> MergeLock:
@@ -119,14 +130,14 @@ class FinalMerger:
 
     def _published(
         self, accounted: Sequence[PollResult], snapshots: IntermediateSnapshots, pointer: Pointer | None
-    ) -> VersionManifest | None:
+    ) -> _Outcome | None:
         """The version of the chain that this very execution with these very poll results published."""
         if pointer is None:
             return None
         wanted = inputs_digest(accounted)
         for manifest in chain(self.store, self.database, pointer.manifest):
             if manifest.execution_id == snapshots.execution_id and manifest.inputs_digest == wanted:
-                return manifest
+                return _Outcome(manifest, manifest.added, manifest.updated, manifest.unchanged)
         return None
 
     def _next(
@@ -135,7 +146,7 @@ class FinalMerger:
         snapshots: IntermediateSnapshots,
         base: Pointer | None,
         lock: MergeLock,
-    ) -> VersionManifest:
+    ) -> _Outcome:
         """Build on `base` and publish; return `base` where there is neither a change nor a batch to mark."""
         version = f"{lock.epoch}-{uuid.uuid4().hex[:12]}"
         with tempfile.TemporaryDirectory(prefix="embedding-assets-final-") as name:
@@ -157,7 +168,7 @@ class FinalMerger:
                 for result in accounted
             )
             if base is not None and not (changes.changed or changes.index_changed or to_mark):
-                return base.manifest
+                return _Outcome(base.manifest, 0, 0, changes.unchanged)
             self.tell(
                 f"{changes.added} to add, {changes.updated} to update, {changes.unchanged} unchanged "
                 f"on version {base.manifest.version if base else 'none'}"
@@ -170,7 +181,7 @@ class FinalMerger:
         lock.check()
         commit(self.store, self.database, manifest, base)
         self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
-        return manifest
+        return _Outcome(manifest, changes.added, changes.updated, changes.unchanged)
 
     def _check_fits(
         self, accounted: Sequence[PollResult], sources: Sequence[RowSource], base: Pointer | None
@@ -239,20 +250,19 @@ class FinalMerger:
     def _result(
         self,
         execution_id: str,
-        manifest: VersionManifest | None,
+        outcome: _Outcome | None,
         started: float,
         accounted: Sequence[PollResult] = (),
     ) -> FinalMergeResult:
-        own = manifest is not None and manifest.execution_id == execution_id
-        changed = (manifest.added, manifest.updated, manifest.unchanged) if manifest and own else (0, 0, 0)
+        manifest = outcome.manifest if outcome else None
         return FinalMergeResult(
             execution_id=execution_id,
             snapshot_key=self.database.latest_prefix,
             snapshot_version=manifest.version if manifest else None,
             total_embeddings=manifest.total_embeddings if manifest else 0,
-            added=changed[0],
-            updated=changed[1],
-            unchanged=changed[2],
+            added=outcome.added if outcome else 0,
+            updated=outcome.updated if outcome else 0,
+            unchanged=outcome.unchanged if outcome else 0,
             processing_time_seconds=round(time.monotonic() - started, 3),
             batches=tuple(result.batch_id for result in accounted),
             content_digest=manifest.content_digest if manifest else None,
@@ -271,11 +281,25 @@ def inputs_digest(accounted: Sequence[PollResult]) -> str:
 
 
 def _check_complete(accounted: Sequence[PollResult], snapshots: IntermediateSnapshots) -> None:
+    """What was polled came into chunks, what came out of the chunks into groups, and all of that is merged."""
+    execution_id = snapshots.execution_id
     polled = sum(result.embedding_count for result in accounted)
     chunked = sum(chunk.rows_in for chunk in snapshots.chunks)
     if polled != chunked:
         raise ConservationError(
-            f"execution {snapshots.execution_id}: {polled} embeddings were polled, {chunked} came into chunks"
+            f"execution {execution_id}: {polled} embeddings were polled, {chunked} came into chunks"
+        )
+    out_of_chunks = sum(chunk.count for chunk in snapshots.chunks)
+    into_groups = sum(group.rows_in for group in snapshots.groups)
+    if snapshots.groups and out_of_chunks != into_groups:
+        raise ConservationError(
+            f"execution {execution_id}: {out_of_chunks} rows came out of chunks, {into_groups} into groups"
+        )
+    made = {part.intermediate_key for part in snapshots.groups or snapshots.chunks}
+    taken = {part.intermediate_key for part in snapshots.intermediates}
+    if made != taken:
+        raise ConservationError(
+            f"execution {execution_id}: {len(made)} intermediate snapshots were made, {len(taken)} are merged"
         )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from embedding_assets.databases import Database
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.versions import VersionManifest
+
+T = TypeVar("T")
 
 
 def mismatches(
@@ -40,7 +43,14 @@ def mismatches(
 
 
 def _usual(results: Sequence[PollResult]) -> tuple[str | None, int | None]:
-    embeddings: Counter[tuple[str | None, int | None]] = Counter()
-    for result in results:
-        embeddings[(result.model, result.dimensions)] += result.embedding_count
-    return embeddings.most_common(1)[0][0] if embeddings else (None, None)
+    """The dimensions that most embeddings have, and the model that most of those are of that tell one."""
+    dimensions = _most({result.batch_id: (result.dimensions, result.embedding_count) for result in results})
+    told = [result for result in results if result.dimensions == dimensions and result.model]
+    return _most({result.batch_id: (result.model, result.embedding_count) for result in told}), dimensions
+
+
+def _most(weighted: Mapping[str, tuple[T, int]]) -> T | None:
+    weights: Counter[T] = Counter()
+    for value, weight in weighted.values():
+        weights[value] += weight
+    return weights.most_common(1)[0][0] if weights else None

@@ -22,6 +22,7 @@ from embedding_assets.errors import (
     SettingsError,
     TransientError,
 )
+from embedding_assets.openai_batches.output import writable
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""
@@ -52,7 +53,10 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_transport_errors())
 
-TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND})
+REFUSED = "refused"
+"""Our word for the status of a batch that OpenAI refuses to tell of."""
+
+TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND, REFUSED})
 
 
 @dataclass(frozen=True)
@@ -204,5 +208,5 @@ def _remote(batch: Batch) -> RemoteBatch:
         input_file_id=batch.input_file_id or None,
         output_file_id=batch.output_file_id or None,
         error_file_id=batch.error_file_id or None,
-        errors=tuple(f"{problem.code}: {problem.message}" for problem in problems),
+        errors=tuple(writable(f"{problem.code}: {problem.message}") for problem in problems),
     )

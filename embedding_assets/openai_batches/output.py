@@ -20,12 +20,17 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
+from embedding_assets.snapshots.records import is_unicode
+
 EXPIRED_CODE = "batch_expired"
 UNFINISHED_CODES = frozenset({EXPIRED_CODE, "batch_cancelled", "batch_canceled"})
 SAMPLE = 101
 """Lines looked at to learn the length of a batch's vectors where nothing tells it."""
 
 CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+NUMBERS = frozenset({int, float, type(None)})
+"""What JSON numbers become; a null becomes NaN, which is told as such."""
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 Reason = Literal["failed", "unfinished"]
@@ -66,12 +71,12 @@ def judge(line: bytes) -> Good | Bad:
     except orjson.JSONDecodeError:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return Bad(_salvaged_id(line), "failed", "malformed_line", "the line is not JSON")
     if not isinstance(value, dict):
         return Bad(None, "failed", "malformed_line", "the line is not a JSON object")
     record_id = value.get("custom_id")
-    if not isinstance(record_id, str) or not record_id or not _is_unicode(record_id):
+    if not isinstance(record_id, str) or not record_id or not is_unicode(record_id):
         return Bad(None, "failed", "malformed_line", "the line has no custom_id")
     refused = _refused(record_id, value)
     return refused or _vector(record_id, value["response"]["body"])
@@ -89,7 +94,7 @@ def _refused(record_id: str, value: dict[str, Any]) -> Bad | None:
             details = error if isinstance(error, dict) else {"message": str(error)}
             code = str(details.get("code") or details.get("type") or "error")
             reason: Reason = "unfinished" if code in UNFINISHED_CODES else "failed"
-            return Bad(record_id, reason, code, str(details.get("message") or ""), status)
+            return Bad(record_id, reason, writable(code), writable(str(details.get("message") or "")), status)
     if status is not None and not 200 <= status < 300:
         return Bad(record_id, "failed", f"http_{status}", f"OpenAI answered {status}", status)
     if not body:
@@ -103,7 +108,7 @@ def _vector(record_id: str, body: dict[str, Any]) -> Good | Bad:
     delivered = entry.get("embedding") if isinstance(entry, dict) else None
     try:
         vector = _decoded(delivered)
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, OverflowError, binascii.Error):
         return Bad(record_id, "failed", "malformed_vector", "the answer's vector cannot be read")
     if vector.ndim != 1 or not vector.size:
         return Bad(record_id, "failed", "empty_vector", "the answer has no vector")
@@ -121,15 +126,15 @@ def _decoded(delivered: object) -> Vector:
         )
     if delivered is None:
         return np.zeros(0, dtype=np.float32)
-    if not isinstance(delivered, list) or any(isinstance(number, bool) for number in delivered[:1]):
-        raise ValueError("neither a list nor base64")
+    if not isinstance(delivered, list) or not NUMBERS.issuperset(map(type, delivered)):
+        raise ValueError("neither base64 nor a list of numbers")
     with np.errstate(over="ignore"):
         return np.array(delivered, dtype=np.float64).astype(np.float32)
 
 
-def usual_dimensions(path: Path) -> int | None:
-    """The length that most of the first good vectors of a file have; None where there is none."""
-    good = (answer for answer in read_answers(path) if isinstance(answer, Good))
+def usual_dimensions(*paths: Path) -> int | None:
+    """The length that most of the first good vectors of the files have; None where there is none."""
+    good = (answer for path in paths for answer in read_answers(path) if isinstance(answer, Good))
     lengths = Counter(len(answer.vector) for answer in islice(good, SAMPLE))
     return lengths.most_common(1)[0][0] if lengths else None
 
@@ -143,12 +148,9 @@ def _salvaged_id(line: bytes) -> str | None:
         value = json.loads(found.group(1))
     except ValueError:
         return None
-    return value if isinstance(value, str) and value and _is_unicode(value) else None
+    return value if isinstance(value, str) and value and is_unicode(value) else None
 
 
-def _is_unicode(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def writable(text: str) -> str:
+    """`text` without what cannot be written as UTF-8."""
+    return text.encode(errors="replace").decode()

@@ -103,13 +103,14 @@ class Poller:
             requests = Requests({})
         arrow = folder / "delta" / ARROW_FILE
         found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow)
-        self._write_errors(batch.batch_id, found)
         if not found.written:
+            self._write_errors(batch.batch_id, found)
             message = "; ".join(remote.errors) or _why_nothing(remote, found, gone)
             return self._result(batch, remote, found, action="handle_failure", message=message)
-        delta_id = self._delta_id(batch, (output, error, asked))
+        delta_id = self._delta_id(batch, found, (output, error, asked))
         delta_key = f"{self._database.delta_prefix}{delta_id}/"
         self._write_delta(arrow.parent, delta_key, found)
+        self._write_errors(batch.batch_id, found)
         action: Action = "process_results" if remote.status == "completed" else "process_partial"
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
@@ -168,9 +169,13 @@ class Poller:
             repeated_count=found.repeated,
         )
 
-    def _delta_id(self, batch: BatchSummary, files: tuple[Path, Path, Path]) -> str:
-        """A function of the batch, the bytes of its output, errors and records, and the format."""
-        parts = [DELTA_VERSION, batch.batch_id, *(file_sha256(file) for file in files), self._form]
+    def _delta_id(self, batch: BatchSummary, found: Reconciled, files: tuple[Path, Path, Path]) -> str:
+        """A function of the batch, the bytes of its output, errors and records, and the format.
+
+        So are the dimensions, unless the row tells them: then they belong to the batch.
+        """
+        hashes = [file_sha256(file) for file in files]
+        parts = [DELTA_VERSION, batch.batch_id, str(found.dimensions), *hashes, self._form]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     def _write_delta(self, directory: Path, prefix: str, found: Reconciled) -> None:

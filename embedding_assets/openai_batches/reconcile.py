@@ -54,7 +54,7 @@ def reconcile(
     `answers` are OpenAI's output and error file. Raises ConservationError where a request got lost.
     """
     output, error = answers
-    expected = dimensions or requests.dimensions or usual_dimensions(output)
+    expected = dimensions or requests.dimensions or usual_dimensions(output, error)
     found = Reconciled(model=requests.model, dimensions=expected)
     if expected is None:
         for answer in _read(output, error):

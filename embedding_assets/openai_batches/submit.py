@@ -7,6 +7,7 @@ is written before the batch is created at OpenAI, the row after it.
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,13 @@ from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import records_key
-from embedding_assets.snapshots.records import checked_metadata, input_sha256, metadata_json, parse_metadata
+from embedding_assets.snapshots.records import (
+    checked_metadata,
+    input_sha256,
+    is_unicode,
+    metadata_json,
+    parse_metadata,
+)
 from embedding_assets.snapshots.store import Store
 
 REQUESTS_A_BATCH = 50_000
@@ -114,8 +121,8 @@ def _values(path: Path) -> Iterator[tuple[int, object]]:
 
 def _parsed(line: bytes, where: str) -> object:
     try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError as error:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from error
 
 
@@ -132,6 +139,9 @@ def _record(value: object, where: str) -> Record:
         document = text
     if not isinstance(document, str):
         raise InputError(f"{where}: document must be text")
+    for name, value_text in (("id", record_id), ("text", text), ("document", document)):
+        if not is_unicode(value_text):
+            raise InputError(f"{where}: {name} is not Unicode text (a lone surrogate)")
     try:
         metadata = metadata_json(checked_metadata(value.get("metadata")))
     except InputError as error:
@@ -155,7 +165,9 @@ def _encoding() -> Any:
     return bpe_openai.get_encoding("cl100k_base")
 
 
-def split(records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BATCH) -> list[PlannedSubmission]:
+def split(
+    database: Database, records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BATCH
+) -> list[PlannedSubmission]:
     """Split records, in their order, into batches within OpenAI's limits; `most` requests each."""
     batches: list[list[Record]] = []
     size = 0
@@ -166,11 +178,11 @@ def split(records: Sequence[Record], asked: Asked, *, most: int = REQUESTS_A_BAT
             size = 0
         batches[-1].append(record)
         size += line
-    return [PlannedSubmission(_batch_id(batch, asked), tuple(batch)) for batch in batches]
+    return [PlannedSubmission(_batch_id(database, batch, asked), tuple(batch)) for batch in batches]
 
 
-def _batch_id(records: Iterable[Record], asked: Asked) -> str:
-    digest = hashlib.sha256()
+def _batch_id(database: Database, records: Iterable[Record], asked: Asked) -> str:
+    digest = hashlib.sha256(database.batch_type.encode() + b"\n")
     for record in records:
         digest.update(_record_line(record, asked))
     return f"batch-{digest.hexdigest()[:32]}"

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from embedding_assets.errors import BatchError
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.openai_batches.client import OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.client import REFUSED, OpenAIBatches, RemoteBatch
 
 LIST_MARGIN = timedelta(days=1)
 """How much older than the oldest live row a batch may be at OpenAI and still be looked for in the list."""
@@ -46,7 +47,7 @@ def survey(
         first = turn * singles % len(unlisted)
         asked = (unlisted[first:] + unlisted[:first])[:singles]
     with ThreadPoolExecutor(concurrency) as pool:
-        answers = pool.map(lambda batch: openai.retrieve(batch.openai_batch_id), asked)
+        answers = pool.map(lambda batch: _single(openai, batch), asked)
         known |= {batch.openai_batch_id: remote for batch, remote in zip(asked, answers, strict=True)}
     ready = tuple(batch for batch in batches if _finished(known.get(batch.openai_batch_id)))
     waited = [known[batch.openai_batch_id].finished_at or _LONG_AGO for batch in ready]
@@ -76,6 +77,14 @@ def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> dict[str,
             if len(found) == len(wanted):
                 break
     return found
+
+
+def _single(openai: OpenAIBatches, batch: BatchSummary) -> RemoteBatch:
+    """OpenAI's word on one batch. One that it refuses to tell of counts as finished: polling it says why."""
+    try:
+        return openai.retrieve(batch.openai_batch_id)
+    except BatchError:
+        return RemoteBatch(batch.openai_batch_id, REFUSED, _LONG_AGO, None, None, None, None)
 
 
 def _finished(remote: RemoteBatch | None) -> bool:

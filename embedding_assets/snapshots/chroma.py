@@ -66,12 +66,15 @@ def _client(directory: Path) -> Iterator[ClientAPI]:
 def open_collection(directory: Path, name: str | None) -> Iterator[Collection]:
     """The collection `name` of a private copy; without a name (or such a one) the only one there is."""
     with _client(directory) as client:
-        names = [collection.name for collection in client.list_collections()]
-        if name not in names:
-            if len(names) != 1:
-                raise DamagedError(f"the snapshot has the collections {names}, not {name!r}")
-            name = names[0]
-        yield client.get_collection(name, embedding_function=None)
+        try:
+            names = [collection.name for collection in client.list_collections()]
+            if name not in names:
+                if len(names) != 1:
+                    raise DamagedError(f"the snapshot has the collections {names}, not {name!r}")
+                name = names[0]
+            yield client.get_collection(name, embedding_function=None)
+        except ChromaError as error:
+            raise DamagedError(f"Chroma cannot read the snapshot: {' '.join(str(error).split())}") from error
 
 
 def refuse_cosine(collection: Collection) -> None:

@@ -35,6 +35,8 @@ def commit(store: Store, database: Database, manifest: VersionManifest, base: Po
     Raises PreconditionError where another version was published meanwhile: build on that one and try again.
     Raises LockError where a greater epoch has written: the lock was lost, nothing may be published.
     """
+    if base is not None:
+        _refuse_older(database, base, manifest.epoch)
     data = manifest.model_dump_json(indent=2).encode()
     _create_manifest(store, version_prefix(database, manifest.version) + MANIFEST, data)
     for attempt in range(TRIES):

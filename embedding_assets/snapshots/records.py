@@ -50,6 +50,8 @@ def checked_metadata(metadata: object) -> Metadata | None:
 def _check_key(key: object) -> None:
     if not isinstance(key, str) or not key:
         raise InputError("a metadata key must be text and not empty")
+    if not is_unicode(key):
+        raise InputError(f"metadata key {key!r} is not Unicode text (a lone surrogate)")
     if key[0] in "$#" or key == "chroma:document":
         raise InputError(f"metadata key {key!r} is reserved by Chroma")
 
@@ -57,6 +59,8 @@ def _check_key(key: object) -> None:
 def _check_scalar(key: str, value: object) -> None:
     if not isinstance(value, str | bool | int | float):
         raise InputError(f"metadata {key!r} must be text, a number, a boolean or a list of one of these")
+    if isinstance(value, str) and not is_unicode(value):
+        raise InputError(f"metadata {key!r} is not Unicode text (a lone surrogate)")
     if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"metadata {key!r} is {value}: Chroma would store null")
     if isinstance(value, int) and not -INT_LIMIT <= value < INT_LIMIT:
@@ -70,6 +74,15 @@ def _check_list(key: str, values: list[object]) -> None:
         _check_scalar(key, value)
     if len({type(value) for value in values}) > 1:
         raise InputError(f"metadata {key!r} is a list of several types: Chroma refuses it")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8; JSON can smuggle in lone surrogates, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def metadata_json(metadata: Metadata | None) -> str | None:

@@ -16,7 +16,7 @@ from boto3.s3.transfer import TransferConfig
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.aws import s3_client, translated
-from embedding_assets.errors import NotFoundError, TransientError
+from embedding_assets.errors import NotFoundError, ServiceError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -115,9 +115,12 @@ class Store:
         for start in range(0, len(pending), DELETE_AT_ONCE):
             chosen = pending[start : start + DELETE_AT_ONCE]
             with translated(f"deleting {len(chosen)} objects of {self.uri('')}"):
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self.bucket, Delete={"Objects": [{"Key": key} for key in chosen], "Quiet": True}
                 )
+            for refused in answer.get("Errors", []):
+                reason = f"{refused.get('Code', '')} {refused.get('Message', '')}".strip()
+                raise ServiceError(f"deleting {self.uri(refused.get('Key', ''))}: {reason}")
 
     def upload_file(self, path: Path, key: str) -> None:
         """Upload one file, in parts side by side where it is large."""

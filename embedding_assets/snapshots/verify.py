@@ -41,6 +41,13 @@ def find_problems(
     directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None
 ) -> Iterator[str]:
     """What is wrong, one line each; at most one line for each kind of damage."""
+    try:
+        yield from _problems(directory, collection, index, changed)
+    except DamagedError as error:
+        yield str(error)
+
+
+def _problems(directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="embedding-assets-verify-") as name:
         copy = Path(name) / "copy"
         shutil.copytree(directory, copy)

@@ -210,6 +210,32 @@ def test_live_rows_are_read_again_consistently(ledger: Ledger) -> None:
     assert (batch.status, batch.generation) == (Status.FINALIZING, 3)
 
 
+class ConsistencyClient:
+    """DynamoDB that tells how it was read: a local one is always consistent, the real one is not."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._client = ledger.client
+        self.consistent: list[bool] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def batch_get_item(self, **request: Any) -> Any:
+        self.consistent += [table.get("ConsistentRead", False) for table in request["RequestItems"].values()]
+        return self._client.batch_get_item(**request)
+
+
+def test_every_row_is_asked_for_consistently(ledger: Ledger) -> None:
+    """Live rows, several rows, one row."""
+    put_rows(ledger, [foreign_row("b1")])
+    client = ConsistencyClient(ledger)
+    watched = Ledger(ledger.table, cast(Any, client))
+    watched.live(LINES)
+    watched.get_many(["b1"])
+    watched.get("b1")
+    assert client.consistent == [True, True, True]
+
+
 def test_a_row_that_moves_between_pages_is_listed_once(ledger: Ledger) -> None:
     """The index shows it under two statuses: one batch."""
     put_rows(ledger, [foreign_row("b1", "IN_PROGRESS")])

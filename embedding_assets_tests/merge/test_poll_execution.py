@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from embedding_assets.databases import LINES
@@ -168,18 +170,26 @@ def test_the_third_failure_sets_the_batch_aside(
     assert [batch.batch_id for batch in live.set_aside] == ["b"]
 
 
+class StrangePoller(Poller):
+    """Raises for one batch what nobody thought of."""
+
+    def poll(self, batch: BatchSummary, *rest: Any) -> PollResult:
+        if batch.batch_id == "strange":
+            raise KeyError("nobody\nthought of it")
+        return super().poll(batch, *rest)
+
+
 def test_a_strange_error_counts_against_its_batch(
-    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+    bench: Workbench, openai: OpenAIBatches, openai_server: OpenAIServer
 ) -> None:
-    """An earlier result that is no result: whatever is raised, it is the batch's own error in one line."""
+    """Whatever is raised, it is the batch's own error, in one line, and takes nobody down."""
     planted(openai_server, "good", 1)
-    planted(openai_server, "strange", 1)
-    bench.store.put("poll_results/strange/result.json", b"not json")
-    openai_server.forget_batch("openai-strange")
     for name in ("good", "strange"):
         bench.row(name)
-    results, _ = poll(execution_poller, "strange", "good")
+    strange = StrangePoller(bench.store, openai, LINES, "arrow")
+    results, _ = poll(ExecutionPoller(bench.store, bench.ledger, strange, LINES, 2), "strange", "good")
     assert [result.action for result in results] == ["error", "process_results"]
+    assert "KeyError" in (results[0].message or "")
     assert len((results[0].message or "").splitlines()) == 1
     assert bench.ledger.get("strange").ingest_attempts == 1
 

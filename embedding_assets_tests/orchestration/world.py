@@ -25,12 +25,14 @@ import httpx
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
 from dagster._core.definitions.reconstruct import ReconstructableJob
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from embedding_assets.cli.home import project_file
 from embedding_assets.databases import LINES, Database
 from embedding_assets.local.stack import EmbeddedStack, create_table
 from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.orchestration.ingest import IngestReport, ingest
+from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.services import Services
 from embedding_assets.settings import load_settings
 from embedding_assets.snapshots.versions import VersionManifest, read_pointer
@@ -291,3 +293,16 @@ def dagster_home_template() -> Path:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs()
     return home
+
+
+def tick(world: World, sensor: str, cursor: str | None = None) -> SensorExecutionData:
+    """Evaluate a sensor as the daemon does."""
+    with dg.build_resources({"services": ServicesResource()}, instance=world.instance) as built:
+        context = dg.build_sensor_context(
+            instance=world.instance,
+            instance_ref=world.instance.get_ref(),
+            cursor=cursor,
+            resources={"services": built.services},
+            definitions=world.defs,
+        )
+        return world.defs.resolve_sensor_def(sensor).evaluate_tick(context)

@@ -113,18 +113,22 @@ def test_vectors_are_kept_bit_for_bit(tmp_path: Path, space: Any) -> None:
 OLD = {"a": 1, "b": "x", "l": ["p", "q"]}
 
 
-@pytest.mark.parametrize("document", ["new", None, ""])
-@pytest.mark.parametrize("metadata", [{"a": 2}, {"c": True}, {"l": ["z"]}, None])
-@pytest.mark.parametrize("old", [record("r0", 1, "old", OLD), record("r0", 1, None, None)], ids=["full", "bare"])
-def test_a_record_replaces_a_record(
-    tmp_path: Path, old: Expected, document: str | None, metadata: dict[str, Any] | None
-) -> None:
+NEW_DOCUMENTS = ["new", None, ""]
+NEW_METADATA: list[dict[str, Any] | None] = [{"a": 2}, {"c": True}, {"l": ["z"]}, None]
+
+
+@pytest.mark.parametrize("metadata", [OLD, None], ids=["with metadata", "without"])
+@pytest.mark.parametrize("document", ["old", None])
+def test_a_record_replaces_a_record(tmp_path: Path, document: str | None, metadata: dict[str, Any] | None) -> None:
     """Nothing of the old record is left: no key of its metadata, not its document, not its vector."""
-    stays = record("r1", 2, "stays", {"a": 9, "b": "y"})
-    write(tmp_path / "version", add=[old, stays])
-    new = record("r0", 3, document, metadata)
-    write(tmp_path / "version", replace=[new])
-    assert read(tmp_path / "version", tmp_path / "copy") == {"r0": new, "r1": stays}
+    shapes = [(text, values) for text in NEW_DOCUMENTS for values in NEW_METADATA]
+    names = [f"r{number}" for number in range(len(shapes))]
+    stays = record("stays", 2, "stays", {"a": 9, "b": "y"})
+    write(tmp_path / "version", add=[*(record(name, 1, document, metadata) for name in names), stays])
+    new = [record(name, 100 + n, *shapes[n]) for n, name in enumerate(names)]
+    write(tmp_path / "version", replace=new)
+    wanted = {one.id: one for one in [*new, stays]}
+    assert read(tmp_path / "version", tmp_path / "copy") == wanted
     assert queued(tmp_path / "version") <= 1
 
 

@@ -1,0 +1,73 @@
+"""Running the command line: in this process, as `embedding-assets` itself does, with what it printed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from embedding_assets.cli.main import run
+
+SECRETS = {
+    "OPENAI_API_KEY": "sk-proj-value-that-nobody-may-see",
+    "AWS_SECRET_ACCESS_KEY": "aws-secret-that-nobody-may-see",
+    "AWS_SESSION_TOKEN": "session-token-that-nobody-may-see",
+}
+"""Set in every environment of these tests; no command may ever print one of them."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def __post_init__(self) -> None:
+        printed = self.stdout + self.stderr
+        shown = [name for name, value in SECRETS.items() if value in printed]
+        assert not shown, f"the value of {shown[0]} was printed"
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.stdout)
+
+    @property
+    def error(self) -> str:
+        """The one line on stderr, of a command that failed; no traceback and nothing on stdout."""
+        lines = self.stderr.splitlines()
+        assert len(lines) == 1, self.stderr
+        assert self.stdout == ""
+        assert "Traceback" not in self.stderr
+        assert lines[0].startswith("error: ")
+        return lines[0].removeprefix("error: ")
+
+
+def command(*arguments: str) -> Outcome:
+    """`embedding-assets ARGUMENTS…` in the environment of now."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    code: object = None
+    with (
+        mock.patch.object(sys, "argv", ["embedding-assets", *arguments]),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+    ):
+        try:
+            run()
+        except SystemExit as ended:
+            code = ended.code
+    assert code is None or isinstance(code, int)
+    return Outcome(code or 0, stdout.getvalue(), stderr.getvalue())
+
+
+def failed(*arguments: str) -> str:
+    """The error line of a command that must end with 1."""
+    outcome = command(*arguments)
+    assert outcome.code == 1, outcome
+    return outcome.error

@@ -1,0 +1,109 @@
+"""Help, wrong usage, and exit codes as a shell sees them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from embedding_assets.cli.main import app
+from embedding_assets_tests.cli.commands import command
+
+
+def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every command and group."""
+    for name, found in group.commands.items():
+        yield (*path, name)
+        if hasattr(found, "commands"):
+            yield from every_command(found, (*path, name))  # type: ignore[arg-type]
+
+
+COMMANDS = list(every_command(typer.main.get_command(app)))  # type: ignore[arg-type]
+
+
+def test_the_commands_are_there() -> None:
+    """Those that everything else here relies on."""
+    assert set(COMMANDS) >= {
+        ("demo",),
+        ("dev",),
+        ("submit",),
+        ("status",),
+        ("ingest",),
+        ("reprocess",),
+        ("reset",),
+        ("search",),
+        ("snapshots", "list"),
+        ("snapshots", "show"),
+        ("snapshots", "pull"),
+    }
+
+
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=lambda path: " ".join(path) or "embedding-assets")
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    """`--help` ends with 0, on stdout, without any setting, and says more than the command's name."""
+    outcome = command(*path, "--help")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert "Usage:" in outcome.stdout
+    assert len(outcome.stdout.split()) > 15
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("ingest", "--nonsense"),
+        ("search", "lines"),
+        ("search", "lines", "text", "-k", "0"),
+        ("search", "lines", "text", "-k", "many"),
+        ("submit", "lines"),
+        ("reprocess",),
+        ("reset", "--batch", "b"),
+        ("reset", "--batch", "b", "--status", "DONE"),
+        ("snapshots", "nonsense"),
+        ("snapshots", "pull", "lines"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+    """One line on stderr says what is wrong; no setting is read before that."""
+    outcome = command(*arguments)
+    assert outcome.code == 2
+    assert len(outcome.error) < 300
+
+
+@pytest.mark.parametrize("arguments", [(), ("snapshots",)], ids=["alone", "snapshots"])
+def test_without_a_command_it_shows_its_help(arguments: tuple[str, ...]) -> None:
+    """As a page to be read, not as an error of one line; it is wrong usage all the same."""
+    outcome = command(*arguments)
+    assert outcome.code == 2
+    page = outcome.stdout + outcome.stderr
+    assert "Usage:" in page
+    assert len(page.splitlines()) > 5
+    assert "error:" not in page
+
+
+def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
+    """The module as a real process: 0 for help, 1 where a setting is missing, 2 for wrong usage."""
+    cases = {0: ["--help"], 1: ["status"], 2: ["status", "--nonsense"]}
+    processes = {
+        code: subprocess.Popen(
+            [sys.executable, "-m", "embedding_assets.cli.main", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for code, arguments in cases.items()
+    }
+    for code, process in processes.items():
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == code, stderr
+        assert bool(stdout) is (code == 0)
+        assert len(stderr.splitlines()) == min(code, 1)

@@ -1,0 +1,193 @@
+"""Joining: every request ends up embedded, failed or unfinished, exactly once, whatever the files hold."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
+from embedding_assets.openai_batches.requests import Request, Requests
+from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowFile
+from embedding_assets_tests.answers import encoded, failed_line, output_line, unfinished_line
+from embedding_assets_tests.deltas import record, vector
+from embedding_assets_tests.reference import reference_hash
+
+Kind = Literal["good", "base64", "error", "expired", "nan", "long", "empty", "cut", "no id"]
+KINDS: tuple[Kind, ...] = ("good", "base64", "error", "expired", "nan", "long", "empty", "cut", "no id")
+GOOD = ("good", "base64")
+ASKED = [f"r{number}" for number in range(6)]
+UNKNOWN = ["stranger", "r"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of the output or error file; `seed` tells its vector from others."""
+
+    id: str
+    kind: Kind
+    seed: int
+    in_errors: bool
+
+    def text(self) -> str:
+        numbers = vector(self.seed)
+        match self.kind:
+            case "good":
+                return output_line(self.id, numbers)
+            case "base64":
+                return output_line(self.id, encoded(numbers))
+            case "error":
+                return failed_line(self.id)
+            case "expired":
+                return unfinished_line(self.id)
+            case "nan":
+                return output_line(self.id, [float("nan"), *numbers[1:]])
+            case "long":
+                return output_line(self.id, [*numbers, 1.0])
+            case "empty":
+                return output_line(self.id, [])
+            case "cut":
+                return output_line(self.id, numbers)[:90] + "\n"
+            case "no id":
+                return "{}\n"
+
+
+def run(
+    folder: Path,
+    requests: Requests,
+    output: str,
+    errors: str = "",
+    status: str = "completed",
+    dimensions: int | None = 8,
+) -> tuple[Reconciled, dict[str, bytes]]:
+    """What reconciling finds, and the hash of each row that it wrote."""
+    files = folder / "output", folder / "errors"
+    for path, text in zip(files, (output, errors), strict=True):
+        path.write_bytes(text.encode())
+    arrow = folder / "delta.arrow"
+    found = reconcile(requests, dimensions, files, status, arrow)
+    rows = [row for batch in RowFile(arrow).batches() for row in batch.to_pylist()] if arrow.exists() else []
+    assert len({row["id"] for row in rows}) == len(rows)
+    return found, {row["id"]: row["hash"] for row in rows}
+
+
+def asked(ids: list[str]) -> Requests:
+    return Requests({name: Request(name, f"document of {name}", None) for name in ids})
+
+
+ANSWERS = st.lists(
+    st.builds(
+        Answer,
+        id=st.sampled_from([*ASKED, *UNKNOWN]),
+        kind=st.sampled_from(KINDS),
+        seed=st.integers(0, 5),
+        in_errors=st.booleans(),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(answers=ANSWERS, status=st.sampled_from(["completed", "expired", "cancelled", "failed", "not_found"]))
+def test_any_mix_of_answers_balances_and_the_first_good_one_wins(answers: list[Answer], status: str) -> None:
+    """requested = embedded + failed + unfinished, computed a second time from the same lines."""
+    output = [one for one in answers if not one.in_errors]
+    errors = [one for one in answers if one.in_errors]
+    with tempfile.TemporaryDirectory() as name:
+        good, bad = ("".join(one.text() for one in part) for part in (output, errors))
+        found, rows = run(Path(name), asked(ASKED), good, bad, status)
+    first_good: dict[str, int] = {}
+    first_bad: dict[str, str] = {}
+    for one in [*output, *errors]:
+        if one.kind == "no id" or one.id not in ASKED:
+            continue
+        if one.kind in GOOD:
+            first_good.setdefault(one.id, one.seed)
+        else:
+            first_bad.setdefault(one.id, "unfinished" if one.kind == "expired" else "failed")
+    reasons = {name: first_bad.get(name, "unfinished") for name in ASKED if name not in first_good}
+    assert rows == {
+        name: reference_hash(record(name, seed, f"document of {name}")) for name, seed in first_good.items()
+    }
+    assert found.written == len(first_good)
+    assert {name: error.reason for name, error in found.errors.items()} == reasons
+    assert found.written + found.count("failed") + found.count("unfinished") == len(ASKED)
+    strange = [one for one in answers if one.kind == "no id" or one.id not in ASKED]
+    assert found.unknown == len(strange)
+
+
+@pytest.mark.parametrize("in_errors", [False, True])
+def test_the_length_is_learned_where_nothing_tells_it(tmp_path: Path, in_errors: bool) -> None:
+    """Neither the row nor the requests know it: what most vectors have counts, in whichever file they stand."""
+    text = "".join(output_line(f"r{number}", vector(number)) for number in range(3)) + output_line("r3", [1.0])
+    files = ("", text) if in_errors else (text, "")
+    found, rows = run(tmp_path, asked(ASKED), *files, dimensions=None)
+    assert (found.dimensions, found.written, sorted(rows)) == (8, 3, ["r0", "r1", "r2"])
+    assert found.errors["r3"].code == "wrong_dimensions"
+
+
+def test_what_the_row_says_counts_before_what_was_delivered(tmp_path: Path) -> None:
+    """The row's dimensions, then the requests', then the usual ones."""
+    text = output_line("r0", vector(0)) + output_line("r1", vector(1, 16))
+    requests = Requests(asked(["r0", "r1"]).by_id, dimensions=16)
+    assert run(tmp_path, requests, text, dimensions=8)[1].keys() == {"r0"}
+    assert run(tmp_path, requests, text, dimensions=None)[1].keys() == {"r1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("completed", "no_answer"),
+        ("expired", "batch_expired"),
+        ("cancelled", "batch_cancelled"),
+        ("failed", "batch_failed"),
+        ("not_found", "batch_not_found"),
+    ],
+)
+def test_a_request_without_an_answer_is_unfinished(tmp_path: Path, status: str, code: str) -> None:
+    """Its code tells why, by the status of its batch."""
+    found, rows = run(tmp_path, asked(["r0", "r1"]), output_line("r0", vector(0)), status=status)
+    assert rows.keys() == {"r0"}
+    assert [(error.id, error.reason, error.code) for error in found.errors.values()] == [
+        ("r1", "unfinished", code)
+    ]
+
+
+def test_a_good_answer_after_a_bad_one_counts(tmp_path: Path) -> None:
+    """And further answers after the good one are left out and counted."""
+    text = failed_line("r0") + output_line("r0", vector(1)) + output_line("r0", vector(2)) + failed_line("r0")
+    found, rows = run(tmp_path, asked(["r0"]), text)
+    assert rows == {"r0": reference_hash(record("r0", 1, "document of r0"))}
+    assert (found.errors, found.repeated) == ({}, 2)
+
+
+def test_many_rows_are_written_in_several_batches(tmp_path: Path) -> None:
+    """More answers than one record batch, out of order: every row its own vector and document."""
+    names = [f"r{number}" for number in range(2 * ROWS_AT_ONCE + 7)]
+    order = np.random.default_rng(3).permutation(len(names))
+    text = "".join(output_line(names[number], vector(int(number))) for number in order)
+    found, rows = run(tmp_path, asked(names), text)
+    assert found.written == len(names)
+    assert rows == {
+        name: reference_hash(record(name, number, f"document of {name}")) for number, name in enumerate(names)
+    }
+
+
+def test_nothing_at_all_balances(tmp_path: Path) -> None:
+    """No requests, no answers."""
+    found, rows = run(tmp_path, Requests({}), "", dimensions=None)
+    assert (found.written, found.errors, found.unknown, rows) == (0, {}, 0, {})
+
+
+def test_the_model_is_the_one_asked_for_or_told(tmp_path: Path) -> None:
+    """The requests' own, else the first good answer's."""
+    text = failed_line("r0") + output_line("r1", vector(1), model="told")
+    assert run(tmp_path, asked(["r0", "r1"]), text)[0].model == "told"
+    assert run(tmp_path, Requests(asked(["r1"]).by_id, model="asked"), text)[0].model == "asked"
+    assert run(tmp_path, asked(["r0"]), text)[0].model is None

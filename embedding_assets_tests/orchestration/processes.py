@@ -1,0 +1,42 @@
+"""Processes of the command line that can be killed: forked from one that has imported everything already.
+
+Starting Python and importing Dagster and Chroma takes seconds; what is tested begins after that.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+PRELOADED = [
+    "embedding_assets.cli.main",
+    "embedding_assets.assets.merging",
+    "embedding_assets.sensors.pending_batches",
+    "embedding_assets.sensors.completion",
+    "dagster_aws.s3",
+]
+
+
+def start_command(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> ForkServerProcess:
+    """Run `embedding-assets` in a process of its own; what it prints goes to files `stdout` and `stderr`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_run, args=(list(arguments), dict(environment), str(folder)), daemon=True)
+    process.start()
+    return process
+
+
+def _run(arguments: list[str], environment: dict[str, str], folder: str) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
+    sys.argv = ["embedding-assets", *arguments]
+    from embedding_assets.cli.main import run
+
+    run()

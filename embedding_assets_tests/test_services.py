@@ -1,0 +1,93 @@
+"""The core from end to end, connected as in production: submitted, polled, merged, published, marked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from embedding_assets.databases import LINES, WORDS, Database
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.merge.intermediate import IntermediateSnapshots
+from embedding_assets.merge.mark import mark_published
+from embedding_assets.merge.plan import ExecutionManifest, Intermediate, PlannedBatch, split_chunks
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.openai_batches.submit import Asked, Record, send, split
+from embedding_assets.openai_batches.survey import survey
+from embedding_assets.services import Services, connect
+from embedding_assets.snapshots.versions import read_pointer
+from embedding_assets_tests.conftest import OpenAIServer
+from embedding_assets_tests.deltas import MODEL
+from embedding_assets_tests.reference import Expected, reference_digest
+
+EXECUTION = "20260102T120000Z-0123abcd"
+WAIT_SECONDS = 20
+
+
+def submitted(services: Services, database: Database, count: int) -> list[BatchSummary]:
+    """Batches of three records each, when OpenAI has finished them."""
+    records = [Record(f"r{n}", f"{database.name} {n}", f"document {n}", f'{{"n":{n}}}', 1) for n in range(count)]
+    asked = Asked(MODEL, 16)
+    for planned in split(records, asked, most=3):
+        assert send(services.store, services.ledger, services.openai, database, planned, asked)
+    live = list(services.ledger.live(database).ready_to_plan)
+    deadline = time.monotonic() + WAIT_SECONDS
+    while len(survey(services.openai, live, concurrency=4).ready) < len(live):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return live
+
+
+def execute(services: Services, database: Database, live: list[BatchSummary]) -> list[PollResult]:
+    """What a run of the execution does, without Dagster."""
+    manifest = ExecutionManifest(
+        execution_id=EXECUTION,
+        database=database.name,
+        created_at="2026-01-02T12:00:00Z",
+        total_batches=len(live),
+        batches=tuple(
+            PlannedBatch(index=index, batch_id=row.batch_id, openai_batch_id=row.openai_batch_id)
+            for index, row in enumerate(live)
+        ),
+    )
+    results = services.execution_poller(database).poll(manifest, lambda row, result: None)
+    merger = services.intermediate_merger(database)
+    merged = [merger.merge_chunk(chunk) for chunk in split_chunks(EXECUTION, results, 2)]
+    snapshots = IntermediateSnapshots(
+        execution_id=EXECUTION,
+        intermediates=tuple(Intermediate(intermediate_key=one.intermediate_key) for one in merged),
+        chunks=tuple(merged),
+    )
+    services.final_merger(database, lambda message: None).merge(results, snapshots)
+    return results
+
+
+@pytest.mark.parametrize(("database", "form"), [(LINES, "arrow"), (WORDS, "chroma")], ids=["lines", "words"])
+def test_from_records_to_a_marked_version(
+    services: Services, openai_server: OpenAIServer, database: Database, form: str
+) -> None:
+    """Every record published with the model's vector, every row final with its counts, in either format."""
+    services = replace(services, settings=services.settings.model_copy(update={"intermediate_format": form}))
+    live = submitted(services, database, 8)
+    assert len(live) == 3
+    results = execute(services, database, live)
+    assert sum(result.embedding_count for result in results) == 8
+    assert [row.batch_id for row in mark_published(services.store, services.ledger, database)] == [
+        row.batch_id for row in live
+    ]
+    rows = services.ledger.get_many(row.batch_id for row in live)
+    assert {row.status for row in rows.values()} == {Status.COMPLETED}
+    assert sum(row.embedded_count or 0 for row in rows.values()) == 8
+    pointer = read_pointer(services.store, database)
+    assert pointer is not None
+    assert {row.snapshot_version for row in rows.values()} == {pointer.manifest.version}
+    vectors = services.openai.embed([f"{database.name} {n}" for n in range(8)], MODEL, 16)
+    wanted = [Expected(f"r{n}", tuple(vectors[n]), f"document {n}", {"n": n}) for n in range(8)]
+    assert pointer.manifest.content_digest == reference_digest(wanted)
+
+
+def test_the_environment_is_enough(services: Services) -> None:
+    """`connect` reads it; the same bucket and table."""
+    connected = connect()
+    assert (connected.store.bucket, connected.ledger.table) == (services.store.bucket, services.ledger.table)
