@@ -29,7 +29,7 @@ def submitted(services: Services, database: Database, count: int) -> list[BatchS
     """Batches of three records each, when OpenAI has finished them."""
     records = [Record(f"r{n}", f"{database.name} {n}", f"document {n}", f'{{"n":{n}}}', 1) for n in range(count)]
     asked = Asked(MODEL, 16)
-    for planned in split(records, asked, most=3):
+    for planned in split(database, records, asked, most=3):
         assert send(services.store, services.ledger, services.openai, database, planned, asked)
     live = list(services.ledger.live(database).ready_to_plan)
     deadline = time.monotonic() + WAIT_SECONDS

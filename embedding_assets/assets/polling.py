@@ -1,5 +1,6 @@
 """The assets that ask: `batches` and `poll_results` by batch, `execution_poll_results` by execution."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,11 +97,13 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
             context.log_event(_batch_event(connected, database, row))
             context.log_event(_poll_event(connected, database, result))
 
+        started = time.monotonic()
         with dagster_errors(), heartbeat(context.log.info, "polling"):
             manifest = read_manifest(connected.store, context.partition_key)
             context.log.info(f"polling {manifest.total_batches} batches")
             results = connected.execution_poller(database).poll(manifest, on_batch)
-        return dg.Output(results, metadata=_counts(results))
+        seconds = dg.MetadataValue.float(round(time.monotonic() - started, 3))
+        return dg.Output(results, metadata={**_counts(results), "duration_seconds": seconds})
 
     return [batches, poll_results, execution_poll_results]
 

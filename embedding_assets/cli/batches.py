@@ -20,9 +20,9 @@ def reprocess(batch: BatchOption, as_json: JsonOption = False) -> None:
     """Open final batches again: the next execution polls and publishes them anew."""
     ledger = connect().ledger
     rows = _all(ledger, batch)
-    live = [row.batch_id for row in rows if row.status.live]
-    if live:
-        raise InputError(f"batch {live[0]} is {rows[0].status}: it is planned anyway, there is nothing to reopen")
+    for row in rows:
+        if row.status.live:
+            raise InputError(f"batch {row.batch_id} is {row.status}: there is nothing to open again")
     _print([ledger.reopen(row) for row in rows], as_json)
 
 
@@ -49,4 +49,4 @@ def _print(rows: list[BatchSummary], as_json: bool) -> None:
         print_json({"batches": [row.model_dump(mode="json", exclude_none=True) for row in rows]})
         return
     for row in rows:
-        STDOUT.print(f"{row.batch_id} is {row.status}, generation {row.generation}", highlight=False)
+        STDOUT.print(f"{row.batch_id} is {row.status}, generation {row.generation}")

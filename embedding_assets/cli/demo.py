@@ -64,7 +64,7 @@ def demo(
         for name, text in searches:
             _, found = search_texts(services, services.settings.database(name), [text], nearest=3)
             print_hits(text, found[0])
-    STDOUT.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+    STDOUT.print(f"done in {time.monotonic() - started:.0f} s")
 
 
 def embedded(stack: ExitStack, folder: Path, latency: float, jitter: float = 0) -> Services:

@@ -45,7 +45,7 @@ def dev(
         threading.Thread(
             target=_trickle, args=(services, demo_files(folder), trickle, ended), name="trickle", daemon=True
         ).start()
-        STDOUT.print(f"Dagster's UI: http://127.0.0.1:{chosen}  (Ctrl-C ends everything)", highlight=False)
+        STDOUT.print(f"Dagster's UI: http://127.0.0.1:{chosen}  (Ctrl-C ends everything)")
         try:
             code = _serve(chosen)
         finally:

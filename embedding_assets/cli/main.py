@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from embedding_assets.cli import batches, demo, dev, ingest, search, snapshots, status, submit
@@ -29,12 +27,11 @@ app = typer.Typer(
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and debug logs.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and logs.")] = False,
 ) -> None:
     """OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust."""
     if debug:
-        os.environ["EMBEDDING_ASSETS_DEBUG"] = "1"
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 
 
 app.command()(demo.demo)
@@ -48,6 +45,22 @@ app.command()(search.search)
 app.add_typer(snapshots.app, name="snapshots")
 
 
+def _click_exception() -> type[Exception]:
+    """The base of what click raises for wrong usage: of click itself or of the copy inside newer typer."""
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+USAGE_ERROR = _click_exception()
+
+
+def _tell_usage(error: Any) -> None:
+    """A page of help where no command was given, one line otherwise."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{error.format_message()}\n")
+    else:
+        print_error(error.format_message())
+
+
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage.
 
@@ -57,11 +70,11 @@ def run() -> None:
         warnings.simplefilter("ignore")
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Abort:
+    except typer.Abort:
         sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        print_error(error.format_message())
-        sys.exit(error.exit_code)
+    except USAGE_ERROR as error:
+        _tell_usage(error)
+        sys.exit(WRONG_USAGE)
     except KeyboardInterrupt:
         print_error("interrupted")
         sys.exit(INTERRUPTED)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 
-STDOUT = Console()
+STDOUT = Console(markup=False, highlight=False)
 STDERR = Console(stderr=True)
 
 
@@ -20,23 +21,19 @@ def print_json(document: object) -> None:
 
 def print_error(message: str) -> None:
     """One clear line on stderr."""
-    STDERR.print(f"[bold red]error:[/] {_escaped(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+    STDERR.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
 
 
 def warn(message: str) -> None:
     """A line on stderr that is no failure."""
-    STDERR.print(f"[yellow]warning:[/] {_escaped(message)}", soft_wrap=True, highlight=False)
+    STDERR.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """A line that changes on a terminal, lines elsewhere; gives the function that says what goes on."""
     if not STDERR.is_terminal:
-        yield lambda line: STDERR.print(_escaped(line), soft_wrap=True, highlight=False)
+        yield lambda line: STDERR.print(escape(line), soft_wrap=True, highlight=False)
         return
     with STDERR.status("starting") as status:
-        yield lambda line: status.update(_escaped(line))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
+        yield lambda line: status.update(escape(line))

@@ -69,7 +69,7 @@ def pull(
     """Bring a version here, verified: a directory for chromadb.PersistentClient."""
     services = connect()
     manifest = find_version(services.store, services.settings.database(database), version)
-    with Progress(console=STDERR, transient=True) as bar:
+    with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
         task = bar.add_task("downloading", total=manifest.size)
         pull_version(services.store, manifest, to, lambda size: bar.advance(task, size))
     if as_json:

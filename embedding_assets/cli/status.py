@@ -70,7 +70,7 @@ def _print_backlog(rows: list[BatchSummary]) -> None:
     open_rows = [row for row in rows if row.status.live or row.error]
     for row in open_rows[:SHOWN]:
         why = row.set_aside or row.error or ""
-        STDOUT.print(f"{row.batch_id}  {row.status}  {_age(now - row.submitted_at)}  {why}", highlight=False)
+        STDOUT.print(f"{row.batch_id}  {row.status}  {_age(now - row.submitted_at)}  {why}")
     if len(open_rows) > SHOWN:
         STDOUT.print(f"… and {len(open_rows) - SHOWN} more; --json lists all")
 

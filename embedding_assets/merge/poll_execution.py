@@ -58,8 +58,7 @@ class ExecutionPoller:
             try:
                 for done in as_completed(pending):
                     planned = pending[done]
-                    results[planned.batch_id] = done.result()
-                    row = rows.get(planned.batch_id)
+                    row, results[planned.batch_id] = done.result()
                     if row is not None:
                         on_batch(row, results[planned.batch_id])
             except BaseException:
@@ -73,22 +72,24 @@ class ExecutionPoller:
             )
         return fitting
 
-    def _one(self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]) -> PollResult:
+    def _one(
+        self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]
+    ) -> tuple[BatchSummary | None, PollResult]:
+        """The row as it is afterwards, and what was found."""
         if row is None:
-            return self._failed(planned, 0, "the batch has no row any more, or one that is refused")
+            return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")
         try:
             result = self.poller.poll(row, beat)
         except OWN_FAULTS as error:
-            self.ledger.count_failure(row, str(error))
-            return self._failed(planned, row.generation, str(error))
+            changed = self.ledger.count_failure(row, str(error))
+            return changed or row, self._failed(planned, row.generation, str(error))
         except EmbeddingAssetsError:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
             message = f"batch {row.batch_id}: {type(error).__name__}: {' '.join(str(error).split())}"
-            self.ledger.count_failure(row, message)
-            return self._failed(planned, row.generation, message)
-        settle_row(self.ledger, row, result)
-        return result
+            changed = self.ledger.count_failure(row, message)
+            return changed or row, self._failed(planned, row.generation, message)
+        return settle_row(self.ledger, row, result), result
 
     def _failed(self, planned: PlannedBatch, generation: int, message: str) -> PollResult:
         return PollResult(
@@ -123,8 +124,11 @@ class ExecutionPoller:
         ]
 
 
-def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> None:
-    """A batch without a single embedding gets its final status; one that goes on, OpenAI's live status."""
+def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary:
+    """A batch without a single embedding gets its final status; one that goes on, OpenAI's live status.
+
+    Returns the row as it is then.
+    """
     status = result.final_status
     if status is not None and not result.has_delta:
         values: dict[str, object] = {
@@ -135,7 +139,8 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> None:
         }
         if result.message:
             values["error"] = result.message
-        ledger.finish(row.batch_id, row.generation, status, values)
+        return ledger.finish(row.batch_id, row.generation, status, values) or row
     live = LIVE_STATUS.get(result.batch_status)
     if result.action == "wait" and live is not None and live is not row.status:
-        ledger.observe(row.batch_id, row.generation, live)
+        return ledger.observe(row.batch_id, row.generation, live) or row
+    return row

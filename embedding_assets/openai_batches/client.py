@@ -181,7 +181,9 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
     except openai.NotFoundError as error:
         raise NotFoundError(f"{subject}: OpenAI does not know it") from error
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        raise ServiceError(f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})") from error
+        # Without its cause: OpenAI's answer repeats the key, and Dagster stores causes.
+        message = f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
+        raise ServiceError(message) from None
     except CONNECTION_ERRORS as error:
         raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
     except openai.APIStatusError as error:

@@ -86,7 +86,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _object(line: bytes, where: str) -> dict[str, Any]:
     """One line's object, by the standard library: a faster parser makes integers from 2^64 floats."""
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         raise BatchError(f"{where} is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -121,7 +121,7 @@ def _values(path: Path) -> Iterator[tuple[int, object]]:
 
 def _parsed(line: bytes, where: str) -> object:
     try:
-        return json.loads(line)
+        return json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from error
 

@@ -18,6 +18,7 @@ UNFINISHED = [
     DagsterRunStatus.CANCELING,
 ]
 
+PARENT_TAG = "dagster/parent_run_id"
 PARTITION_TAG = "dagster/partition"
 """Dagster's own tag: a run of ours is about the execution that its partition is."""
 
@@ -45,12 +46,19 @@ def in_flight(instance: DagsterInstance, database: Database, stall_seconds: floa
 
 def _death(instance: DagsterInstance, run: DagsterRun, stall_seconds: float) -> str | None:
     identity = run.tags.get(TAG)
-    if identity is not None and certainly_gone(identity):
+    if identity is not None and not _inherited(instance, run) and certainly_gone(identity):
         return "the process of this run is gone"
     silent = time.time() - _newest_event(instance, run)
     if silent > stall_seconds:
         return f"this run has told nothing for {silent:.0f} s"
     return None
+
+
+def _inherited(instance: DagsterInstance, run: DagsterRun) -> bool:
+    """Whether the process is that of the run which this one repeats: Dagster copies the tags."""
+    parent_id = run.tags.get(PARENT_TAG)
+    parent = instance.get_run_by_id(parent_id) if parent_id else None
+    return parent is not None and parent.tags.get(TAG) == run.tags.get(TAG)
 
 
 def _newest_event(instance: DagsterInstance, run: DagsterRun) -> float:

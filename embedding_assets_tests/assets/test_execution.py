@@ -187,7 +187,7 @@ def test_marking_is_told_too(story: Story) -> None:
 
 
 def test_the_same_execution_again_commits_nothing(story: Story) -> None:
-    """It finds the version that it published, though a newer one stands: no version, no pointer, no row changes."""
+    """It finds the version that it published, though a newer one stands; no object of it, no row changes."""
     assert story.again.success
     result = story.again.output_for_node("lines__final_snapshot")
     assert result.snapshot_version == story.report.versions["lines"]

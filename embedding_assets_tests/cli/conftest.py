@@ -22,3 +22,15 @@ def world(
     """A world of this test's own."""
     with open_world(stack, aws, openai_clients[1], tmp_path / "home", **SECRETS) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def empty(
+    stack: EmbeddedStack,
+    aws: AwsClients,
+    openai_clients: tuple[openai.OpenAI, httpx.Client],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    """One world for all tests of a module in which nothing must be written."""
+    with open_world(stack, aws, openai_clients[1], tmp_path_factory.mktemp("home"), **SECRETS) as opened:
+        yield opened

@@ -42,7 +42,7 @@ def test_reprocess_counts_on(world: World) -> None:
 
 @pytest.mark.parametrize("other", ["live", "missing", "a/b"])
 def test_reprocess_does_all_or_nothing(world: World, other: str) -> None:
-    """One that is live, missing or refused stops the command before any row changes; the line tells about that one."""
+    """One that is live, missing or refused stops the command before any row changes; the line is about that one."""
     world.put_row("done", status="COMPLETED")
     world.put_row("live", status="IN_PROGRESS")
     world.put_row("a/b")

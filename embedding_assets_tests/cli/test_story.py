@@ -1,4 +1,4 @@
-"""From records to search, as a person types it: each command with `--json` prints one document and nothing else."""
+"""From records to search, as a person types it: a command with `--json` prints one document and nothing else."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_what_was_submitted_is_not_sent_twice(story: Story) -> None:
 
 def test_what_was_submitted_is_on_record(story: Story) -> None:
     """`records/` has every record with its input's hash; the row asks for this model and these dimensions."""
-    kept = {}
+    kept: dict[str, dict[str, Any]] = {}
     for batch_id in story.submitted.json["batches"]:
         lines = story.world.services.store.get(f"records/{batch_id}.jsonl").decode().splitlines()
         kept |= {record["id"]: record for record in map(json.loads, lines)}
@@ -132,7 +132,7 @@ def test_what_was_submitted_is_on_record(story: Story) -> None:
 
 
 def test_ingest_tells_its_report(story: Story) -> None:
-    """The contract's names and kinds; one document on stdout, progress on stderr; exit code 0 though one is refused."""
+    """The contract's names; one document on stdout, progress on stderr; exit code 0 though one is refused."""
     assert story.ingested.code == 0
     told = story.ingested.json
     (execution,) = told["executions"]
@@ -202,7 +202,7 @@ def test_a_pulled_version_opens_in_chroma(story: Story, tmp_path: Path) -> None:
     assert told["bytes"] == sum(file.size for file in manifest.files)
     assert failed("snapshots", "pull", "lines", "--to", str(target)).startswith(str(target))
     assert {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()} == files
-    client = chromadb.PersistentClient(path=str(target))
+    client: Any = chromadb.PersistentClient(path=str(target))
     try:
         collection = client.get_collection("lines")
         assert sorted(collection.get()["ids"]) == ["bread", "coffee", "eggs", "milk"]

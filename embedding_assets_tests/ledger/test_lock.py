@@ -16,7 +16,7 @@ from embedding_assets.errors import LockError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
 
-LEASE = 0.6
+LEASE = 0.8
 
 
 def lock(ledger: Ledger, name: str = "execution", **options: Any) -> MergeLock:

@@ -56,9 +56,7 @@ class Server:
             metadata=metadata,
         )
 
-    def wait(
-        self, batch_id: str, until: Callable[[Batch], bool] = lambda batch: batch.status in FINAL
-    ) -> Batch:
+    def wait(self, batch_id: str, until: Callable[[Batch], bool] = lambda batch: batch.status in FINAL) -> Batch:
         """Retrieve the batch until the condition holds."""
         deadline = time.monotonic() + WAIT_SECONDS
         while True:

@@ -21,9 +21,7 @@ def minilm() -> MiniLmEmbedder:
 
 @pytest.mark.parametrize("name", ["hash", "minilm"])
 @pytest.mark.parametrize("dimensions", [8, 384, 1536])
-def test_vectors_do_not_depend_on_their_neighbours(
-    name: str, dimensions: int, minilm: MiniLmEmbedder
-) -> None:
+def test_vectors_do_not_depend_on_their_neighbours(name: str, dimensions: int, minilm: MiniLmEmbedder) -> None:
     embedder: Embedder = minilm if name == "minilm" else HashEmbedder()
     texts = ["total", "a much longer text about receipts and their lines", "total", "ÄÖ 漢字"]
     together = embedder.embed(MODEL, texts, dimensions)

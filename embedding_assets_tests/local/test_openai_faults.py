@@ -157,9 +157,7 @@ def test_duplicate_and_unknown_answers(server: Server) -> None:
         "stranger": 1,
     }
     by_id = {
-        name: [
-            line["response"]["body"]["data"][0]["embedding"] for line in output if line["custom_id"] == name
-        ]
+        name: [line["response"]["body"]["data"][0]["embedding"] for line in output if line["custom_id"] == name]
         for name in ("r0", "r1")
     }
     assert by_id["r0"][0] == by_id["r0"][1]

@@ -82,17 +82,13 @@ def test_each_model_has_its_own_dimensions(server: Server, model: str, dimension
     (line,) = server.lines(batch.output_file_id)
     assert len(line["response"]["body"]["data"][0]["embedding"]) == dimensions
     answered = server.client.embeddings.create(model=model, input="text of a")
-    assert answered.data[0].embedding == pytest.approx(
-        line["response"]["body"]["data"][0]["embedding"], abs=1e-7
-    )
+    assert answered.data[0].embedding == pytest.approx(line["response"]["body"]["data"][0]["embedding"], abs=1e-7)
     assert answered.usage.prompt_tokens == 3
 
 
 def test_a_request_that_openai_refuses_lands_in_the_error_file(server: Server) -> None:
     """An empty input fails by itself; the batch completes."""
-    batch = server.run(
-        [request_line("good"), request_line("empty", ""), request_line("big", dimensions=9999)]
-    )
+    batch = server.run([request_line("good"), request_line("empty", ""), request_line("big", dimensions=9999)])
     assert batch.status == "completed"
     assert batch.request_counts is not None
     assert batch.request_counts.model_dump() == {"total": 3, "completed": 1, "failed": 2}
@@ -122,9 +118,7 @@ def test_listing_pages_newest_first(server: Server) -> None:
 def test_a_cancelled_batch_keeps_what_was_done(server: Server) -> None:
     server.plan({"latency_seconds": 1})
     batch = server.create(request_lines(50))
-    server.wait(
-        batch.id, lambda found: found.request_counts is not None and found.request_counts.completed > 5
-    )
+    server.wait(batch.id, lambda found: found.request_counts is not None and found.request_counts.completed > 5)
     assert server.client.batches.cancel(batch.id).status == "cancelling"
     ended = server.wait(batch.id)
     assert ended.status == "cancelled"

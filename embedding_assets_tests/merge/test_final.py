@@ -360,7 +360,7 @@ def test_a_takeover_fences_before_anything_is_built(bench: Workbench) -> None:
         bench.ledger.table,
         "lines",
         execution_id=execution(9),
-        lease_seconds=0.5,
+        lease_seconds=1.0,
         epoch_floor=lambda: old.epoch,
     )
     dead._acquire()
@@ -378,7 +378,7 @@ def test_a_takeover_fences_before_anything_is_built(bench: Workbench) -> None:
 
     results = [bench.batch("b2", records("b", 2, 20), at(1))]
     snapshots = bench.intermediates(results, 2)
-    FinalMerger(bench.store, bench.ledger, LINES, 0.5, look).merge(results, snapshots)
+    FinalMerger(bench.store, bench.ledger, LINES, 1.0, look).merge(results, snapshots)
     assert set(fences) == {3}
     assert (dead.epoch, bench.pointer().manifest.epoch) == (2, 3)
     assert_published(bench, by_id(records("a", 3), records("b", 2, 20)))

@@ -124,26 +124,27 @@ def made(count: int, text: str = "t") -> list[Record]:
 def test_batches_stay_within_openais_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests a batch and bytes a batch; every record once, in order."""
     records = made(25)
-    assert [len(one.records) for one in split(records, ASKED, most=10)] == [10, 10, 5]
-    assert [record for one in split(records, ASKED, most=10) for record in one.records] == records
+    assert [len(one.records) for one in split(LINES, records, ASKED, most=10)] == [10, 10, 5]
+    assert [record for one in split(LINES, records, ASKED, most=10) for record in one.records] == records
     size = len(submit._request_line(records[0], ASKED))
     monkeypatch.setattr(submit, "BYTES_A_BATCH", 4 * size)
-    assert [len(one.records) for one in split(records[:10], ASKED)] == [4, 4, 2]
-    assert split([], ASKED) == []
+    assert [len(one.records) for one in split(LINES, records[:10], ASKED)] == [4, 4, 2]
+    assert split(LINES, [], ASKED) == []
 
 
 def test_the_batch_id_is_a_function_of_what_is_asked() -> None:
-    """The same content has the same id; another text, model or length another one."""
-    [one] = split(made(3), ASKED)
-    assert split(made(3), ASKED)[0].batch_id == one.batch_id
+    """The same content has the same id; another text, model, length or database another one."""
+    [one] = split(LINES, made(3), ASKED)
+    assert split(LINES, made(3), ASKED)[0].batch_id == one.batch_id
     others = [
-        split(made(2), ASKED),
-        split(made(3, "u"), ASKED),
-        split(made(3), Asked(MODEL, 16)),
-        split(made(3), Asked(MODEL, None)),
-        split(made(3), Asked("text-embedding-3-large", 8)),
+        split(WORDS, made(3), ASKED),
+        split(LINES, made(2), ASKED),
+        split(LINES, made(3, "u"), ASKED),
+        split(LINES, made(3), Asked(MODEL, 16)),
+        split(LINES, made(3), Asked(MODEL, None)),
+        split(LINES, made(3), Asked("text-embedding-3-large", 8)),
     ]
-    assert len({other[0].batch_id for other in others} | {one.batch_id}) == 6
+    assert len({other[0].batch_id for other in others} | {one.batch_id}) == 7
     assert one.tokens == 3
 
 
@@ -151,7 +152,7 @@ def test_a_sent_batch_can_be_polled(
     sent: Send, store: Store, ledger: Ledger, poller: Poller, openai_server: OpenAIServer, tmp_path: Path
 ) -> None:
     """Records, row and batch fit together: polling it embeds every record."""
-    [planned] = split(read_submission(jsonl(tmp_path, *VALUES)), ASKED)
+    [planned] = split(LINES, read_submission(jsonl(tmp_path, *VALUES)), ASKED)
     assert sent(planned)
     row = ledger.get(planned.batch_id)
     assert (row.status, row.model, row.dimensions, row.request_count) == (Status.PENDING, MODEL, 8, 2)
@@ -180,7 +181,7 @@ def test_a_sent_batch_can_be_polled(
 
 def test_the_same_content_is_sent_once(sent: Send, openai_server: OpenAIServer) -> None:
     """A second time costs nothing: no upload, no batch."""
-    [planned] = split(made(3), ASKED)
+    [planned] = split(LINES, made(3), ASKED)
     assert sent(planned)
     assert not sent(planned)
     assert openai_server.requests("POST /v1/batches") == 1

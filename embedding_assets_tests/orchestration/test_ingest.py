@@ -103,7 +103,7 @@ def test_the_report_names_what_was_done(story: Story) -> None:
 def test_exactly_the_delivered_records_are_published(
     story: Story, database: Database, wanted: list[Expected]
 ) -> None:
-    """The first version has the records of its completed batches: number and content digest as the contract says."""
+    """The first version has the records of its completed batches: their number and the contract's digest."""
     execution = story.first.executions[(LINES, WORDS).index(database)]
     manifest = next(
         story.world.json(key)

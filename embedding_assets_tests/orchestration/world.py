@@ -29,12 +29,14 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from embedding_assets.cli.home import project_file
 from embedding_assets.databases import LINES, Database
+from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.local.stack import EmbeddedStack, create_table
 from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.orchestration.ingest import IngestReport, ingest
 from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.services import Services
 from embedding_assets.settings import load_settings
+from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import VersionManifest, read_pointer
 from embedding_assets_tests.conftest import AwsClients, OpenAIServer
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL, vector
@@ -260,8 +262,16 @@ def open_world(
             patch.setenv(name, value)
         patch.chdir(home)
         with loaded_definitions() as defs, dg.DagsterInstance.from_config(str(home)) as instance:
-            services = Services(load_settings())
+            services = connected(aws)
             yield World(services, instance, defs, server, names, home, aws.s3, aws.dynamodb)
+
+
+def connected(aws: AwsClients) -> Services:
+    """Services for the environment of now, with the clients of all tests: making new ones takes a while."""
+    services = Services(load_settings())
+    vars(services)["store"] = Store(services.settings.bucket, aws.s3, aws.s3_once)
+    vars(services)["ledger"] = Ledger(services.settings.table_name, aws.dynamodb)
+    return services
 
 
 @contextmanager
@@ -293,6 +303,25 @@ def dagster_home_template() -> Path:
     with dg.DagsterInstance.from_config(str(home)) as instance:
         instance.get_runs()
     return home
+
+
+@dg.op
+def nothing() -> None:
+    """What the runs of `add_run` would do."""
+
+
+def add_run(
+    instance: dg.DagsterInstance,
+    execution_id: str,
+    *,
+    name: str = "ingest_lines",
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTED,
+    tags: Mapping[str, str] | None = None,
+) -> dg.DagsterRun:
+    """A run of an execution as Dagster's storage has it; nobody works on it."""
+    job = dg.GraphDefinition(name=name, node_defs=[nothing]).to_job()
+    own = {"dagster/partition": execution_id, **(tags or {})}
+    return instance.create_run_for_job(job, status=status, tags=own)
 
 
 def tick(world: World, sensor: str, cursor: str | None = None) -> SensorExecutionData:

@@ -12,6 +12,7 @@ from embedding_assets.databases import LINES
 from embedding_assets.errors import NotFoundError
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.plan import Intermediate, split_chunks
+from embedding_assets.sensors import completion
 from embedding_assets_tests.deltas import put_delta
 from embedding_assets_tests.orchestration.world import World, texts, tick
 
@@ -68,7 +69,9 @@ def test_five_executions_between_two_ticks_are_all_marked(world: World) -> None:
             assert row["embedded_count"] == Decimal(2)
     events = [event for event in data.asset_events if isinstance(event, dg.AssetMaterialization)]
     assert [event.asset_key.path for event in events] == [["lines", "batches"]] * 10
-    assert sorted(event.partition or "" for event in events) == sorted(sum(batches.values(), []))
+    assert sorted(event.partition or "" for event in events) == [
+        f"b{execution}-{number}" for execution in range(5) for number in range(2)
+    ]
     assert {event.metadata["status"].value for event in events} == {"COMPLETED"}
     assert data.cursor == str(newest_storage_id(world))
 
@@ -79,12 +82,13 @@ def test_five_executions_between_two_ticks_are_all_marked(world: World) -> None:
     assert (world.objects(), world.rows()) == before
 
 
-def test_it_pages_all_events_since_its_cursor(world: World) -> None:
-    """More than one page between two ticks: all are seen once, those before the cursor never again."""
-    for number in range(120):
+def test_it_pages_all_events_since_its_cursor(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than two pages between two ticks: all are seen once, those before the cursor never again."""
+    monkeypatch.setattr(completion, "PAGE", 5)
+    for number in range(12):
         report(world, f"execution-{number}")
     data = tick(world, SENSOR)
-    assert data.skip_message == "120 new materializations of the final snapshot, no batch left to mark"
+    assert data.skip_message == "12 new materializations of the final snapshot, no batch left to mark"
     assert data.cursor == str(newest_storage_id(world))
     report(world, "one-more")
     later = tick(world, SENSOR, cursor=data.cursor)

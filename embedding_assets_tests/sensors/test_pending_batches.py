@@ -10,7 +10,7 @@ import pytest
 
 from embedding_assets.databases import LINES, WORDS
 from embedding_assets.orchestration.planning import begin_execution
-from embedding_assets_tests.orchestration.world import EXECUTION_ID, World, texts, tick
+from embedding_assets_tests.orchestration.world import EXECUTION_ID, World, add_run, texts, tick
 
 SENSOR = "lines_pending_batches"
 LINES_BATCHES = "lines_batches"
@@ -31,11 +31,7 @@ def unfinished_run(world: World, batch_id: str) -> dg.DagsterRun:
     """A run of lines that is in flight, over an execution of its own."""
     rows = [row for row in world.services.ledger.live(LINES).ready_to_plan if row.batch_id == batch_id]
     execution = begin_execution(world.services, world.instance, LINES, tuple(rows)).execution_id
-    return world.instance.create_run_for_job(
-        world.defs.resolve_job_def("ingest_lines"),
-        status=dg.DagsterRunStatus.STARTED,
-        tags={"dagster/partition": execution},
-    )
+    return add_run(world.instance, execution)
 
 
 def test_with_nothing_ready_it_skips_and_tells_what_it_saw(world: World) -> None:
