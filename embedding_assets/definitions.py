@@ -9,7 +9,6 @@ from embedding_assets.assets.merging import merging_assets
 from embedding_assets.assets.polling import ARTEFACT_IO, polling_assets
 from embedding_assets.databases import Database
 from embedding_assets.io_managers.artefacts import ArtefactIOManager, OpOutputIOManager
-from embedding_assets.orchestration.planning import execution_partitions
 from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.orchestration.runs import job_name
 from embedding_assets.sensors.completion import completion_sensor
@@ -25,7 +24,6 @@ def ingest_job(database: Database) -> dg.UnresolvedAssetJobDefinition:
     return dg.define_asset_job(
         job_name(database),
         selection=dg.AssetSelection.assets(*([database.name, asset] for asset in INGESTED)),
-        partitions_def=dg.DynamicPartitionsDefinition(name=execution_partitions(database)),
         description=f"Polls the batches of one execution and publishes the next version of {database.name}.",
     )
 

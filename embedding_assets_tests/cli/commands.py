@@ -20,6 +20,10 @@ SECRETS = {
 """Set in every environment of these tests; no command may ever print one of them."""
 
 
+GOOD = {"id": "one", "text": "first"}
+"""A record that can be submitted."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a command ended and what it printed."""
@@ -71,3 +75,13 @@ def failed(*arguments: str) -> str:
     outcome = command(*arguments)
     assert outcome.code == 1, outcome
     return outcome.error
+
+
+def failed_at_last(*arguments: str) -> str:
+    """The last line on stderr of a command that told of its progress before it failed."""
+    outcome = command(*arguments)
+    assert (outcome.code, outcome.stdout) == (1, ""), outcome
+    lines = outcome.stderr.splitlines()
+    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert "Traceback" not in outcome.stderr
+    return lines[-1].removeprefix("error: ")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -25,12 +26,24 @@ def world(
 
 
 @pytest.fixture(scope="module")
-def empty(
+def shared(
     stack: EmbeddedStack,
     aws: AwsClients,
     openai_clients: tuple[openai.OpenAI, httpx.Client],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    """One world for all tests of a module in which nothing must be written."""
+    """One world for all tests of a module that do not get into each other's way."""
     with open_world(stack, aws, openai_clients[1], tmp_path_factory.mktemp("home"), **SECRETS) as opened:
         yield opened
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes lines to a file to submit."""
+
+    def write(*lines: object, name: str = "records.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
+        return path
+
+    return write

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from embedding_assets_tests.cli.commands import SECRETS, Outcome, command, failed
+from embedding_assets_tests.cli.commands import GOOD, SECRETS, Outcome, command, failed, failed_at_last
 from embedding_assets_tests.orchestration.processes import start_command
 from embedding_assets_tests.orchestration.world import World, texts
 
 CLOSED = "http://127.0.0.1:9"
 LONGEST_WAIT_SECONDS = 90
-
-GOOD = {"id": "one", "text": "first"}
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes lines to a file to submit."""
-
-    def write(*lines: object, name: str = "records.jsonl") -> Path:
-        path = tmp_path / name
-        path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
-        return path
-
-    return write
-
 
 SETTINGS = {
     "EMBEDDING_ASSETS_INDEX_WRITER": ("magic", ["'chroma', 'direct' or 'auto'"]),
@@ -44,7 +29,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_that_is_not_allowed(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_setting_that_is_not_allowed(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The line names the variable, its value and what is allowed."""
     value, allowed = SETTINGS[name]
     monkeypatch.setenv(name, value)
@@ -53,7 +38,7 @@ def test_a_setting_that_is_not_allowed(world: World, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["DYNAMODB_TABLE_NAME", "CHROMADB_BUCKET"])
-def test_a_setting_that_is_missing(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_setting_that_is_missing(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The line names the variable and what it is for; an empty value is a missing one."""
     monkeypatch.delenv(name)
     assert failed("status").startswith(f"{name} is not set")
@@ -65,7 +50,7 @@ def test_a_setting_that_is_missing(world: World, monkeypatch: pytest.MonkeyPatch
     "arguments", [("status",), ("ingest",), ("reset", "-b", "x", "-s", "PENDING")], ids=lambda it: it[0]
 )
 def test_a_table_that_is_not_there(
-    world: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    shared: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     """The line names the table."""
     monkeypatch.setenv("DYNAMODB_TABLE_NAME", "no-such-table")
@@ -78,33 +63,23 @@ def test_a_table_that_is_not_there(
     ids=" ".join,
 )
 def test_a_bucket_that_is_not_there(
-    world: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    shared: World, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     """The line names the bucket, and says that it is the bucket that is missing."""
     monkeypatch.setenv("CHROMADB_BUCKET", "no-such-bucket")
     error = failed_at_last(*arguments)
     assert "no-such-bucket" in error
-    assert "NoSuchBucket" in error
+    assert re.search("NoSuchBucket|no bucket|not exist", error)
 
 
 def test_submitting_to_a_bucket_that_is_not_there(
-    world: World, monkeypatch: pytest.MonkeyPatch, file: Callable[..., Path]
+    shared: World, monkeypatch: pytest.MonkeyPatch, file: Callable[..., Path]
 ) -> None:
     """Nothing is sent to OpenAI, no row is made."""
     monkeypatch.setenv("CHROMADB_BUCKET", "no-such-bucket")
     assert "no-such-bucket" in failed_at_last("submit", "lines", str(file(GOOD)))
-    assert world.rows() == {}
-    assert world.server.control.get("/_control/counters").json() == {}
-
-
-def failed_at_last(*arguments: str) -> str:
-    """The last line on stderr of a command that told of its progress before it failed."""
-    outcome = command(*arguments)
-    assert (outcome.code, outcome.stdout) == (1, ""), outcome
-    lines = outcome.stderr.splitlines()
-    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
-    assert "Traceback" not in outcome.stderr
-    return lines[-1].removeprefix("error: ")
+    assert shared.rows() == {}
+    assert shared.server.control.get("/_control/counters").json() == {}
 
 
 def test_no_key(world: World, monkeypatch: pytest.MonkeyPatch, file: Callable[..., Path]) -> None:
@@ -119,17 +94,34 @@ def test_no_key(world: World, monkeypatch: pytest.MonkeyPatch, file: Callable[..
 
 
 def test_a_key_that_openai_refuses(world: World, file: Callable[..., Path]) -> None:
-    """The line names the variable, never the value, though the answer repeats it; nor does any file or row."""
+    """The line names the variable, never the value, though the answer repeats it; no row is made."""
+    message = f"Incorrect API key provided: {SECRETS['OPENAI_API_KEY']}."
+    world.server.fault("POST /v1/files", status=401, code="invalid_api_key", message=message)
+    assert "OPENAI_API_KEY" in failed_at_last("submit", "lines", str(file(GOOD)))
+    assert world.rows() == {}
+
+
+def test_an_execution_that_failed(world: World) -> None:
+    """Exit code 1, and a line that names execution, step and reason; the report is one JSON document all the same.
+
+    The reason is a key that OpenAI refuses. Its value is in no output, file, object or row, though OpenAI's
+    answer repeats it.
+    """
     message = f"Incorrect API key provided: {SECRETS['OPENAI_API_KEY']}."
     refused = {"times": None, "status": 401, "code": "invalid_api_key", "message": message}
     world.plant("one", texts("one-", 1))
     world.server.fault("GET /v1/batches/{id}", **refused)
-    world.server.fault("POST /v1/files", **refused)
-    assert "OPENAI_API_KEY" in failed_at_last("submit", "lines", str(file(GOOD)))
-    ingested = command("ingest", "--json")
-    assert ingested.code == 1
-    assert "OPENAI_API_KEY" in ingested.stderr.splitlines()[-1]
+
+    outcome = command("ingest", "--until-drained", "--json")
+    assert outcome.code == 1
+    (execution,) = outcome.json["executions"]
+    *progress, last = outcome.stderr.splitlines()
+    assert all(line.startswith("lines: ") or line.startswith("words: ") for line in progress)
+    assert last.startswith(f"error: execution {execution} of lines failed: lines__execution_poll_results: ")
+    assert "OPENAI_API_KEY" in last
+    assert (outcome.json["versions"], outcome.json["marked"], outcome.json["waiting"]) == ({}, [], ["one"])
     assert world.statuses() == {"one": "PENDING"}
+
     key = SECRETS["OPENAI_API_KEY"].encode()
     kept = [path for path in world.home.rglob("*") if path.is_file()]
     assert [path.name for path in kept if key in path.read_bytes()] == []
@@ -178,44 +170,6 @@ def test_services_that_cannot_be_reached(world: World) -> None:
     assert world.keys("") == set()
 
 
-BROKEN_LINES = {
-    "no JSON": ('{"id": "two", "text": ', "is not JSON"),
-    "no object": ('["two"]', "is not a JSON object"),
-    "no id": ({"text": "second"}, "id must be text"),
-    "empty id": ({"id": "", "text": "second"}, "id must be text"),
-    "number as id": ({"id": 2, "text": "second"}, "id must be text"),
-    "no text": ({"id": "two"}, "text must be text"),
-    "empty text": ({"id": "two", "text": ""}, "text must be text"),
-    "number as document": ({"id": "two", "text": "second", "document": 2}, "document must be text"),
-    "metadata of a kind": ({"id": "two", "text": "second", "metadata": {"a": {"b": 1}}}, "metadata"),
-    "metadata as list": ({"id": "two", "text": "second", "metadata": [1]}, "metadata"),
-    "id of the first line": ({"id": "one", "text": "second"}, "stands in line 1 already"),
-    "half a character": ('{"id": "two", "text": "\\ud800"}', "is not JSON"),
-}
-
-
-@pytest.mark.parametrize("kind", BROKEN_LINES)
-def test_a_broken_line_refuses_the_whole_file(world: World, file: Callable[..., Path], kind: str) -> None:
-    """File and line are named; neither bucket nor table nor OpenAI got anything, of this or the other file."""
-    line, reason = BROKEN_LINES[kind]
-    good, broken = file(GOOD, name="good.jsonl"), file(GOOD, line, name="broken.jsonl")
-    error = failed("submit", "lines", str(good), str(broken))
-    assert error.startswith(f"{broken} line 2")
-    assert reason in error
-    assert world.keys("") == set()
-    assert world.rows() == {}
-    assert world.server.control.get("/_control/counters").json() == {}
-
-
-def test_files_that_cannot_be_read(world: World, tmp_path: Path, file: Callable[..., Path]) -> None:
-    """Not there, a folder, empty, no Parquet: one line that names the file."""
-    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
-    empty = file("", name="empty.jsonl")
-    for path in (tmp_path / "missing.jsonl", tmp_path, empty, tmp_path / "bad.parquet"):
-        assert failed("submit", "lines", str(path)).startswith(str(path))
-    assert world.keys("") == set()
-
-
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -232,36 +186,14 @@ def test_files_that_cannot_be_read(world: World, tmp_path: Path, file: Callable[
     ],
     ids=lambda it: " ".join(it) if isinstance(it, tuple) else "",
 )
-def test_what_does_not_exist_is_named(world: World, arguments: tuple[str, ...], named: str) -> None:
+def test_what_does_not_exist_is_named(shared: World, arguments: tuple[str, ...], named: str) -> None:
     """Databases, batches and versions; for a database, which there are."""
     assert named in failed(*arguments)
 
 
-def test_an_unusable_dagster_home(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unusable_dagster_home(shared: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A file stands where the folder should be: one line that names it."""
     home = tmp_path / "a-file"
     home.write_text("")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     assert str(home) in failed("ingest")
-
-
-def test_an_execution_that_failed(world: World) -> None:
-    """Exit code 1, a line that names the execution and the step; the report is one JSON document all the same."""
-    world.plant("first", texts("first-", 2))
-    assert world.ingest().failures == []
-    published = world.published()
-    index = next(file.key for file in published.files if file.path == "records.arrow")
-    kept = world.services.store.get(index)
-    world.services.store.put(index, kept[:-8])
-    world.plant("second", texts("second-", 2, seed=10))
-
-    outcome = command("ingest", "--until-drained", "--json")
-    assert outcome.code == 1
-    (execution,) = outcome.json["executions"]
-    *_, last = outcome.stderr.splitlines()
-    assert last.startswith(f"error: execution {execution} of lines failed: lines__final_snapshot: ")
-    assert index in last
-    assert "Traceback" not in outcome.stderr
-    assert outcome.json["versions"] == {"lines": published.version}
-    assert (outcome.json["marked"], outcome.json["waiting"]) == ([], ["second"])
-    assert world.published() == published
