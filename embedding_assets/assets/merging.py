@@ -203,7 +203,10 @@ def _ordered(merged: list[MergedIntermediate]) -> list[Intermediate]:
         digits = "".join(sign if sign.isdigit() else " " for sign in part.intermediate_key).split()
         return int(digits[-1])
 
-    return [Intermediate(intermediate_key=part.intermediate_key) for part in sorted(merged, key=number)]
+    return [
+        Intermediate(intermediate_key=part.intermediate_key, digest=part.digest)
+        for part in sorted(merged, key=number)
+    ]
 
 
 def _told(merged: MergedIntermediate) -> str:

@@ -69,9 +69,12 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         for batch_id in context.partition_keys:
             try:
                 context.log_event(_poll_again(services.services, database, batch_id))
-            except EmbeddingAssetsError as error:
-                context.log.error(f"{batch_id}: {error}")
-                failed.append(f"{batch_id}: {error}")
+            except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
+                reason = (
+                    str(error) if isinstance(error, EmbeddingAssetsError) else f"{type(error).__name__}: {error}"
+                )
+                context.log.error(f"{batch_id}: {reason}")
+                failed.append(f"{batch_id}: {reason}")
         if failed:
             raise dg.Failure(f"{len(failed)} not polled: " + "; ".join(failed), allow_retries=False)
         yield from ()

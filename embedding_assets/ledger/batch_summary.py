@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError, field_validator, model_validator
 
 EXECUTION_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
 BATCH_ID = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
@@ -48,7 +48,10 @@ def parse_instant(text: str) -> datetime:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError("an instant needs Z or an offset")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("an instant must lie within the years 1 to 9999") from error
 
 
 def format_instant(instant: datetime) -> str:
@@ -66,7 +69,7 @@ class BatchSummary(BaseModel):
     batch_type: str
     status: Status
     submitted_at: datetime
-    generation: int = 0
+    generation: StrictInt = 0
     precedence_at: datetime | None = None
     model: str | None = None
     dimensions: int | None = None
@@ -80,7 +83,7 @@ class BatchSummary(BaseModel):
     snapshot_version: str | None = None
     completed_at: str | None = None
     error: str | None = None
-    ingest_attempts: int = 0
+    ingest_attempts: StrictInt = 0
     set_aside: str | None = None
     reset_at: datetime | None = None
 

@@ -121,7 +121,9 @@ class Ledger:
     ) -> BatchSummary | None:
         """Give a live batch of this generation its final status; None where it is no longer so."""
         sets = {**values, "status": str(status), "completed_at": format_instant(datetime.now(UTC))}
-        return self._update_live(batch_id, generation, sets)
+        done_with = ("set_aside", "ingest_attempts", "error")
+        removes = tuple(name for name in done_with if name not in sets)
+        return self._update_live(batch_id, generation, sets, removes)
 
     def observe(self, batch_id: str, generation: int, status: Status) -> BatchSummary | None:
         """Note the live status that OpenAI tells for a live batch."""
@@ -164,12 +166,18 @@ class Ledger:
             raise PreconditionError(f"batch {batch.batch_id} was changed by another; nothing was done")
         return changed
 
-    def _update_live(self, batch_id: str, generation: int, sets: Mapping[str, object]) -> BatchSummary | None:
+    def _update_live(
+        self,
+        batch_id: str,
+        generation: int,
+        sets: Mapping[str, object],
+        removes: tuple[str, ...] = (),
+    ) -> BatchSummary | None:
         live = {f":live{index}": str(status) for index, status in enumerate(LIVE)}
         return self._update(
             batch_id,
             sets,
-            removes=(),
+            removes=removes,
             condition=f"#status IN ({', '.join(live)}) AND " + _generation_is(generation),
             values={**live, ":generation": generation},
         )

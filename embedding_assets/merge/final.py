@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import chromadb
@@ -20,12 +20,13 @@ from pydantic import BaseModel, ConfigDict
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError, MismatchError, PreconditionError, TransientError
-from embedding_assets.ledger.batch_summary import format_instant
+from embedding_assets.ledger.batch_summary import format_instant, parse_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
 from embedding_assets.merge.build import BuiltVersion, VersionBuilder
 from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.fold import keys_of, same_dimensions
+from embedding_assets.merge.guard import same_model
 from embedding_assets.merge.intermediate import IntermediateSnapshots, open_intermediates
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.index import CARRIED, alive, digest_of
@@ -42,6 +43,9 @@ from embedding_assets.snapshots.versions import (
 
 REBASES = 5
 """How often a merge begins again on a version that was published meanwhile."""
+
+CLOCKS_APART = timedelta(days=1)
+"""A version so much older than an execution's plan cannot be of it, however far the clocks are apart."""
 
 Tell = Callable[[str], None]
 
@@ -135,7 +139,10 @@ class FinalMerger:
         if pointer is None:
             return None
         wanted = inputs_digest(accounted)
+        planned = _planned_at(snapshots.execution_id)
         for manifest in chain(self.store, self.database, pointer.manifest):
+            if planned is not None and parse_instant(manifest.created_at) < planned - CLOCKS_APART:
+                return None
             if manifest.execution_id == snapshots.execution_id and manifest.inputs_digest == wanted:
                 return _Outcome(manifest, manifest.added, manifest.updated, manifest.unchanged)
         return None
@@ -200,7 +207,7 @@ class FinalMerger:
                 f"{published.space}"
             )
         for result in accounted:
-            if result.model and published.model and result.model != published.model:
+            if not same_model(result.model, published.model):
                 raise MismatchError(
                     f"batch {result.batch_id} is of {result.model}, "
                     f"version {published.version} of {published.model}"
@@ -268,6 +275,14 @@ class FinalMerger:
             content_digest=manifest.content_digest if manifest else None,
             size=manifest.size if manifest else 0,
         )
+
+
+def _planned_at(execution_id: str) -> datetime | None:
+    """When an execution was planned, as its id tells it."""
+    try:
+        return datetime.strptime(execution_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def inputs_digest(accounted: Sequence[PollResult]) -> str:

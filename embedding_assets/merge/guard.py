@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -11,6 +12,7 @@ from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.versions import VersionManifest
 
 T = TypeVar("T")
+VERSION_SUFFIX = re.compile(r"-v\d+$")
 
 
 def mismatches(
@@ -37,9 +39,16 @@ def mismatches(
             unfit[result.batch_id] = (
                 f"its vectors have {result.dimensions} dimensions, those of {where} {dimensions}"
             )
-        elif model and result.model and result.model != model:
+        elif not same_model(result.model, model):
             unfit[result.batch_id] = f"its model is {result.model}, that of {where} {model}"
     return unfit
+
+
+def same_model(one: str | None, other: str | None) -> bool:
+    """Whether two names can be of one model: OpenAI answers with `…-002-v2` where `…-002` was asked for."""
+    if not one or not other:
+        return True
+    return VERSION_SUFFIX.sub("", one) == VERSION_SUFFIX.sub("", other)
 
 
 def _usual(results: Sequence[PollResult]) -> tuple[str | None, int | None]:

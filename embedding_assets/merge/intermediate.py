@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import ConservationError, DamagedError
+from embedding_assets.errors import ConservationError, DamagedError, TransientError
 from embedding_assets.merge.fold import fold
 from embedding_assets.merge.plan import Chunk, Intermediate, chunk_prefix, group_prefix
 from embedding_assets.openai_batches.poll_result import PollResult
@@ -42,6 +42,7 @@ class MergedIntermediate(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     intermediate_key: str
+    digest: str
     sources: int
     rows_in: int
     count: int
@@ -72,6 +73,8 @@ def open_intermediates(store: Store, parts: Sequence[Intermediate], folder: Path
         manifest = download_snapshot(store, part.intermediate_key, directory)
         if manifest is None:
             raise DamagedError(f"{store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished")
+        if part.digest is not None and manifest_digest(manifest) != part.digest:
+            raise TransientError(f"{part.intermediate_key} was written over by another run; merge it again")
         source = open_source(directory, manifest.collection, provenance=None)
         if source.file.count != manifest.count:
             raise ConservationError(
@@ -79,6 +82,11 @@ def open_intermediates(store: Store, parts: Sequence[Intermediate], folder: Path
             )
         sources.append(source)
     return sources
+
+
+def manifest_digest(manifest: SnapshotManifest) -> str:
+    """What tells one content of a snapshot directory from another."""
+    return hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
 
 
 def _delta_key(result: PollResult) -> str:
@@ -156,6 +164,7 @@ class IntermediateMerger:
             there = self._write(prefix, digest, sources)
         return MergedIntermediate(
             intermediate_key=prefix,
+            digest=manifest_digest(there),
             sources=len(identity),
             rows_in=there.rows_in or there.count,
             count=there.count,

@@ -47,11 +47,16 @@ class Chunk(BaseModel):
 
 
 class Intermediate(BaseModel):
-    """Where an intermediate snapshot lies; the key ends in `/`."""
+    """Where an intermediate snapshot lies; the key ends in `/`.
+
+    `digest` is the sha256 of the manifest that the step left there: another run of the execution may write over
+    it, and then it is not what was counted.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     intermediate_key: str
+    digest: str | None = None
 
 
 def manifest_key(execution_id: str) -> str:

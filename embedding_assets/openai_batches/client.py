@@ -37,21 +37,24 @@ NOT_FOUND = "not_found"
 """Our word for the status of a batch that OpenAI does not know."""
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a broken connection raises while a body is read, past the SDK's own translation.
+def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
+    """An error class of the SDK's transport, for what it raises past the SDK's own translation.
 
     The SDK speaks through `httpx` up to 2.x and through `httpx2` from 3.x on.
     """
     found = []
-    for name in ("httpx", "httpx2"):
+    for module in ("httpx", "httpx2"):
         try:
-            found.append(importlib.import_module(name).TransportError)
+            found.append(getattr(importlib.import_module(module), name))
         except ImportError:
             continue
     return tuple(found)
 
 
-CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_transport_errors())
+UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
+"""What the SDK raises for an id that makes no address."""
+
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_of_the_transport("TransportError"))
 
 REFUSED = "refused"
 """Our word for the status of a batch that OpenAI refuses to tell of."""
@@ -192,6 +195,8 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
             raise TransientError(message) from error
         raise refusal(message) from error
     except openai.OpenAIError as error:
+        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+    except UNUSABLE as error:
         raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
 
 

@@ -93,7 +93,14 @@ class Poller:
             earlier = self._earlier_with_delta(batch)
             if earlier is not None:
                 return earlier
-        requests = self._requests(batch, remote, asked)
+        answered = bool(output.stat().st_size or error.stat().st_size)
+        refused = "; ".join(remote.errors)
+        try:
+            requests = self._requests(batch, remote, asked)
+        except BatchError as problem:
+            if answered:
+                raise
+            requests, refused = Requests({}), refused or str(problem)
         if requests is None:
             if output.stat().st_size:
                 raise BatchError(
@@ -105,7 +112,7 @@ class Poller:
         found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow)
         if not found.written:
             self._write_errors(batch.batch_id, found)
-            message = "; ".join(remote.errors) or _why_nothing(remote, found, gone)
+            message = refused or _why_nothing(remote, found, gone)
             return self._result(batch, remote, found, action="handle_failure", message=message)
         delta_id = self._delta_id(batch, found, (output, error, asked))
         delta_key = f"{self._database.delta_prefix}{delta_id}/"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from embedding_assets.errors import BatchError
+from embedding_assets.errors import BatchError, ServiceError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.client import REFUSED, OpenAIBatches, RemoteBatch
 
@@ -47,8 +47,15 @@ def survey(
         first = turn * singles % len(unlisted)
         asked = (unlisted[first:] + unlisted[:first])[:singles]
     with ThreadPoolExecutor(concurrency) as pool:
-        answers = pool.map(lambda batch: _single(openai, batch), asked)
-        known |= {batch.openai_batch_id: remote for batch, remote in zip(asked, answers, strict=True)}
+        answers = list(pool.map(lambda batch: _single(openai, batch), asked))
+    problems = [answer for answer in answers if isinstance(answer, TransientError | ServiceError)]
+    if problems and len(problems) == len(answers):
+        raise problems[0]
+    known |= {
+        batch.openai_batch_id: answer
+        for batch, answer in zip(asked, answers, strict=True)
+        if isinstance(answer, RemoteBatch)
+    }
     ready = tuple(batch for batch in batches if _finished(known.get(batch.openai_batch_id)))
     waited = [known[batch.openai_batch_id].finished_at or _LONG_AGO for batch in ready]
     return Survey(
@@ -70,7 +77,7 @@ def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> dict[str,
     """Those of `batches` that the list shows; reading stops as soon as all are found."""
     wanted = {batch.openai_batch_id for batch in batches}
     found: dict[str, RemoteBatch] = {}
-    oldest = min(batch.submitted_at for batch in batches) - LIST_MARGIN
+    oldest = max(min(batch.submitted_at for batch in batches), _LONG_AGO + LIST_MARGIN) - LIST_MARGIN
     for remote in openai.list_since(oldest):
         if remote.id in wanted:
             found[remote.id] = remote
@@ -79,12 +86,17 @@ def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> dict[str,
     return found
 
 
-def _single(openai: OpenAIBatches, batch: BatchSummary) -> RemoteBatch:
-    """OpenAI's word on one batch. One that it refuses to tell of counts as finished: polling it says why."""
+def _single(openai: OpenAIBatches, batch: BatchSummary) -> RemoteBatch | TransientError | ServiceError:
+    """OpenAI's word on one batch, or why there is none: that must not keep the others from being planned.
+
+    A batch that OpenAI refuses to tell of counts as finished: polling it says why, and counts it.
+    """
     try:
         return openai.retrieve(batch.openai_batch_id)
     except BatchError:
         return RemoteBatch(batch.openai_batch_id, REFUSED, _LONG_AGO, None, None, None, None)
+    except (TransientError, ServiceError) as error:
+        return error
 
 
 def _finished(remote: RemoteBatch | None) -> bool:

@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
@@ -59,7 +61,10 @@ def write_manifest(store: Store, database: Database, batches: Sequence[BatchSumm
 
 def read_manifest(store: Store, execution_id: str) -> ExecutionManifest:
     """The manifest of an execution. NotFoundError without one, DamagedError where its count is wrong."""
-    manifest = ExecutionManifest.model_validate_json(store.get(manifest_key(execution_id)))
+    try:
+        manifest = ExecutionManifest.model_validate_json(store.get(manifest_key(execution_id)))
+    except ValidationError as error:
+        raise DamagedError(f"{manifest_key(execution_id)} is not the manifest of an execution") from error
     if manifest.total_batches != len(manifest.batches):
         raise DamagedError(
             f"{manifest_key(execution_id)}: total_batches is {manifest.total_batches}, "

@@ -106,6 +106,10 @@ def _one_execution(
     _note_failed([result for result in results if result.action == "handle_failure"], report)
     if any(result.action == "error" for result in results):
         time.sleep(PAUSE_SECONDS)
+    still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
+    if all(still_ready.get(batch.batch_id) == batch for batch in ready):
+        report.failures.append(f"execution {execution_id} of {database.name} changed no row of its batches")
+        return False
     return True
 
 

@@ -11,19 +11,31 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import NotFoundError
+from embedding_assets.errors import (
+    BatchError,
+    ConservationError,
+    DamagedError,
+    InputError,
+    MismatchError,
+    NotFoundError,
+)
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
 from embedding_assets.ledger.ledger import OWN_FAILURES, Ledger
 from embedding_assets.orchestration.execution import read_manifest
-from embedding_assets.orchestration.runs import executions_of, job_name
+from embedding_assets.orchestration.runs import PARTITION_TAG, job_name
 from embedding_assets.snapshots.store import Store
 
 SUSPECT_AFTER = 2
 LOOK_BACK = 20
 """Failed runs looked at, the newest ones."""
+
+CONTENT_ERRORS = tuple(
+    f"{error.__name__}:" for error in (DamagedError, ConservationError, MismatchError, BatchError, InputError)
+)
+"""How the line begins that a step fails with where its content is to blame."""
 
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -67,9 +79,23 @@ class _Failure:
 def _failures(store: Store, instance: DagsterInstance, database: Database) -> list[_Failure]:
     filters = RunsFilter(job_name=job_name(database), statuses=[DagsterRunStatus.FAILURE])
     failures = []
-    for execution_id in executions_of(instance.get_runs(filters, limit=LOOK_BACK)):
-        with suppress(NotFoundError):
+    for run in instance.get_runs(filters, limit=LOOK_BACK):
+        execution_id = run.tags.get(PARTITION_TAG)
+        if execution_id is None or not _blames_content(instance, run.run_id):
+            continue
+        with suppress(NotFoundError, DamagedError):
             manifest = read_manifest(store, execution_id)
             batches = frozenset(planned.batch_id for planned in manifest.batches)
             failures.append(_Failure(parse_instant(manifest.created_at), batches))
     return failures
+
+
+def _blames_content(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether a run failed by what it merged: not by a kill, a signal, a lock, a refusal or the network."""
+    records = instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE).records
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        data = event.step_failure_data.user_failure_data if event is not None else None
+        if data is not None and data.description and data.description.startswith(CONTENT_ERRORS):
+            return True
+    return False

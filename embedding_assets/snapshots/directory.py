@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from embedding_assets.errors import DamagedError, NotFoundError
 from embedding_assets.snapshots.store import Store
@@ -20,6 +20,11 @@ DOWNLOAD_TRIES = 2
 Format = Literal["arrow", "chroma"]
 
 
+def stays_below(path: str) -> bool:
+    """Whether a path that another program named stays within the directory that it is taken to."""
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/")
+
+
 class FileEntry(BaseModel):
     """One file of a snapshot: its path below the directory, size in bytes and sha256 in hex."""
 
@@ -28,6 +33,13 @@ class FileEntry(BaseModel):
     path: str
     size: int
     sha256: str
+
+    @field_validator("path")
+    @classmethod
+    def _stays_below(cls, value: str) -> str:
+        if not stays_below(value):
+            raise ValueError("a path must be relative and without ..")
+        return value
 
 
 class SnapshotManifest(BaseModel):
@@ -114,6 +126,9 @@ def download_snapshot(store: Store, prefix: str, directory: Path) -> SnapshotMan
         keys = [entry.key for entry in store.list(prefix) if not entry.key.endswith("/")]
         if not keys:
             raise NotFoundError(f"{store.uri(prefix)}: there is no snapshot")
+        for key in keys:
+            if not stays_below(key.removeprefix(prefix)):
+                raise DamagedError(f"{store.uri(key)} does not stay within its snapshot")
         store.download_files((key, directory / key.removeprefix(prefix)) for key in keys)
         return None
     download_verified(store, [(entry, prefix + entry.path) for entry in manifest.files], directory)

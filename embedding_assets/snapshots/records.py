@@ -52,7 +52,7 @@ def _check_key(key: object) -> None:
         raise InputError("a metadata key must be text and not empty")
     if not is_unicode(key):
         raise InputError(f"metadata key {key!r} is not Unicode text (a lone surrogate)")
-    if key[0] in "$#" or key == "chroma:document":
+    if key[0] in "$#" or key.startswith("chroma:"):
         raise InputError(f"metadata key {key!r} is reserved by Chroma")
 
 

@@ -46,8 +46,8 @@ def world(
         yield opened
 
 
-def kill_when(world: World, moment: Callable[[], bool]) -> None:
-    """Start `embedding-assets ingest` and kill it as soon as `moment` has come."""
+def end_when(world: World, moment: Callable[[], bool], end: signal.Signals = signal.SIGKILL) -> int | None:
+    """Start `embedding-assets ingest`, send it the signal as soon as `moment` has come; its exit code."""
     process = start_command(["ingest", "--json"], {**os.environ, **world.environment}, world.home)
     deadline = time.monotonic() + START_SECONDS
     try:
@@ -55,10 +55,12 @@ def kill_when(world: World, moment: Callable[[], bool]) -> None:
             assert process.is_alive(), (world.home / "stderr").read_text()
             assert time.monotonic() < deadline, "the moment never came"
             time.sleep(0.02)
+        os.kill(process.ident or 0, end)
+        process.join(SOON_SECONDS)
     finally:
         process.kill()
         process.join()
-    assert process.exitcode == -signal.SIGKILL
+    return process.exitcode
 
 
 def polled(world: World) -> bool:
@@ -100,7 +102,7 @@ def timed_ingest(world: World) -> tuple[list[str], list[str]]:
 
 def test_killed_between_polling_and_merging(world: World) -> None:
     """Nothing is published then; a new execution polls the same batches again and finds the same deltas."""
-    kill_when(world, lambda: polled(world))
+    assert end_when(world, lambda: polled(world)) == -signal.SIGKILL
     assert not published(world)
     deltas = world.keys(LINES.delta_prefix)
     assert len(deltas) == 2 * len(BY_BATCH)
@@ -112,7 +114,7 @@ def test_killed_between_polling_and_merging(world: World) -> None:
 
 def test_killed_between_merging_and_marking(world: World) -> None:
     """All is published, nothing marked: the next call marks from the published manifest and runs nothing."""
-    kill_when(world, lambda: published(world))
+    assert end_when(world, lambda: published(world)) == -signal.SIGKILL
     assert set(world.statuses().values()) == {"PENDING"}
     version = world.published().version
     executions, marked = timed_ingest(world)
@@ -123,7 +125,7 @@ def test_killed_between_merging_and_marking(world: World) -> None:
 
 def test_killed_while_it_held_the_lock(world: World) -> None:
     """The version that it was building is never pointed at; after its lease the lock goes to a greater epoch."""
-    kill_when(world, lambda: merging(world))
+    assert end_when(world, lambda: merging(world)) == -signal.SIGKILL
     assert not published(world)
     held = world.rows()["LOCK#lines"]
     assert held["owner"]
@@ -131,4 +133,17 @@ def test_killed_while_it_held_the_lock(world: World) -> None:
     assert (len(executions), sorted(marked)) == (1, list(BY_BATCH))
     assert world.rows()["LOCK#lines"]["epoch"] == held["epoch"] + 1
     assert world.published().epoch == held["epoch"] + 1
+    assert_all_is_done(world)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order(world: World, end: signal.Signals) -> None:
+    """Exit code 130 and a line that says so, no traceback; no run is left behind, and the next call does the rest."""
+    assert end_when(world, lambda: polled(world), end) == 130
+    stderr = (world.home / "stderr").read_text()
+    assert stderr.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in stderr
+    ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+    assert {run.status for run in world.instance.get_runs()} <= ended
+    timed_ingest(world)
     assert_all_is_done(world)
