@@ -130,7 +130,7 @@ def _tag_run(context: dg.AssetExecutionContext) -> None:
     config: Any = context.run.run_config
     in_one_process = "in_process" in config.get("execution", {}).get("config", {})
     if identity is not None and in_one_process:
-        context.instance.add_run_tags(context.run_id, {TAG: identity})
+        context.instance.add_run_tags(context.run.run_id, {TAG: identity})
 
 
 def _counts(results: list[PollResult]) -> dict[str, dg.MetadataValue]:

@@ -96,6 +96,8 @@ def _next(row: BatchSummary) -> str:
         return f"nothing until `embedding-assets reset --batch {row.batch_id} --status PENDING`"
     if row.status.live:
         return "it is polled when OpenAI has finished with it"
+    if not row.embedded_count:
+        return f"nothing was published; {errors_key(row.batch_id)} lists its requests, where any were answered"
     if row.unfinished_count or row.failed_count:
         return f"its good embeddings are published; {errors_key(row.batch_id)} lists the others"
     return "nothing: it is done"
