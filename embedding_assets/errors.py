@@ -11,6 +11,7 @@ EmbeddingAssetsError
 │   └── MismatchError      its model, dimensions or distance do not fit what is published
 ├── ConservationError      a stage's counts do not balance
 ├── DamagedError           stored bytes are not what their manifest says
+│   └── DamagedVersionError   they are those of a published version: no batch is to blame
 └── LockError              the merge lock is held by another, or was lost
 
 Errors of boto3, the OpenAI SDK and the file formats are translated where those are called, and nowhere else.
@@ -60,6 +61,10 @@ class ConservationError(EmbeddingAssetsError):
 
 class DamagedError(EmbeddingAssetsError):
     """Stored bytes are not what their manifest says."""
+
+
+class DamagedVersionError(DamagedError):
+    """A published version, or the pointer, is damaged: no batch is to blame."""
 
 
 class LockError(EmbeddingAssetsError):

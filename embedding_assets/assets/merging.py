@@ -98,7 +98,11 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
         groups = split_groups(_ordered(merged), settings.group_size, settings.group_threshold)
         if groups:
             with dagster_errors():
-                connected.store.put(groups_key(context.partition_key), GROUPS.dump_json(groups, indent=2))
+                plain = [
+                    [Intermediate(intermediate_key=part.intermediate_key) for part in parts] for parts in groups
+                ]
+                data = GROUPS.dump_json(plain, indent=2, exclude_none=True)
+                connected.store.put(groups_key(context.partition_key), data)
         for number, parts in enumerate(groups):
             yield dg.DynamicOutput(Group(group=number, parts=tuple(parts)), mapping_key=f"group_{number}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from embedding_assets.databases import Database
+from embedding_assets.errors import DamagedError, DamagedVersionError
 from embedding_assets.merge.changes import Changes
 from embedding_assets.merge.fold import Mask, same_dimensions
 from embedding_assets.snapshots.chroma import ChromaWriter
@@ -83,7 +84,10 @@ class VersionBuilder:
             for file in files
             if (file.path == INDEX_FILE) == only_index
         ]
-        download_verified(self.store, wanted, directory)
+        try:
+            download_verified(self.store, wanted, directory)
+        except DamagedError as error:
+            raise DamagedVersionError(f"the published version is damaged: {error}") from error
 
     def _located(self, version: str, directory: Path, dimensions: int) -> BuiltVersion:
         base_files = self.base.files if self.base else ()

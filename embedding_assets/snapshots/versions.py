@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedError, NotFoundError
+from embedding_assets.errors import DamagedVersionError, NotFoundError
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.snapshots.directory import MANIFEST
 from embedding_assets.snapshots.store import Store
@@ -98,7 +98,7 @@ def version_prefix(database: Database, version: str) -> str:
 
 
 def read_pointer(store: Store, database: Database) -> Pointer | None:
-    """The pointer; None where nothing was ever published. DamagedError where it is no manifest."""
+    """The pointer; None where nothing was ever published. DamagedVersionError where it is no manifest."""
     found = store.find(database.pointer_key)
     if found is None:
         return None
@@ -127,4 +127,4 @@ def _parsed(store: Store, key: str, data: bytes) -> VersionManifest:
     try:
         return VersionManifest.model_validate_json(data)
     except ValidationError as error:
-        raise DamagedError(f"{store.uri(key)} is not a version's manifest") from error
+        raise DamagedVersionError(f"{store.uri(key)} is not a version's manifest") from error
