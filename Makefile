@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDS ?=
 DATABASE ?= lines
 
-.PHONY: demo dev test lint types clean
+.PHONY: demo dev test test-long lint types clean
 
 demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
@@ -15,6 +15,9 @@ dev: $(VENV)/.local
 
 test: lint types
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long --timeout 7200
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
