@@ -12,6 +12,7 @@ EmbeddingAssetsError
 ├── ConservationError      a stage's counts do not balance
 ├── DamagedError           stored bytes are not what their manifest says
 │   └── DamagedVersionError   they are those of a published version: no batch is to blame
+├── WithdrawnError         a rollback took out what was about to be merged
 └── LockError              the merge lock is held by another, or was lost
 
 Errors of boto3, the OpenAI SDK and the file formats are translated where those are called, and nowhere else.
@@ -65,6 +66,10 @@ class DamagedError(EmbeddingAssetsError):
 
 class DamagedVersionError(DamagedError):
     """A published version, or the pointer, is damaged: no batch is to blame."""
+
+
+class WithdrawnError(EmbeddingAssetsError):
+    """A rollback took a batch out while an execution was about to merge it: only `reprocess` brings it back."""
 
 
 class LockError(EmbeddingAssetsError):

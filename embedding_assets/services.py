@@ -7,7 +7,8 @@ from functools import cached_property
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.final import FinalMerger, Tell
+from embedding_assets.merge.exclusive import Tell
+from embedding_assets.merge.final import FinalMerger
 from embedding_assets.merge.intermediate import IntermediateMerger
 from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches

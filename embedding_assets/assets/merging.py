@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from embedding_assets.assets.boundary import RETRIES, dagster_errors
 from embedding_assets.assets.polling import ARTEFACT_IO
 from embedding_assets.databases import Database
-from embedding_assets.merge.final import FinalMergeResult
 from embedding_assets.merge.intermediate import IntermediateSnapshots, MergedIntermediate
 from embedding_assets.merge.plan import Chunk, Intermediate, groups_key, split_chunks, split_groups
+from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import with_provenance
 from embedding_assets.orchestration.heartbeat import heartbeat

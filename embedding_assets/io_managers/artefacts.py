@@ -11,9 +11,9 @@ from pydantic import PrivateAttr, TypeAdapter, ValidationError
 from embedding_assets.aws import translated
 from embedding_assets.errors import DamagedError
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.merge.final import FinalMergeResult
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.plan import Chunk, chunks_key, poll_results_key
+from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.poll import batch_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import LockError, PreconditionError, TransientError
+from embedding_assets.errors import DamagedVersionError, LockError, PreconditionError, TransientError
 from embedding_assets.snapshots.directory import MANIFEST
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import (
@@ -54,25 +54,50 @@ def commit(store: Store, database: Database, manifest: VersionManifest, base: Po
     raise TransientError(f"the pointer of {database.name} could not be replaced in {TRIES} tries")
 
 
-def fence(store: Store, database: Database, pointer: Pointer, epoch: int) -> Pointer | None:
+def fence(store: Store, database: Database, pointer: Pointer, epoch: int) -> Pointer:
     """Write our epoch into the pointer, so that a former holder's conditional write is sure to fail.
 
     Returns the pointer as it stands then. Raises LockError where a greater epoch was there first.
     """
-    current: Pointer | None = pointer
-    for attempt in range(TRIES):
-        if current is None:
-            return None
-        _refuse_older(database, current, epoch)
-        if current.manifest.fence == epoch:
-            return current
-        data = current.manifest.model_copy(update={"fence": epoch}).model_dump_json(indent=2).encode()
+    for _ in range(TRIES):
         try:
-            store.replace(database.pointer_key, data, current.etag)
+            return amend(store, database, pointer, epoch)
+        except PreconditionError:
+            pointer = _still_there(store, database)
+    raise TransientError(f"the pointer of {database.name} could not be fenced in {TRIES} tries")
+
+
+def amend(
+    store: Store, database: Database, pointer: Pointer, epoch: int, sweeping: tuple[str, ...] | None = None
+) -> Pointer:
+    """Replace exactly `pointer` by the same version with our epoch as its fence, and with `sweeping` where given.
+
+    Returns the pointer as it stands then. Raises PreconditionError where another was there, LockError where
+    that one has a greater epoch.
+    """
+    _refuse_older(database, pointer, epoch)
+    changes = {"fence": epoch} if sweeping is None else {"fence": epoch, "sweeping": sweeping}
+    wanted = pointer.manifest.model_copy(update=changes)
+    current = pointer
+    for attempt in range(TRIES):
+        if current.manifest == wanted:
+            return current
+        if current.etag != pointer.etag:
+            _refuse_older(database, current, epoch)
+            raise PreconditionError(f"the pointer of {database.name} was replaced meanwhile")
+        try:
+            store.replace(database.pointer_key, wanted.model_dump_json(indent=2).encode(), pointer.etag)
         except (PreconditionError, TransientError):
             time.sleep(0.1 * 2**attempt)
-        current = read_pointer(store, database)
-    raise TransientError(f"the pointer of {database.name} could not be fenced in {TRIES} tries")
+        current = _still_there(store, database)
+    raise TransientError(f"the pointer of {database.name} could not be amended in {TRIES} tries")
+
+
+def _still_there(store: Store, database: Database) -> Pointer:
+    pointer = read_pointer(store, database)
+    if pointer is None:
+        raise DamagedVersionError(f"{store.uri(database.pointer_key)}: the pointer is gone")
+    return pointer
 
 
 def _create_manifest(store: Store, key: str, data: bytes) -> None:

@@ -39,12 +39,16 @@ class VersionBatch(BaseModel):
     embedded: int
     failed: int
     unfinished: int
+    delta_id: str | None = None
 
 
 class VersionManifest(BaseModel):
     """All there is to know of a published version. Never rewritten, never deleted.
 
     `inputs_digest` tells what the execution merged, so that merging the same again finds this version.
+    `rolled_back_to` names the version whose files a rollback published again. `sweeping` lists versions whose
+    own files a gc has begun to delete: nothing may be built on them. `merge_seconds` is how long it took from
+    the lock to the commit.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -72,6 +76,9 @@ class VersionManifest(BaseModel):
     updated: int = 0
     unchanged: int = 0
     writer: str | None = None
+    rolled_back_to: str | None = None
+    sweeping: tuple[str, ...] = ()
+    merge_seconds: float = 0.0
 
     @property
     def size(self) -> int:
@@ -112,6 +119,12 @@ def read_version(store: Store, database: Database, version: str) -> VersionManif
         return _parsed(store, key, store.get(key))
     except NotFoundError as error:
         raise NotFoundError(f"{database.name} has no version {version!r}") from error
+
+
+def epoch_of(version: str) -> int | None:
+    """The epoch in a version's name; None where it is no version's name."""
+    epoch, dash, unique = version.partition("-")
+    return int(epoch) if dash and unique and epoch.isdecimal() else None
 
 
 def chain(store: Store, database: Database, newest: VersionManifest) -> Iterator[VersionManifest]:

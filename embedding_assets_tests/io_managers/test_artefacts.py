@@ -15,9 +15,9 @@ from embedding_assets.assets.polling import ARTEFACT_IO
 from embedding_assets.errors import DamagedError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.merge.final import FinalMergeResult
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.plan import Chunk
+from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets_tests.conftest import AwsClients

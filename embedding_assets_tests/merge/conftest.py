@@ -15,9 +15,10 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from embedding_assets.databases import LINES, Database
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.final import FinalMerger, FinalMergeResult
+from embedding_assets.merge.final import FinalMerger
 from embedding_assets.merge.intermediate import IntermediateMerger, IntermediateSnapshots
 from embedding_assets.merge.plan import Intermediate, split_chunks, split_groups
+from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.chroma import open_collection, read_rows
 from embedding_assets.snapshots.directory import FileEntry, Format, download_verified

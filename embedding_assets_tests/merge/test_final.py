@@ -12,8 +12,10 @@ from embedding_assets.databases import LINES, Database
 from embedding_assets.errors import ConservationError, DamagedError, LockError, MismatchError
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.final import FinalMerger, FinalMergeResult, inputs_digest
+from embedding_assets.merge.accounting import inputs_digest
+from embedding_assets.merge.final import FinalMerger, _Merge
 from embedding_assets.merge.intermediate import IntermediateSnapshots
+from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter
 from embedding_assets.snapshots.directory import Format
 from embedding_assets.snapshots.publish import commit, fence
@@ -317,7 +319,7 @@ def test_a_version_published_meanwhile_is_built_upon(bench: Workbench) -> None:
             epoch_floor=lambda: pointer.epoch - 1,
         ) as lock:
             merger = bench.merger()
-            merger._next(theirs, other, pointer, lock)
+            merger._next(_Merge(theirs, other, lock, 0.0), pointer)
 
     faulty, _ = faulty_store(bench.store, POINTER, (without_a_lock, nothing))
     result = bench.merger(faulty).merge(ours, bench.intermediates(ours, 2))

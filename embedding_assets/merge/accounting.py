@@ -1,0 +1,75 @@
+"""What a version accounts for: which poll results, whether all of them came through, what marking will write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from embedding_assets.errors import ConservationError
+from embedding_assets.merge.intermediate import IntermediateSnapshots
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.snapshots.versions import Pointer, VersionBatch
+
+
+def planned_at(execution_id: str) -> datetime | None:
+    """When an execution was planned, as its id tells it."""
+    try:
+        return datetime.strptime(execution_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def inputs_digest(accounted: Sequence[PollResult]) -> str:
+    """What tells whether two merges of an execution are about the same poll results."""
+    parts = sorted(
+        f"{result.batch_id} {result.generation} {result.delta_key} {result.final_status} {result.embedding_count}"
+        f" {result.failed_count} {result.unfinished_count}"
+        for result in accounted
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def check_complete(accounted: Sequence[PollResult], snapshots: IntermediateSnapshots) -> None:
+    """What was polled came into chunks, what came out of the chunks into groups, and all of that is merged."""
+    execution_id = snapshots.execution_id
+    polled = sum(result.embedding_count for result in accounted)
+    chunked = sum(chunk.rows_in for chunk in snapshots.chunks)
+    if polled != chunked:
+        raise ConservationError(
+            f"execution {execution_id}: {polled} embeddings were polled, {chunked} came into chunks"
+        )
+    out_of_chunks = sum(chunk.count for chunk in snapshots.chunks)
+    into_groups = sum(group.rows_in for group in snapshots.groups)
+    if snapshots.groups and out_of_chunks != into_groups:
+        raise ConservationError(
+            f"execution {execution_id}: {out_of_chunks} rows came out of chunks, {into_groups} into groups"
+        )
+    made = {part.intermediate_key for part in snapshots.groups or snapshots.chunks}
+    taken = {part.intermediate_key for part in snapshots.intermediates}
+    if made != taken:
+        raise ConservationError(
+            f"execution {execution_id}: {len(made)} intermediate snapshots were made, {len(taken)} are merged"
+        )
+
+
+def version_batch(result: PollResult) -> VersionBatch:
+    """What a version's manifest says of one batch."""
+    status = result.final_status
+    if status is None:
+        raise ConservationError(f"batch {result.batch_id} is not finished, yet has a delta")
+    return VersionBatch(
+        batch_id=result.batch_id,
+        generation=result.generation,
+        status=status,
+        embedded=result.embedding_count,
+        failed=result.failed_count,
+        unfinished=result.unfinished_count,
+        delta_id=result.delta_id,
+    )
+
+
+def still_withdrawn(base: Pointer | None, accounted: Sequence[PollResult]) -> tuple[str, ...]:
+    """The batches that a rollback took out and that the next version does not bring back."""
+    back = {result.batch_id for result in accounted}
+    return tuple(batch_id for batch_id in (base.manifest.withdrawn if base else ()) if batch_id not in back)

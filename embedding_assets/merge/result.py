@@ -1,0 +1,23 @@
+"""What a final merge tells, on the materialization of `final_snapshot` and to the command line."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FinalMergeResult(BaseModel):
+    """What an execution published, or found published. `snapshot_version` is None where nothing ever was."""
+
+    model_config = ConfigDict(frozen=True)
+
+    execution_id: str
+    snapshot_key: str
+    snapshot_version: str | None
+    total_embeddings: int
+    added: int
+    updated: int
+    unchanged: int
+    processing_time_seconds: float
+    batches: tuple[str, ...]
+    content_digest: str | None = None
+    size: int = 0

@@ -1,0 +1,66 @@
+"""What rollbacks make of the chain: which batches are in a version, and which were taken out again.
+
+The chain is never rewritten: a rollback is one more version, whose content is that of an older one. So what is
+in a version is told by its content's own history, not by its parents. Pure: manifests in, batches out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from embedding_assets.snapshots.versions import VersionBatch, VersionManifest
+
+Chain = Sequence[VersionManifest]
+"""The published version and all its ancestors, newest first."""
+
+
+def accounted(chain: Chain) -> dict[str, VersionBatch]:
+    """The latest account of every batch that any version of the chain accounts for."""
+    found: dict[str, VersionBatch] = {}
+    for manifest in chain:
+        for batch in manifest.batches:
+            found.setdefault(batch.batch_id, batch)
+    return found
+
+
+def content_history(chain: Chain, newest: VersionManifest) -> Iterator[VersionManifest]:
+    """The versions that the content of `newest` was built by, newest first: rollbacks are followed."""
+    by_version = {manifest.version: manifest for manifest in chain}
+    manifest: VersionManifest | None = newest
+    while manifest is not None:
+        yield manifest
+        before = manifest.rolled_back_to or manifest.parent
+        manifest = by_version.get(before) if before is not None else None
+
+
+def withdrawn(chain: Chain, content: VersionManifest) -> tuple[str, ...]:
+    """The batches of the chain that are out where `content` is published, sorted.
+
+    A batch that was published again with the very same delta is in if either account of it is.
+    """
+    inside = accounted(list(content_history(chain, content)))
+    return tuple(
+        sorted(batch_id for batch_id, last in accounted(chain).items() if not _same(inside.get(batch_id), last))
+    )
+
+
+def before(chain: Chain, newest: VersionManifest) -> VersionManifest | None:
+    """The version whose content `newest` was built on; None for the first."""
+    history = content_history(chain, newest)
+    next(history)
+    if newest.rolled_back_to is not None:
+        next(history, None)
+    return next(history, None)
+
+
+def _same(inside: VersionBatch | None, last: VersionBatch) -> bool:
+    if inside is None:
+        return False
+    same_delta = inside.delta_id is not None and inside.delta_id == last.delta_id
+    return inside.generation == last.generation or same_delta
+
+
+def withdrawn_generations(chain: Chain, newest: VersionManifest) -> Mapping[str, int]:
+    """By batch that is out in `newest`: the generation of its latest account. Only a greater one comes back."""
+    last = accounted(chain)
+    return {batch_id: last[batch_id].generation for batch_id in newest.withdrawn if batch_id in last}
