@@ -75,6 +75,11 @@ class Database(BaseModel):
         return f"{self.name}/snapshot/versions/"
 
     @property
+    def tags_prefix(self) -> str:
+        """Prefix of the names that people gave to versions, ending in `/`."""
+        return f"{self.name}/snapshot/tags/"
+
+    @property
     def latest_prefix(self) -> str:
         """Prefix that holds the pointer alone, ending in `/`."""
         return f"{self.name}/snapshot/latest/"

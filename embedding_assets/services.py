@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 from embedding_assets.databases import Database
@@ -15,6 +16,8 @@ from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.settings import Settings, load_settings
 from embedding_assets.snapshots.store import Store
+from embedding_assets.upkeep.gc import Collector
+from embedding_assets.upkeep.rollback import Rollback
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,23 @@ class Services:
     def final_merger(self, database: Database, tell: Tell) -> FinalMerger:
         """Merges executions into versions; `tell` is given a line now and then."""
         return FinalMerger(self.store, self.ledger, database, self.settings.lock_lease_seconds, tell)
+
+    def rollback(self, database: Database, tell: Tell) -> Rollback:
+        """Publishes older versions again."""
+        return Rollback(self.store, self.ledger, database, self.settings.lock_lease_seconds, tell)
+
+    def collector(self, database: Database, tell: Tell) -> Collector:
+        """Deletes what nothing needs any more."""
+        settings = self.settings
+        return Collector(
+            self.store,
+            self.ledger,
+            database,
+            settings.lock_lease_seconds,
+            settings.snapshot_retention,
+            timedelta(seconds=settings.gc_min_age_seconds),
+            tell,
+        )
 
 
 def connect(settings: Settings | None = None) -> Services:

@@ -10,10 +10,10 @@ from embedding_assets.assets.boundary import RETRIES, dagster_errors
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
+from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.merge.poll_execution import settle_row
 from embedding_assets.openai_batches.poll import batch_key, errors_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.orchestration.execution import read_manifest
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
 from embedding_assets.orchestration.process_identity import TAG, own_identity

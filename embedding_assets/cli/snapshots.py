@@ -1,7 +1,8 @@
-"""`snapshots list / show / pull`: published versions."""
+"""`snapshots list / show / pull`: published versions; what else can be done to them is registered here too."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +11,22 @@ from rich.filesize import decimal
 from rich.progress import Progress
 from rich.table import Table
 
+from embedding_assets.cli import inspect, upkeep
+from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
 from embedding_assets.cli.output import STDERR, STDOUT, print_json
 from embedding_assets.services import connect
 from embedding_assets.snapshots.reader import find_version
 from embedding_assets.snapshots.reader import pull as pull_version
-from embedding_assets.snapshots.versions import chain, read_pointer
+from embedding_assets.snapshots.tags import read_tags
+from embedding_assets.snapshots.versions import VersionManifest, chain, read_pointer
 
 app = typer.Typer(help="Published versions.", no_args_is_help=True)
 
-DatabaseArgument = Annotated[str, typer.Argument(help="The database.")]
-VersionOption = Annotated[str | None, typer.Option("--version", help="A version; by default the published one.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+app.command()(inspect.diff)
+app.command()(inspect.verify)
+app.command()(upkeep.rollback)
+app.command()(upkeep.gc)
+app.command()(upkeep.tag)
 
 
 @app.command("list")
@@ -33,20 +39,46 @@ def list_versions(database: DatabaseArgument, as_json: JsonOption = False) -> No
     if as_json:
         print_json([manifest.model_dump(mode="json") for manifest in manifests])
         return
-    table = Table("version", "created", "embeddings", "added", "updated", "batches", "size", title=database)
+    there = {entry.key for entry in services.store.list(chosen.versions_prefix)}
+    tags = {tag.version: tag.tag for tag in read_tags(services.store, chosen)}
+    table = Table("version", "created", "embeddings", "added", "updated", "batches", "size", "", title=database)
     for manifest in manifests:
         counts = (manifest.total_embeddings, manifest.added, manifest.updated, len(manifest.batches))
         table.add_row(
-            manifest.version, manifest.created_at, *(str(count) for count in counts), decimal(manifest.size)
+            manifest.version,
+            manifest.created_at,
+            *(str(count) for count in counts),
+            decimal(manifest.size),
+            ", ".join(_remarks(manifest, there, tags, published=manifest is manifests[0])),
         )
     STDOUT.print(table)
 
 
+def _remarks(
+    manifest: VersionManifest, there: Collection[str], tags: Mapping[str, str], *, published: bool
+) -> Iterator[str]:
+    """What else there is to know of a version in one line."""
+    if published:
+        yield "published"
+    if manifest.version in tags:
+        yield f"tag {tags[manifest.version]}"
+    if manifest.rolled_back_to:
+        yield f"rolled back to {manifest.rolled_back_to}"
+    if any(file.key not in there for file in manifest.files):
+        yield "swept"
+
+
 @app.command()
-def show(database: DatabaseArgument, version: VersionOption = None, as_json: JsonOption = False) -> None:
+def show(
+    database: DatabaseArgument,
+    name: VersionArgument = None,
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show one version's manifest."""
     services = connect()
-    manifest = find_version(services.store, services.settings.database(database), version)
+    wanted = one_version(name, version)
+    manifest = find_version(services.store, services.settings.database(database), wanted)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ class MergeLock:
         self._record_version = ""
         self._renewed_at = 0.0
         self._stop = threading.Event()
+        self._renewing = threading.Lock()
         self._heart: threading.Thread | None = None
         self._lost: str | None = None
         self.epoch = 0
@@ -94,7 +96,15 @@ class MergeLock:
         self._release()
 
     def check(self) -> None:
-        """Raise LockError unless the lease is certainly still ours, by our own clock."""
+        """Raise LockError unless the lease is certainly still ours, by our own clock.
+
+        A lease that is half over is renewed here: work that keeps the interpreter to itself for seconds (Chroma
+        building its graph) starves the heartbeat. One that ran out is still ours if the renewal succeeds: its
+        condition says that nobody took the lock.
+        """
+        if self._lost is None and self._clock() - self._renewed_at > self._lease / 2:
+            with suppress(TransientError):
+                self._keep()
         if self._lost is not None:
             raise LockError(f"the lock of {self._database} was lost: {self._lost}")
         if self._clock() - self._renewed_at > self._lease:
@@ -177,18 +187,23 @@ class MergeLock:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._lease / HEARTBEATS_A_LEASE):
-            started = self._clock()
             try:
-                kept = self._renew("SET record_version = :version")
+                self._keep()
             except TransientError:
                 continue
             except Exception as error:  # noqa: BLE001 - a thread's boundary: told to the holder by check()
                 self._lost = str(error)
+            if self._lost is not None:
                 return
-            if not kept:
+
+    def _keep(self) -> None:
+        """Renew the lease; where another has the lock it is noted as lost."""
+        with self._renewing:
+            started = self._clock()
+            if self._renew("SET record_version = :version"):
+                self._renewed_at = started
+            else:
                 self._lost = "another took it over"
-                return
-            self._renewed_at = started
 
     def _release(self) -> None:
         try:

@@ -65,7 +65,7 @@ def version_batch(result: PollResult) -> VersionBatch:
         embedded=result.embedding_count,
         failed=result.failed_count,
         unfinished=result.unfinished_count,
-        delta_id=result.delta_id,
+        delta_key=result.delta_key,
     )
 
 

@@ -13,7 +13,7 @@ from embedding_assets.errors import DamagedError, DamagedVersionError
 from embedding_assets.merge.changes import Changes
 from embedding_assets.merge.fold import Mask, same_dimensions
 from embedding_assets.snapshots.chroma import ChromaWriter
-from embedding_assets.snapshots.directory import FileEntry, download_verified, list_files
+from embedding_assets.snapshots.directory import download_verified, list_files
 from embedding_assets.snapshots.index import empty_index, read_index, write_index
 from embedding_assets.snapshots.sources import RowSource, chroma_rows
 from embedding_assets.snapshots.store import Store
@@ -79,11 +79,7 @@ class VersionBuilder:
 
     def _download(self, directory: Path, *, only_index: bool) -> None:
         files = self.base.files if self.base else ()
-        wanted = [
-            (FileEntry(path=file.path, size=file.size, sha256=file.sha256), file.key)
-            for file in files
-            if (file.path == INDEX_FILE) == only_index
-        ]
+        wanted = [(file, file.key) for file in files if (file.path == INDEX_FILE) == only_index]
         try:
             download_verified(self.store, wanted, directory)
         except DamagedError as error:

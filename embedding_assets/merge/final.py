@@ -47,7 +47,7 @@ from embedding_assets.snapshots.index import CARRIED, alive, digest_of
 from embedding_assets.snapshots.publish import commit
 from embedding_assets.snapshots.sources import RowSource
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, read_pointer
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, new_version, read_pointer
 
 REBASES = 5
 """How often a merge begins again on a version that was published meanwhile."""
@@ -131,7 +131,7 @@ class FinalMerger:
     def _next(self, merge: _Merge, base: Pointer | None) -> _Outcome:
         """Build on `base` and publish; return `base` where there is neither a change nor a batch to mark."""
         self._refuse_withdrawn(merge, base)
-        version = f"{merge.lock.epoch}-{uuid.uuid4().hex[:12]}"
+        version = new_version(merge.lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-final-") as name:
             folder = Path(name)
             sources = open_intermediates(self.store, merge.snapshots.intermediates, folder / "parts")

@@ -9,8 +9,8 @@ from dagster import DagsterInstance
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.merge.execution_manifest import write_manifest
 from embedding_assets.merge.plan import ExecutionManifest
-from embedding_assets.orchestration.execution import write_manifest
 from embedding_assets.services import Services
 from embedding_assets.settings import Settings
 

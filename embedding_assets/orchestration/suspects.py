@@ -24,7 +24,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
 from embedding_assets.ledger.ledger import OWN_FAILURES, Ledger
-from embedding_assets.orchestration.execution import read_manifest
+from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.orchestration.runs import PARTITION_TAG, job_name
 from embedding_assets.snapshots.store import Store
 

@@ -56,7 +56,7 @@ def before(chain: Chain, newest: VersionManifest) -> VersionManifest | None:
 def _same(inside: VersionBatch | None, last: VersionBatch) -> bool:
     if inside is None:
         return False
-    same_delta = inside.delta_id is not None and inside.delta_id == last.delta_id
+    same_delta = inside.delta_key is not None and inside.delta_key == last.delta_key
     return inside.generation == last.generation or same_delta
 
 

@@ -18,10 +18,11 @@ import numpy as np
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.snapshots.chroma import open_collection
-from embedding_assets.snapshots.directory import MANIFEST, FileEntry, download_verified
+from embedding_assets.snapshots.directory import MANIFEST, download_verified
 from embedding_assets.snapshots.index import read_index
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, read_pointer, read_version
+from embedding_assets.snapshots.tags import resolve
+from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, chain, read_pointer
 
 Progress = Callable[[int], None]
 
@@ -37,14 +38,21 @@ class Hit:
     batch_id: str | None
 
 
-def find_version(store: Store, database: Database, version: str | None = None) -> VersionManifest:
-    """The manifest of `version`, or of the published one. NotFoundError where there is none."""
-    if version is not None:
-        return read_version(store, database, version)
+def find_version(store: Store, database: Database, name: str | None = None) -> VersionManifest:
+    """The manifest of the version or tag `name`, or of the published one.
+
+    Raises NotFoundError where there is none, also for a version that was built and never published.
+    """
     pointer = read_pointer(store, database)
     if pointer is None:
         raise NotFoundError(f"{database.name} has no published version yet")
-    return pointer.manifest
+    if name is None:
+        return pointer.manifest
+    version = resolve(store, database, name)
+    for manifest in chain(store, database, pointer.manifest):
+        if manifest.version == version:
+            return manifest
+    raise NotFoundError(f"{database.name} has no version {version!r}")
 
 
 def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Progress = lambda size: None) -> None:
@@ -57,10 +65,7 @@ def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Pro
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        files = [
-            (FileEntry(path=file.path, size=file.size, sha256=file.sha256), file.key) for file in manifest.files
-        ]
-        download_verified(store, files, partial, progress)
+        download_verified(store, [(file, file.key) for file in manifest.files], partial, progress)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         partial.chmod(0o755)
         os.replace(partial, directory)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,22 +12,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, NotFoundError
 from embedding_assets.ledger.batch_summary import Status
-from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.snapshots.directory import MANIFEST, FileEntry
 from embedding_assets.snapshots.store import Store
 
 INDEX_FILE = "records.arrow"
 """Path of the record index among a version's files."""
 
+VERSION_NAME = re.compile(r"(\d+)-[0-9a-f]{12}")
+"""The epoch of its writer, and what makes it unique."""
 
-class VersionFile(BaseModel):
+
+class VersionFile(FileEntry):
     """One file of a version. `key` is a whole bucket key, under this version's prefix or an older one's."""
 
-    model_config = ConfigDict(frozen=True)
-
-    path: str
     key: str
-    size: int
-    sha256: str
 
 
 class VersionBatch(BaseModel):
@@ -39,7 +39,7 @@ class VersionBatch(BaseModel):
     embedded: int
     failed: int
     unfinished: int
-    delta_id: str | None = None
+    delta_key: str | None = None
 
 
 class VersionManifest(BaseModel):
@@ -99,6 +99,11 @@ class Pointer:
         return max(self.manifest.epoch, self.manifest.fence)
 
 
+def new_version(epoch: int) -> str:
+    """A name for the next version, used once."""
+    return f"{epoch}-{uuid.uuid4().hex[:12]}"
+
+
 def version_prefix(database: Database, version: str) -> str:
     """Prefix of one version's own files, ending in `/`."""
     return f"{database.versions_prefix}{version}/"
@@ -123,8 +128,8 @@ def read_version(store: Store, database: Database, version: str) -> VersionManif
 
 def epoch_of(version: str) -> int | None:
     """The epoch in a version's name; None where it is no version's name."""
-    epoch, dash, unique = version.partition("-")
-    return int(epoch) if dash and unique and epoch.isdecimal() else None
+    match = VERSION_NAME.fullmatch(version)
+    return int(match.group(1)) if match else None
 
 
 def chain(store: Store, database: Database, newest: VersionManifest) -> Iterator[VersionManifest]:

@@ -249,10 +249,40 @@ def test_a_heartbeat_whose_answer_is_lost_loses_nothing(ledger: Ledger) -> None:
 def test_the_lease_is_measured_by_ones_own_clock(ledger: Ledger) -> None:
     """The moment the renewal was sent counts, not the one at which its answer came."""
     now = [100.0]
-    held = lock(ledger, lease_seconds=10.0, clock=lambda: now[0])
+    client = Cut(ledger)
+    held = lock(ledger, lease_seconds=10.0, clock=lambda: now[0], client=cast(Any, client))
     held._acquire()
+    client.cut = True
     now[0] = 110.0
     held.check()
     now[0] = 110.1
     with pytest.raises(LockError, match="ran out"):
         held.check()
+
+
+def test_a_lease_that_ran_out_is_still_ours_if_nobody_took_it(ledger: Ledger) -> None:
+    """Chroma kept the interpreter for longer than a lease: the renewal's own condition says who has the lock."""
+    now = [100.0]
+    held = lock(ledger, lease_seconds=0.5, clock=lambda: now[0])
+    held._acquire()
+    now[0] = 150.0
+    held.check()
+    now[0] = 159.0
+    with lock(ledger, lease_seconds=0.1) as other:
+        assert other.taken_over
+        with pytest.raises(LockError, match="took it over"):
+            held.check()
+
+
+def test_a_lease_that_is_half_over_is_renewed_by_the_check(ledger: Ledger) -> None:
+    """Where the heartbeat starves, the work itself keeps the lock: others see a new record version."""
+    now = [100.0]
+    held = lock(ledger, lease_seconds=10.0, clock=lambda: now[0])
+    held._acquire()
+    before = item(ledger)["record_version"]
+    now[0] = 104.9
+    held.check()
+    assert item(ledger)["record_version"] == before
+    now[0] = 105.1
+    held.check()
+    assert item(ledger)["record_version"] != before

@@ -73,6 +73,12 @@ class Workbench:
             self.store, batch_id, wanted, form=form, precedence=submitted, database=self.database, **told
         )
 
+    def batch_again(
+        self, batch_id: str, wanted: Sequence[Expected], submitted: datetime = NOON, **told: Any
+    ) -> PollResult:
+        """The delta of a batch that has its row already."""
+        return put_delta(self.store, batch_id, wanted, precedence=submitted, database=self.database, **told)
+
     def forget(self, batch_id: str) -> None:
         """Take a row away."""
         self.ledger.client.delete_item(

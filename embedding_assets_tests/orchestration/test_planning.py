@@ -10,9 +10,10 @@ import pytest
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.merge.execution_manifest import new_execution_id, read_manifest, write_manifest
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.survey import Survey, survey
-from embedding_assets.orchestration.execution import enough, new_execution_id, read_manifest, write_manifest
+from embedding_assets.orchestration.execution import enough
 from embedding_assets.snapshots.store import Store
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import NOON, at

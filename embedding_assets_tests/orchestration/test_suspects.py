@@ -7,7 +7,7 @@ import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.orchestration.execution import write_manifest
+from embedding_assets.merge.execution_manifest import write_manifest
 from embedding_assets.orchestration.suspects import choose
 from embedding_assets_tests.orchestration.world import World, add_run, texts, tick
 

@@ -1,0 +1,107 @@
+"""`snapshots rollback / gc / tag`: an older version again, room in the bucket, names that are kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+from rich.table import Table
+
+from embedding_assets.cli.options import DatabaseArgument, JsonOption, one_version
+from embedding_assets.cli.output import STDOUT, print_json, progress
+from embedding_assets.merge.execution_manifest import new_execution_id
+from embedding_assets.services import connect
+from embedding_assets.upkeep.garbage import Swept
+from embedding_assets.upkeep.tagging import remove_tag, set_tag
+
+
+def rollback(
+    database: DatabaseArgument,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[VERSION]", help="A version or a tag; by default the one before the published."),
+    ] = None,
+    version: Annotated[str | None, typer.Option("--version", "--to", help="The same as an option.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish an older version again, as a new one; batches that are out then are listed as withdrawn."""
+    services = connect()
+    chosen = services.settings.database(database)
+    wanted = one_version(name, version)
+    with progress() as tell:
+        manifest = services.rollback(chosen, tell).to(wanted, new_execution_id(datetime.now(UTC)))
+    if as_json:
+        print_json(manifest.model_dump(mode="json"))
+        return
+    STDOUT.print(
+        f"published version {manifest.version}: the {manifest.total_embeddings} embeddings of "
+        f"{manifest.rolled_back_to}"
+    )
+    if manifest.withdrawn:
+        STDOUT.print(
+            f"withdrawn are now: {', '.join(manifest.withdrawn)}; reprocess brings them back", soft_wrap=True
+        )
+
+
+def gc(
+    database: DatabaseArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete what nothing needs: old versions, what crashes left, intermediates, deltas of published batches."""
+    services = connect()
+    chosen = services.settings.database(database)
+    with progress() as tell:
+        garbage = services.collector(chosen, tell).collect(new_execution_id(datetime.now(UTC)), dry_run=dry_run)
+    kinds = {
+        "versions": garbage.versions,
+        "unpublished": garbage.unpublished,
+        "intermediates": garbage.intermediates,
+        "deltas": garbage.deltas,
+    }
+    if as_json:
+        swept = {kind: [_document(one) for one in found] for kind, found in kinds.items()}
+        print_json({"dry_run": dry_run, "kept": garbage.kept, **swept})
+        return
+    table = Table(
+        "", "how many", "objects", "bytes", title=f"{'would be ' if dry_run else ''}swept from {database}"
+    )
+    for kind, found in kinds.items():
+        objects = sum(len(one.objects) for one in found)
+        table.add_row(kind, str(len(found)), str(objects), decimal(sum(one.size for one in found)))
+    STDOUT.print(table)
+    STDOUT.print(f"kept: {', '.join(garbage.kept)}", soft_wrap=True)
+
+
+def tag(
+    database: DatabaseArgument,
+    name: Annotated[str, typer.Argument(help="The tag: letters, digits, _ . -")],
+    version: Annotated[
+        str | None, typer.Option("--version", help="A version or tag; by default the published one.")
+    ] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Take the tag away; the version stays until a gc.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a version a name: gc keeps it, and commands take the name for the version."""
+    services = connect()
+    chosen = services.settings.database(database)
+    if delete:
+        remove_tag(services.store, chosen, name)
+        told = {"tag": name, "version": None}
+    else:
+        with progress() as tell:
+            lease = services.settings.lock_lease_seconds
+            made = set_tag(services.store, services.ledger, chosen, name, version, lease, tell)
+        told = {"tag": made.tag, "version": made.version}
+    if as_json:
+        print_json(told)
+    else:
+        STDOUT.print(f"tag {name} is {'gone' if delete else told['version']}")
+
+
+def _document(swept: Swept) -> dict[str, object]:
+    return {"owner": swept.owner, "objects": len(swept.objects), "bytes": swept.size}

@@ -1,0 +1,143 @@
+"""gc: under the lock, delete what nothing needs any more, telling the pointer first which versions go.
+
+Promise: what a reader of a retained version needs stays; a rollback and a gc that meet never end in a published
+version without its files, even if one of them was paused past its lease: the versions that go are written into
+the pointer by a conditional write before the first deletion, and a rollback refuses those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import InputError, NotFoundError
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.ledger.lock import MergeLock
+from embedding_assets.merge.exclusive import Tell, exclusive
+from embedding_assets.merge.execution_manifest import read_manifest
+from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.snapshots.publish import amend
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.tags import read_tags
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain
+from embedding_assets.upkeep.garbage import (
+    Swept,
+    by_delta,
+    by_execution,
+    kept_versions,
+    old_versions,
+    published_deltas,
+    unpublished,
+)
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What a gc deletes, or would. `kept` are the versions that stay readable, newest first."""
+
+    kept: tuple[str, ...]
+    versions: tuple[Swept, ...]
+    unpublished: tuple[Swept, ...]
+    intermediates: tuple[Swept, ...]
+    deltas: tuple[Swept, ...]
+
+    @property
+    def all(self) -> tuple[Swept, ...]:
+        """Everything that goes."""
+        return self.versions + self.unpublished + self.intermediates + self.deltas
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Sweeps one database."""
+
+    store: Store
+    ledger: Ledger
+    database: Database
+    lease_seconds: float
+    retention: int
+    min_age: timedelta
+    tell: Tell = lambda message: None
+
+    def collect(self, purpose: str, *, dry_run: bool) -> Garbage:
+        """Delete what may go and return it; with `dry_run` only return it.
+
+        Raises InputError where nothing was ever published: then nobody can say what is garbage. Raises LockError
+        or PreconditionError where another took over; what is deleted by then is told by the next gc.
+        """
+        with exclusive(self.store, self.ledger, self.database, purpose, self.lease_seconds, self.tell) as held:
+            pointer = held.pointer
+            if pointer is None:
+                raise InputError(f"{self.database.name} has no published version: nothing is swept")
+            versions = list(chain(self.store, self.database, pointer.manifest))
+            garbage = self._plan(versions, held.lock.epoch)
+            if not dry_run:
+                self._sweep(garbage, pointer, held.lock)
+        return garbage
+
+    def _plan(self, versions: list[VersionManifest], epoch: int) -> Garbage:
+        now = datetime.now(UTC)
+        tagged = {tag.version for tag in read_tags(self.store, self.database)}
+        kept = kept_versions(versions, tagged, self.retention, self.min_age, now)
+        listed = list(self.store.list(self.database.versions_prefix))
+        needed = set(versions[0].withdrawn) | self._live()
+        deltas = by_delta(self.store.list(self.database.delta_prefix), self.database, self.min_age, now)
+        done = published_deltas(versions, needed) - self._named_by(needed, versions)
+        executions = by_execution(self.store.list("intermediate/"), self.min_age, now)
+        return Garbage(
+            kept=tuple(manifest.version for manifest in versions if manifest.version in kept),
+            versions=tuple(old_versions(versions, kept, listed, self.database, self.min_age, now)),
+            unpublished=tuple(unpublished(versions, listed, self.database, epoch, self.min_age, now)),
+            intermediates=tuple(swept for swept in executions if self._is_over(swept.owner, needed)),
+            deltas=tuple(swept for swept in deltas if swept.owner in done),
+        )
+
+    def _live(self) -> set[str]:
+        """The batches whose deltas may still be merged, also those set aside or refused."""
+        live = self.ledger.live(self.database)
+        return {row.batch_id for rows in (live.ready_to_plan, live.set_aside, live.refused) for row in rows}
+
+    @staticmethod
+    def _named_by(needed: Collection[str], versions: list[VersionManifest]) -> set[str]:
+        """Deltas of the `needed` batches: two batches of the same content may share one."""
+        return {
+            batch.delta_key
+            for manifest in versions
+            for batch in manifest.batches
+            if batch.batch_id in needed and batch.delta_key is not None
+        }
+
+    def _is_over(self, execution_id: str, needed: Collection[str]) -> bool:
+        """Whether an execution is of this database and none of its batches will be merged again."""
+        try:
+            manifest = read_manifest(self.store, execution_id)
+        except NotFoundError:
+            return False
+        if manifest.database != self.database.name:
+            return False
+        return not any(batch.batch_id in needed for batch in manifest.batches)
+
+    def _sweep(self, garbage: Garbage, pointer: Pointer, lock: MergeLock) -> None:
+        going = {swept.owner for swept in garbage.versions}
+        sweeping = tuple(sorted(going | set(pointer.manifest.sweeping)))
+        if sweeping:
+            pointer = amend(self.store, self.database, pointer, lock.epoch, sweeping)
+        for swept in garbage.all:
+            lock.check()
+            self.tell(f"sweeping {swept.owner}: {len(swept.objects)} objects")
+            for keys in _manifests_first(swept):
+                self.store.delete(keys)
+        if sweeping:
+            lock.check()
+            amend(self.store, self.database, pointer, lock.epoch, ())
+
+
+def _manifests_first(swept: Swept) -> Iterator[list[str]]:
+    """A snapshot directory without its manifest counts as unfinished: nobody takes half of it for whole."""
+    keys = [entry.key for entry in swept.objects]
+    for wanted in (True, False):
+        chosen = [key for key in keys if key.endswith(f"/{MANIFEST}") == wanted]
+        if chosen:
+            yield chosen

@@ -1,0 +1,76 @@
+"""The full check of one version: what is wrong with it, each line beginning with the file that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import DamagedError, NotFoundError
+from embedding_assets.snapshots.directory import MANIFEST, FileEntry, download_verified
+from embedding_assets.snapshots.index import alive, digest_of, read_index
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.verify import find_problems
+from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, read_version
+
+Progress = Callable[[int], None]
+
+
+def problems_of(
+    store: Store,
+    manifest: VersionManifest,
+    directory: Path,
+    *,
+    everything: bool,
+    progress: Progress = lambda size: None,
+) -> list[str]:
+    """Bring a version to `directory` (private, empty) and tell what is wrong with it: nothing, if it is sound.
+
+    Every file's size and sha256, SQLite's own check, the record index against the manifest, and in Chroma the
+    whole id set and the records: with `everything` all of them, otherwise a sample. `progress` is told bytes.
+    """
+    wrong = [line for file in manifest.files for line in _fetch(store, directory, file.key, file, progress)]
+    if wrong:
+        return wrong
+    try:
+        index = read_index(directory / INDEX_FILE)
+    except (DamagedError, OSError) as error:
+        return [f"{INDEX_FILE}: {error}"]
+    count = alive(index).num_rows
+    if count != manifest.total_embeddings:
+        wrong.append(f"{INDEX_FILE}: {count} records, the manifest says {manifest.total_embeddings}")
+    if digest_of(index) != manifest.content_digest:
+        wrong.append(f"{INDEX_FILE}: its records do not give the manifest's content digest")
+    changed = None if everything else ()
+    wrong += [
+        line if line.startswith("chroma") else f"chroma.sqlite3: {line}"
+        for line in find_problems(directory, manifest.collection, index, changed)
+    ]
+    return wrong
+
+
+def manifest_problems(store: Store, database: Database, published: VersionManifest) -> list[str]:
+    """What is wrong between the pointer's manifest and the version's own: they say the same but for the fence."""
+    try:
+        own = read_version(store, database, published.version)
+    except (NotFoundError, DamagedError) as error:
+        return [f"{MANIFEST}: {error}"]
+    same = {"fence": 0, "sweeping": ()}
+    if own.model_copy(update=same) != published.model_copy(update=same):
+        return [f"{MANIFEST}: the pointer says otherwise than version {published.version}'s own"]
+    return []
+
+
+def _fetch(store: Store, directory: Path, key: str, file: FileEntry, progress: Progress) -> list[str]:
+    """Bring one file; what is wrong with it."""
+    path = directory / file.path
+    try:
+        download_verified(store, [(file, key)], directory, progress)
+    except NotFoundError:
+        return [f"{file.path}: {store.uri(key)} is missing"]
+    except DamagedError:
+        size = path.stat().st_size
+        if size != file.size:
+            return [f"{file.path}: {store.uri(key)} has {size} bytes, the manifest says {file.size}"]
+        return [f"{file.path}: {store.uri(key)} has other bytes than the manifest says (sha256)"]
+    return []

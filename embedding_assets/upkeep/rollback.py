@@ -1,0 +1,119 @@
+"""Rollback: an older version's content, published again as a new version. History is never rewritten.
+
+Promise: what is published afterwards has the old version's content digest; the batches that are out again are
+listed as `withdrawn`, stay as they are marked, and come back only by `reprocess`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import DamagedVersionError, InputError, PreconditionError, TransientError
+from embedding_assets.ledger.batch_summary import format_instant
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.ledger.lock import MergeLock
+from embedding_assets.merge.exclusive import Tell, exclusive
+from embedding_assets.snapshots.history import before, withdrawn
+from embedding_assets.snapshots.publish import commit
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.tags import resolve
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, new_version, read_pointer
+from embedding_assets.upkeep.inspection import problems_of
+
+TRIES = 5
+"""How often a rollback begins again where another version was published meanwhile."""
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Publishes older versions of one database again."""
+
+    store: Store
+    ledger: Ledger
+    database: Database
+    lease_seconds: float
+    tell: Tell = lambda message: None
+
+    def to(self, name: str | None, purpose: str) -> VersionManifest:
+        """Publish the content of the version (or tag) `name`, by default of the one before the published one.
+
+        `purpose` stands in the lock and in the new manifest where a merge has its execution's id. Raises
+        InputError where `name` is not to be rolled back to, DamagedVersionError where its files are not whole.
+        """
+        with exclusive(self.store, self.ledger, self.database, purpose, self.lease_seconds, self.tell) as held:
+            pointer = held.pointer
+            for _ in range(TRIES):
+                try:
+                    return self._publish(name, purpose, pointer, held.lock)
+                except PreconditionError as error:
+                    self.tell(f"{error}; rolling back from that one")
+                    pointer = read_pointer(self.store, self.database)
+        raise TransientError(f"another version of {self.database.name} was published {TRIES} times meanwhile")
+
+    def _publish(
+        self, name: str | None, purpose: str, pointer: Pointer | None, lock: MergeLock
+    ) -> VersionManifest:
+        if pointer is None:
+            raise InputError(f"{self.database.name} has no published version to roll back from")
+        current = pointer.manifest
+        versions = list(chain(self.store, self.database, current))
+        target = self._target(name, current, versions)
+        self._refuse_unfit(target, current)
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-rollback-") as folder:
+            wrong = problems_of(self.store, target, Path(folder), everything=False)
+        if wrong:
+            raise DamagedVersionError(f"version {target.version} cannot be published again: {wrong[0]}")
+        lock.check()
+        version = new_version(lock.epoch)
+        manifest = target.model_copy(
+            update={
+                "version": version,
+                "execution_id": purpose,
+                "parent": current.version,
+                "epoch": lock.epoch,
+                "commit_id": uuid.uuid4().hex,
+                "created_at": format_instant(datetime.now(UTC)),
+                "batches": (),
+                "withdrawn": withdrawn(versions, target),
+                "fence": lock.epoch,
+                "inputs_digest": None,
+                "added": 0,
+                "updated": 0,
+                "unchanged": target.total_embeddings,
+                "rolled_back_to": target.version,
+                "sweeping": current.sweeping,
+                "merge_seconds": 0.0,
+            }
+        )
+        commit(self.store, self.database, manifest, pointer)
+        return manifest
+
+    def _target(
+        self, name: str | None, current: VersionManifest, versions: list[VersionManifest]
+    ) -> VersionManifest:
+        if name is None:
+            target = before(versions, current)
+            if target is None:
+                raise InputError(f"version {current.version} of {self.database.name} has none before it")
+            return target
+        version = resolve(self.store, self.database, name)
+        for manifest in versions:
+            if manifest.version == version:
+                return manifest
+        raise InputError(f"{self.database.name} never published a version {version!r}")
+
+    def _refuse_unfit(self, target: VersionManifest, current: VersionManifest) -> None:
+        if current.version == target.version:
+            raise InputError(f"version {target.version} of {self.database.name} is the published one")
+        if target.version in current.sweeping:
+            raise InputError(f"version {target.version} of {self.database.name} is being swept by a gc")
+        if target.space != self.database.space:
+            raise InputError(
+                f"version {target.version} has the distance {target.space}, "
+                f"{self.database.name} is configured for {self.database.space}"
+            )

@@ -1,0 +1,52 @@
+"""Giving versions names, under the lock: a gc that goes on meanwhile sees the tag or has told what it sweeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import InputError
+from embedding_assets.ledger.batch_summary import format_instant
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.exclusive import Tell, exclusive
+from embedding_assets.merge.execution_manifest import new_execution_id
+from embedding_assets.snapshots.reader import find_version
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.tags import Tag, tag_key
+
+
+def set_tag(
+    store: Store,
+    ledger: Ledger,
+    database: Database,
+    name: str,
+    version: str | None,
+    lease_seconds: float,
+    tell: Tell,
+) -> Tag:
+    """Name a version (by default the published one); a tag that is there moves.
+
+    Raises InputError where the version's files are gone, or a gc has begun to sweep them; LockError where another
+    had the lock while it was written: then a gc may not have seen it.
+    """
+    key = tag_key(database, name)
+    purpose = new_execution_id(datetime.now(UTC))
+    with exclusive(store, ledger, database, purpose, lease_seconds, tell) as held:
+        manifest = find_version(store, database, version)
+        sweeping = held.pointer.manifest.sweeping if held.pointer else ()
+        there = {entry.key for entry in store.list(database.versions_prefix)}
+        if manifest.version in sweeping or any(file.key not in there for file in manifest.files):
+            raise InputError(f"version {manifest.version} of {database.name} was swept: it has files no more")
+        tag = Tag(tag=name, version=manifest.version, created_at=format_instant(datetime.now(UTC)))
+        held.lock.check()
+        store.put(key, tag.model_dump_json(indent=2).encode())
+        held.lock.check()
+    return tag
+
+
+def remove_tag(store: Store, database: Database, name: str) -> None:
+    """Take a tag away. InputError where there is none."""
+    key = tag_key(database, name)
+    if store.find(key) is None:
+        raise InputError(f"{database.name} has no tag {name!r}")
+    store.delete([key])
