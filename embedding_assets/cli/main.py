@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embedding_assets.cli import batches, demo, dev, ingest, search, snapshots, status, submit
+from embedding_assets.cli import batches, demo, dev, doctor, ingest, search, snapshots, status, submit
 from embedding_assets.cli.output import print_error
 from embedding_assets.errors import EmbeddingAssetsError
 
@@ -42,6 +42,7 @@ app.command()(ingest.ingest)
 app.command()(batches.reprocess)
 app.command()(batches.reset)
 app.command()(search.search)
+app.command()(doctor.doctor)
 app.add_typer(snapshots.app, name="snapshots")
 
 

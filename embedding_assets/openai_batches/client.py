@@ -175,6 +175,15 @@ class OpenAIBatches:
             )
         return [entry.embedding for entry in response.data]
 
+    def knows_model(self, model: str) -> bool:
+        """Whether the account has this model."""
+        try:
+            with translated(f"asking OpenAI for the model {model}"):
+                self.sdk.models.retrieve(model)
+        except NotFoundError:
+            return False
+        return True
+
 
 @contextmanager
 def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError) -> Iterator[None]:
