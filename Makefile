@@ -17,7 +17,7 @@ test: lint types
 	$(BIN)/python -m pytest
 
 test-long: $(VENV)/.dev
-	$(BIN)/python -m pytest -m long --timeout 7200
+	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level INFO
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

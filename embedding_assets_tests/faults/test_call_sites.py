@@ -1,0 +1,59 @@
+"""Every place where the product reaches outside, as runs tell them, each with a fault: nothing is lost or torn."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from embedding_assets_tests.faults.call_sites import CallSite
+from embedding_assets_tests.faults.matrix import Matrix
+from embedding_assets_tests.faults.scene import Scene
+from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
+
+LOG = logging.getLogger(__name__)
+
+
+def assert_covered(matrix: Matrix) -> None:
+    """Nothing went wrong, and there is no call site that no fault struck."""
+    LOG.info(matrix.told())
+    assert matrix.wrong == []
+    assert matrix.uncovered() == set()
+
+
+@pytest.mark.timeout(1200)
+def test_each_call_site_of_an_ingest_survives_a_fault(scene: Scene) -> None:
+    """One fault for each site, also for those that only appear after a fault."""
+    matrix = Matrix(scene)
+    matrix.record()
+    matrix.each_once()
+    assert_covered(matrix)
+
+
+@pytest.mark.timeout(1200)
+def test_each_call_site_of_the_upkeep_survives_a_fault(
+    upkeep_scene: UpkeepScene, sites_of_an_ingest: frozenset[CallSite]
+) -> None:
+    """Tag, rollback, gc, reprocess: the sites that an ingest does not have."""
+    matrix = Matrix(upkeep_scene, sites_of_an_ingest)
+    matrix.record()
+    matrix.each_once()
+    assert_covered(matrix)
+
+
+@pytest.mark.long
+def test_each_call_site_of_an_ingest_survives_each_fault(scene: Scene) -> None:
+    """The whole matrix."""
+    matrix = Matrix(scene)
+    matrix.record()
+    matrix.whole()
+    assert_covered(matrix)
+
+
+@pytest.mark.long
+def test_each_call_site_of_the_upkeep_survives_each_fault(upkeep_scene: UpkeepScene) -> None:
+    """The whole matrix, also for the sites that an ingest has."""
+    matrix = Matrix(upkeep_scene)
+    matrix.record()
+    matrix.whole()
+    assert_covered(matrix)
