@@ -17,7 +17,7 @@ test: lint types
 	$(BIN)/python -m pytest
 
 test-long: $(VENV)/.dev
-	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level INFO
+	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level WARNING
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

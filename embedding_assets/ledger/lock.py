@@ -60,7 +60,7 @@ class MergeLock:
         epoch_floor: Callable[[], int],
         on_wait: Callable[[str], None] = lambda message: None,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
-        clock: Clock = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self._client = client
         self._table = table
@@ -70,7 +70,7 @@ class MergeLock:
         self._floor = epoch_floor
         self._on_wait = on_wait
         self._max_wait = max_wait_seconds
-        self._clock = clock
+        self._clock = clock or time.monotonic
         self._owner = uuid.uuid4().hex
         self._record_version = ""
         self._renewed_at = 0.0

@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 
 def assert_covered(matrix: Matrix) -> None:
     """Nothing went wrong, and there is no call site that no fault struck."""
-    LOG.info(matrix.told())
+    LOG.warning(matrix.told())
     assert matrix.wrong == []
     assert matrix.uncovered() == set()
 
@@ -32,7 +32,7 @@ def test_each_call_site_of_an_ingest_survives_a_fault(scene: Scene) -> None:
 
 @pytest.mark.timeout(1200)
 def test_each_call_site_of_the_upkeep_survives_a_fault(
-    upkeep_scene: UpkeepScene, sites_of_an_ingest: frozenset[CallSite]
+    sites_of_an_ingest: frozenset[CallSite], upkeep_scene: UpkeepScene
 ) -> None:
     """Tag, rollback, gc, reprocess: the sites that an ingest does not have."""
     matrix = Matrix(upkeep_scene, sites_of_an_ingest)

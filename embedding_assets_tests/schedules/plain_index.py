@@ -1,0 +1,86 @@
+"""In place of Chroma where thousands of versions are built: the records as JSON lines, verified as strictly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from embedding_assets.errors import DamagedError
+from embedding_assets.snapshots.chroma import ChromaRows, Space
+from embedding_assets.snapshots.index import alive
+from embedding_assets.snapshots.records import metadata_json, record_hash
+
+FILE = "chroma.sqlite3"
+
+
+class PlainWriter:
+    """The interface of ChromaWriter."""
+
+    def __init__(self, directory: Path, collection: str, space: Space, operations: int) -> None:
+        self._path = directory / FILE
+        self._records = read(directory) if self._path.exists() else {}
+
+    def __enter__(self) -> PlainWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            lines = (json.dumps([record_id, *rest]) for record_id, rest in sorted(self._records.items()))
+            self._path.write_text("\n".join(lines))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove rows."""
+        for record_id in ids:
+            self._records.pop(record_id, None)
+
+    def add(self, rows: ChromaRows) -> None:
+        """Write rows."""
+        for record_id, vector, document, metadata in zip(
+            rows.ids, rows.vectors, rows.documents, rows.metadata, strict=True
+        ):
+            self._records[record_id] = [[float(number) for number in vector], document, metadata]
+
+    replace = add
+
+
+def read(directory: Path) -> dict[str, list[Any]]:
+    """Every record: vector, document, metadata."""
+    lines = (directory / FILE).read_text().splitlines()
+    return {record_id: rest for record_id, *rest in map(json.loads, lines)}
+
+
+def find_problems(
+    directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None
+) -> Iterator[str]:
+    """As of a Chroma directory: every record, always."""
+    expected = dict(zip(*(alive(index).column(name).to_pylist() for name in ("id", "hash")), strict=True))
+    found = {
+        record_id: record_hash(
+            record_id, np.array(vector, dtype="<f4").tobytes(), document, metadata_json(metadata)
+        )
+        for record_id, (vector, document, metadata) in read(directory).items()
+    }
+    if found != expected:
+        yield f"{len(found)} records, {len(expected)} expected, or with other content"
+
+
+def verify(directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None) -> None:
+    """As of a Chroma directory."""
+    for problem in find_problems(directory, collection, index, changed):
+        raise DamagedError(problem)
+
+
+def instead_of_chroma(patch: pytest.MonkeyPatch) -> None:
+    """Build and verify plain versions from now on."""
+    patch.setattr("embedding_assets.merge.build.ChromaWriter", PlainWriter)
+    patch.setattr("embedding_assets.merge.build.verify", verify)
+    patch.setattr("embedding_assets.upkeep.inspection.find_problems", find_problems)
