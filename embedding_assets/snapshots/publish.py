@@ -34,6 +34,7 @@ def commit(store: Store, database: Database, manifest: VersionManifest, base: Po
 
     Raises PreconditionError where another version was published meanwhile: build on that one and try again.
     Raises LockError where a greater epoch has written: the lock was lost, nothing may be published.
+    Raises DamagedVersionError where `base` was the pointer and none is there now.
     """
     if base is not None:
         _refuse_older(database, base, manifest.epoch)
@@ -124,7 +125,7 @@ def _resolved(
     error: PreconditionError | TransientError,
 ) -> bool:
     """Whether an unclear write did publish; False means: the pointer is still `base`, try again."""
-    current = read_pointer(store, database)
+    current = read_pointer(store, database) if base is None else _still_there(store, database)
     if current is None:
         return False
     for ancestor in chain(store, database, current.manifest):

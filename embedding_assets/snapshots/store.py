@@ -16,7 +16,7 @@ from boto3.s3.transfer import TransferConfig
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.aws import s3_client, translated
-from embedding_assets.errors import NotFoundError, ServiceError, TransientError
+from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,11 +96,17 @@ class Store:
             )
 
     def replace(self, key: str, data: bytes, etag: str) -> None:
-        """Write one object over exactly the one with `etag`; sent once. PreconditionError otherwise."""
-        with translated(f"replacing {self.uri(key)}"):
-            self._single_try.put_object(
-                Bucket=self.bucket, Key=key, Body=data, IfMatch=etag, ContentType="application/json"
-            )
+        """Write one object over exactly the one with `etag`; sent once. PreconditionError otherwise.
+
+        Also where there is none: S3 calls that a missing key, other servers a failed condition.
+        """
+        try:
+            with translated(f"replacing {self.uri(key)}"):
+                self._single_try.put_object(
+                    Bucket=self.bucket, Key=key, Body=data, IfMatch=etag, ContentType="application/json"
+                )
+        except NotFoundError as error:
+            raise PreconditionError(str(error)) from error
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """Every object under `prefix`, all pages, in key order."""
