@@ -22,6 +22,12 @@ from embedding_assets.snapshots.store import Store
 PREFIX = "some/snapshot/"
 
 
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    """Each test of this file runs on both S3 servers."""
+    return any_store
+
+
 def made(directory: Path, **files: bytes) -> SnapshotManifest:
     for name, data in files.items():
         path = directory / name.replace("__", "/")

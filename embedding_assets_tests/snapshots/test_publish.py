@@ -25,6 +25,12 @@ from embedding_assets_tests.faulty_s3 import Step, faulty_store, lose, nothing
 POINTER = "lines/snapshot/latest/manifest.json"
 
 
+@pytest.fixture
+def store(any_store: Store) -> Store:
+    """Each test of this file runs on both S3 servers."""
+    return any_store
+
+
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "time", _Impatient)
@@ -197,6 +203,17 @@ def test_a_lost_answer_for_the_versions_manifest_is_recognised(store: Store) -> 
     commit(faulty, LINES, manifest("1-a", 1), None)
     assert puts.sent == 1
     assert pointer_of(store).manifest.version == "1-a"
+
+
+def test_a_pointer_that_is_gone_is_damage(store: Store) -> None:
+    """It was there when the version was built: it is not taken for a database that was never published."""
+    first = published(store, "1-a", 1)
+    store.delete([POINTER])
+    with pytest.raises(DamagedError, match="gone"):
+        commit(store, LINES, manifest("2-b", 2, "1-a"), first)
+    with pytest.raises(DamagedError, match="gone"):
+        fence(store, LINES, first, 2)
+    assert read_pointer(store, LINES) is None
 
 
 def test_a_versions_manifest_is_never_rewritten(store: Store) -> None:
