@@ -19,6 +19,10 @@ from embedding_assets_tests.faults.call_sites import CallSite
 T = TypeVar("T")
 
 
+ANYWHERE = CallSite("anywhere", "any", "*")
+"""Stands for every site: a fault strikes the n-th of all calls."""
+
+
 class Crash(BaseException):
     """The process is gone."""
 
@@ -74,8 +78,8 @@ class Process:
             strikes = (
                 planned is not None
                 and not self.struck
-                and planned.site == call.site
-                and self.seen[call.site] == planned.occurrence
+                and planned.site in (call.site, ANYWHERE)
+                and planned.occurrence == (self.seen.total() if planned.site == ANYWHERE else self.seen[call.site])
             )
             if strikes and planned is not None:
                 self.struck = True

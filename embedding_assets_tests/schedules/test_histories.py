@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from embedding_assets_tests.faults.process import Fault, Planned, Process, processes
-from embedding_assets_tests.schedules.yard import ANYWHERE, Yard
+from embedding_assets_tests.faults.process import ANYWHERE, Fault, Planned, Process, processes
+from embedding_assets_tests.schedules.yard import Yard
 
 IDS = st.sampled_from([f"r{number}" for number in range(6)])
 RECORDS = st.dictionaries(IDS, st.integers(0, 40), min_size=1, max_size=3)

@@ -39,8 +39,7 @@ from embedding_assets_tests.schedules.plain_index import instead_of_chroma
 from embedding_assets_tests.schedules.virtual_time import VirtualTime
 
 LEASE_SECONDS = 1.0
-ANYWHERE = CallSite("anywhere", "any", "*")
-"""The site that stands for every call here: a fault strikes the n-th of all."""
+POINTER_WRITE = CallSite("memory", "put_object", LINES.pointer_key)
 
 
 class Tapped:
@@ -60,13 +59,23 @@ class Tapped:
                 return answer
 
             process = current()
-            return do() if process is None else process.call(Call(ANYWHERE, do, refuse, lose))
+            return (
+                do()
+                if process is None
+                else process.call(Call(site_in_memory(operation, request), do, refuse, lose))
+            )
 
         return call
 
     def get_paginator(self, operation: str) -> Pages:
         """As boto3's."""
         return Pages(self, operation)
+
+
+def site_in_memory(operation: str, request: dict[str, Any]) -> CallSite:
+    """A call here is told by its operation and key alone."""
+    key = request.get("Key", "")
+    return CallSite("memory", operation, key if isinstance(key, str) else f"{key['PK']['S']}/{key['SK']['S']}")
 
 
 def refuse() -> Any:
@@ -90,6 +99,8 @@ class Yard:
     epochs: list[int] = field(default_factory=list)
     finished: Counter[tuple[str, int]] = field(default_factory=Counter)
     executions: int = 0
+    forget_last_chunk: bool = False
+    swap_intermediates: bool = False
     _replayed: dict[str, dict[str, tuple[Any, Expected]]] = field(default_factory=dict)
     _sound: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -156,6 +167,12 @@ class Yard:
         merger = IntermediateMerger(self.store, LINES, "arrow")
         merged = [merger.merge_chunk(chunk) for chunk in split_chunks(name, results, 2)]
         parts = tuple(Intermediate(intermediate_key=one.intermediate_key, digest=one.digest) for one in merged)
+        if self.forget_last_chunk:
+            parts, merged = parts[:-1], merged[:-1]
+        if self.swap_intermediates:
+            others = [one for one, _ in self.polled.values() if one not in results]
+            for chunk in split_chunks(name, others, 2):
+                merger.merge_chunk(chunk)
         snapshots = IntermediateSnapshots(execution_id=name, intermediates=parts, chunks=tuple(merged))
         FinalMerger(self.store, self.ledger, LINES, LEASE_SECONDS).merge(results, snapshots)
 
@@ -172,9 +189,9 @@ class Yard:
         target = versions[min(steps, len(versions) - 1)]
         Rollback(self.store, self.ledger, LINES, LEASE_SECONDS).to(target.version, "20260102T120000Z-rollback")
 
-    def gc(self, retention: int) -> None:
+    def gc(self, retention: int, min_age: timedelta = timedelta(0)) -> None:
         """Everything that may go goes."""
-        Collector(self.store, self.ledger, LINES, LEASE_SECONDS, retention, timedelta(0)).collect(
+        Collector(self.store, self.ledger, LINES, LEASE_SECONDS, retention, min_age).collect(
             "20260102T120000Z-collect0", dry_run=False
         )
 
