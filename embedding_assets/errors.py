@@ -13,6 +13,7 @@ EmbeddingAssetsError
 ├── DamagedError           stored bytes are not what their manifest says
 │   └── DamagedVersionError   they are those of a published version: no batch is to blame
 ├── WithdrawnError         a rollback took out what was about to be merged
+├── SharedRootError        the shared file system root cannot take a version: it is published all the same
 └── LockError              the merge lock is held by another, or was lost
 
 Errors of boto3, the OpenAI SDK and the file formats are translated where those are called, and nowhere else.
@@ -70,6 +71,10 @@ class DamagedVersionError(DamagedError):
 
 class WithdrawnError(EmbeddingAssetsError):
     """A rollback took a batch out while an execution was about to merge it: only `reprocess` brings it back."""
+
+
+class SharedRootError(EmbeddingAssetsError):
+    """The shared file system root cannot take or show a version; what is published in S3 is not touched."""
 
 
 class LockError(EmbeddingAssetsError):

@@ -15,6 +15,7 @@ from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.settings import Settings, load_settings
+from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.upkeep.gc import Collector
 from embedding_assets.upkeep.rollback import Rollback
@@ -35,6 +36,11 @@ class Services:
     def ledger(self) -> Ledger:
         """The batch summaries."""
         return Ledger(self.settings.table_name)
+
+    def shared_versions(self, database: Database) -> SharedVersions | None:
+        """The versions on the shared file system; None without one. Raises SettingsError as `shared_root` does."""
+        root = self.settings.shared_root
+        return SharedVersions(self.store, database, root) if root is not None else None
 
     @cached_property
     def openai(self) -> OpenAIBatches:
@@ -57,11 +63,13 @@ class Services:
 
     def final_merger(self, database: Database, tell: Tell) -> FinalMerger:
         """Merges executions into versions; `tell` is given a line now and then."""
-        return FinalMerger(self.store, self.ledger, database, self.settings.lock_lease_seconds, tell)
+        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
+        return FinalMerger(self.store, self.ledger, database, lease, tell, shared)
 
     def rollback(self, database: Database, tell: Tell) -> Rollback:
         """Publishes older versions again."""
-        return Rollback(self.store, self.ledger, database, self.settings.lock_lease_seconds, tell)
+        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
+        return Rollback(self.store, self.ledger, database, lease, tell, shared)
 
     def collector(self, database: Database, tell: Tell) -> Collector:
         """Deletes what nothing needs any more."""
@@ -74,6 +82,7 @@ class Services:
             settings.snapshot_retention,
             timedelta(seconds=settings.gc_min_age_seconds),
             tell,
+            self.shared_versions(database),
         )
 
 

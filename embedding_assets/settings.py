@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -66,6 +67,26 @@ class Settings(BaseSettings):
         """All configured databases. Raises SettingsError where the databases file is wrong."""
         return load_databases(self.databases_file)
 
+    @cached_property
+    def shared_root(self) -> Path | None:
+        """The shared file system root where versions are laid too; None where only S3 is used.
+
+        Raises SettingsError where the mode is efs and the root is no directory that can be written.
+        """
+        root = self.chroma_root
+        if self.storage_mode == "s3":
+            return None
+        if root is not None and root.is_dir() and os.access(root, os.W_OK | os.X_OK):
+            return root
+        if self.storage_mode == "auto":
+            return None
+        if root is None:
+            raise SettingsError(_NEEDS_ROOT)
+        raise SettingsError(
+            f"CHROMA_ROOT={str(root)!r} is not allowed: "
+            "with CHROMADB_STORAGE_MODE=efs it must be a directory that can be written"
+        )
+
     def database(self, name: str) -> Database:
         """The database called `name`. Raises InputError naming those that exist."""
         for database in self.databases:
@@ -89,7 +110,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise SettingsError(_one_line(error)) from error
     if settings.storage_mode == "efs" and settings.chroma_root is None:
-        raise SettingsError("CHROMADB_STORAGE_MODE=efs needs CHROMA_ROOT: the root of the shared file system")
+        raise SettingsError(_NEEDS_ROOT)
     _ = settings.databases
     return settings
 
@@ -103,6 +124,8 @@ def _one_line(error: ValidationError) -> str:
     allowed = first["msg"].removeprefix("Value error, ").replace("Input should be ", "").removesuffix(".")
     return f"{variable}={first['input']!r} is not allowed: it must be {allowed}"
 
+
+_NEEDS_ROOT = "CHROMADB_STORAGE_MODE=efs needs CHROMA_ROOT: the root of the shared file system"
 
 _MEANING = {
     "DYNAMODB_TABLE_NAME": "the DynamoDB table of the batch summaries",

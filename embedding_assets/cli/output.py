@@ -13,6 +13,9 @@ from rich.markup import escape
 STDOUT = Console(markup=False, highlight=False)
 STDERR = Console(stderr=True)
 
+WARNING = "warning: "
+"""How a line of progress begins that is a warning."""
+
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
@@ -36,4 +39,9 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda line: STDERR.print(escape(line), soft_wrap=True, highlight=False)
         return
     with STDERR.status("starting") as status:
-        yield lambda line: status.update(escape(line))
+        yield lambda line: _stay(line) if line.startswith(WARNING) else status.update(escape(line))
+
+
+def _stay(line: str) -> None:
+    """A warning must not be gone with the next line."""
+    warn(line.removeprefix(WARNING))

@@ -60,6 +60,7 @@ def gc(
         "unpublished": garbage.unpublished,
         "intermediates": garbage.intermediates,
         "deltas": garbage.deltas,
+        "shared": garbage.shared,
     }
     if as_json:
         swept = {kind: [_document(one) for one in found] for kind, found in kinds.items()}

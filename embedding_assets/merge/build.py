@@ -11,9 +11,11 @@ import pyarrow as pa
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError
 from embedding_assets.merge.changes import Changes
+from embedding_assets.merge.exclusive import Tell
 from embedding_assets.merge.fold import Mask, same_dimensions
 from embedding_assets.snapshots.chroma import ChromaWriter
-from embedding_assets.snapshots.directory import download_verified, list_files
+from embedding_assets.snapshots.directory import list_files
+from embedding_assets.snapshots.gather import gather
 from embedding_assets.snapshots.index import empty_index, read_index, write_index
 from embedding_assets.snapshots.sources import RowSource, chroma_rows
 from embedding_assets.snapshots.store import Store
@@ -26,12 +28,13 @@ class BuiltVersion:
     """A version that is built, verified and not yet uploaded.
 
     `files` names every file under the bucket key where it will lie: an older version's key where it is
-    unchanged. `uploads` are those that are not in the bucket yet.
+    unchanged. `uploads` are those that are not in the bucket yet. `directory` holds what was built.
     """
 
     files: tuple[VersionFile, ...]
     uploads: tuple[tuple[Path, str], ...]
     dimensions: int
+    directory: Path
 
     @property
     def size(self) -> int:
@@ -41,12 +44,17 @@ class BuiltVersion:
 
 @dataclass(frozen=True)
 class VersionBuilder:
-    """Builds on `base` (None: anew) below `folder`, which must be private and empty of its names."""
+    """Builds on `base` (None: anew) below `folder`, which must be private and empty of its names.
+
+    `laid` is where the base lies on a shared file system: its files are copied from there where they are right.
+    """
 
     store: Store
     database: Database
     base: VersionManifest | None
     folder: Path
+    laid: Path | None = None
+    tell: Tell = lambda message: None
 
     def base_index(self) -> pa.Table:
         """The record index of the base; an empty one without a base."""
@@ -79,11 +87,16 @@ class VersionBuilder:
 
     def _download(self, directory: Path, *, only_index: bool) -> None:
         files = self.base.files if self.base else ()
-        wanted = [(file, file.key) for file in files if (file.path == INDEX_FILE) == only_index]
+        wanted = [file for file in files if (file.path == INDEX_FILE) == only_index]
         try:
-            download_verified(self.store, wanted, directory)
+            gathered = gather(self.store, wanted, directory, [self.laid] if self.laid is not None else [])
         except DamagedError as error:
             raise DamagedVersionError(f"the published version is damaged: {error}") from error
+        if self.laid is not None:
+            self.tell(
+                f"{'record index' if only_index else 'files'} of the base: {gathered.copied:,} bytes from the "
+                f"shared root, {gathered.downloaded:,} from S3"
+            )
 
     def _located(self, version: str, directory: Path, dimensions: int) -> BuiltVersion:
         base_files = self.base.files if self.base else ()
@@ -99,7 +112,7 @@ class VersionBuilder:
                 key = version_prefix(self.database, version) + entry.path
                 uploads.append((directory / entry.path, key))
             named[entry.path] = VersionFile(key=key, **entry.model_dump())
-        return BuiltVersion(tuple(named[path] for path in sorted(named)), tuple(uploads), dimensions)
+        return BuiltVersion(tuple(named[path] for path in sorted(named)), tuple(uploads), dimensions, directory)
 
 
 def _apply(

@@ -45,6 +45,7 @@ from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.history import withdrawn_generations
 from embedding_assets.snapshots.index import CARRIED, alive, digest_of
 from embedding_assets.snapshots.publish import commit
+from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.sources import RowSource
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, new_version, read_pointer
@@ -85,6 +86,7 @@ class FinalMerger:
     database: Database
     lease_seconds: float
     tell: Tell = lambda message: None
+    shared: SharedVersions | None = None
 
     def merge(self, results: Sequence[PollResult], snapshots: IntermediateSnapshots) -> FinalMergeResult:
         """Publish what `snapshots` hold and return what is published then.
@@ -142,7 +144,7 @@ class FinalMerger:
                 for result in merge.accounted
                 if result.batch_id in rows and rows[result.batch_id].generation > result.generation
             }
-            builder = VersionBuilder(self.store, self.database, base.manifest if base else None, folder)
+            builder = self._builder(base, folder)
             changes = compare(keys_of(sources, more=CARRIED), builder.base_index(), stale)
             to_mark = any(
                 result.batch_id in rows
@@ -161,10 +163,17 @@ class FinalMerger:
             manifest = self._manifest(version, merge, changes, base, built)
             merge.lock.check()
             self.store.upload_files(built.uploads)
-        merge.lock.check()
-        commit(self.store, self.database, manifest, base)
-        self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
+            merge.lock.check()
+            commit(self.store, self.database, manifest, base)
+            self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
+            if self.shared is not None:
+                self.shared.publish(manifest, self.tell, built.directory)
         return _Outcome(manifest, changes.added, changes.updated, changes.unchanged)
+
+    def _builder(self, base: Pointer | None, folder: Path) -> VersionBuilder:
+        published = base.manifest if base else None
+        laid = self.shared.directory(published.version) if self.shared and published else None
+        return VersionBuilder(self.store, self.database, published, folder, laid, self.tell)
 
     def _refuse_withdrawn(self, merge: _Merge, base: Pointer | None) -> None:
         """A batch that was published and rolled back since it was polled must not come in by itself."""

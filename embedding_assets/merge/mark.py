@@ -30,21 +30,24 @@ def mark_published(store: Store, ledger: Ledger, database: Database) -> list[Bat
     Returns the rows that this call marked, as they are now. The versions are marked oldest first.
     """
     pointer = read_pointer(store, database)
-    if pointer is None:
-        return []
+    return mark_chain(store, ledger, database, pointer.manifest) if pointer is not None else []
+
+
+def mark_chain(store: Store, ledger: Ledger, database: Database, published: VersionManifest) -> list[BatchSummary]:
+    """The same, where the published version is known already."""
     bookmark = Bookmark(ledger.client, ledger.table, database.name)
     fully_marked = bookmark.read()
-    if fully_marked == pointer.manifest.version:
+    if fully_marked == published.version:
         return []
     unmarked: list[VersionManifest] = []
-    for manifest in chain(store, database, pointer.manifest):
+    for manifest in chain(store, database, published):
         if manifest.version == fully_marked:
             break
         unmarked.append(manifest)
     marked = [row for manifest in reversed(unmarked) for row in _mark_version(ledger, manifest)]
     with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
         list(pool.map(lambda row: _keep(store, row), marked))
-    bookmark.write(pointer.manifest.version)
+    bookmark.write(published.version)
     return marked
 
 

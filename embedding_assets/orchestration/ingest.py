@@ -87,7 +87,7 @@ def _one_execution(
 ) -> bool:
     """Plan and run one execution. False where nothing was ready, or the execution failed."""
     _wait_for_others(services, instance, database, tell)
-    _note_marked(mark_and_tell(services, instance, database), report)
+    _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
     ready = choose(services.store, services.ledger, instance, database, found.ready)
@@ -98,7 +98,7 @@ def _one_execution(
     report.executions.append(execution_id)
     tell(f"{database.name}: execution {execution_id} of {len(ready)} batches")
     failure = run_execution(services, instance, database, execution_id, tell)
-    _note_marked(mark_and_tell(services, instance, database), report)
+    _note_marked(mark_and_tell(services, instance, database, tell), report)
     if failure is not None:
         report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
         return False

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from dagster import AssetMaterialization, DagsterInstance, MetadataValue
 
 from embedding_assets.databases import Database
+from embedding_assets.errors import SettingsError
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.merge.mark import mark_published
+from embedding_assets.merge.mark import mark_chain
 from embedding_assets.openai_batches.poll import batch_key
 from embedding_assets.services import Services
+from embedding_assets.snapshots.versions import read_pointer
+
+Tell = Callable[[str], None]
+Report = Callable[[Sequence[BatchSummary]], None]
 
 
-def mark_and_tell(services: Services, instance: DagsterInstance, database: Database) -> list[BatchSummary]:
+def mark_and_tell(
+    services: Services, instance: DagsterInstance, database: Database, tell: Tell
+) -> list[BatchSummary]:
     """Mark what the published chain accounts for; return the rows that this call marked."""
-    rows = mark_published(services.store, services.ledger, database)
-    for row in rows:
-        instance.report_runless_asset_event(marked_event(services, database, row))
+
+    def report(rows: Sequence[BatchSummary]) -> None:
+        for row in rows:
+            instance.report_runless_asset_event(marked_event(services, database, row))
+
+    return mark(services, database, tell, report)
+
+
+def mark(
+    services: Services, database: Database, tell: Tell, report: Report = lambda rows: None
+) -> list[BatchSummary]:
+    """Mark, give the marked rows to `report` and return them.
+
+    Then see to it that the shared root shows the pointer's version; what fails there is told and stops no marking.
+    """
+    pointer = read_pointer(services.store, database)
+    if pointer is None:
+        return []
+    rows = mark_chain(services.store, services.ledger, database, pointer.manifest)
+    report(rows)
+    try:
+        shared = services.shared_versions(database)
+    except SettingsError as error:
+        tell(f"warning: {error}")
+    else:
+        if shared is not None:
+            shared.ensure(pointer.manifest, tell)
     return rows
 
 

@@ -35,7 +35,12 @@ def execution_partitions(database: Database) -> str:
 def begin_execution(
     services: Services, instance: DagsterInstance, database: Database, batches: tuple[BatchSummary, ...]
 ) -> ExecutionManifest:
-    """Write the manifest of an execution over `batches`, and make its partitions known to Dagster."""
+    """Write the manifest of an execution over `batches`, and make its partitions known to Dagster.
+
+    Raises SettingsError, before anything is written, where a shared root is demanded that is not there: the
+    execution would fail at its end.
+    """
+    services.shared_versions(database)
     manifest = write_manifest(services.store, database, batches)
     add_missing(instance, batch_partitions(database), (batch.batch_id for batch in batches))
     add_missing(instance, execution_partitions(database), [manifest.execution_id])

@@ -8,8 +8,7 @@ import dagster as dg
 from dagster import AssetRecordsFilter, DagsterInstance
 
 from embedding_assets.databases import Database
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.orchestration.marking import marked_event
+from embedding_assets.orchestration.marking import mark, marked_event
 from embedding_assets.orchestration.resources import ServicesResource
 
 INTERVAL_SECONDS = 30
@@ -30,7 +29,7 @@ def completion_sensor(database: Database, interval_seconds: int = INTERVAL_SECON
     )
     def completion(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
         events, cursor = _new_materializations(context.instance, database, int(context.cursor or 0))
-        marked = mark_published(services.services.store, services.services.ledger, database)
+        marked = mark(services.services, database, context.log.info)
         if not marked:
             reason = f"{events} new materializations of the final snapshot, no batch left to mark"
             return dg.SensorResult(skip_reason=reason, cursor=str(cursor))

@@ -19,6 +19,7 @@ from embedding_assets.merge.exclusive import Tell, exclusive
 from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.snapshots.directory import MANIFEST
 from embedding_assets.snapshots.publish import amend
+from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.tags import read_tags
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain
@@ -31,21 +32,26 @@ from embedding_assets.upkeep.garbage import (
     published_deltas,
     unpublished,
 )
+from embedding_assets.upkeep.laid_versions import laid_versions, take_away
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What a gc deletes, or would. `kept` are the versions that stay readable, newest first."""
+    """What a gc deletes, or would. `kept` are the versions that stay readable, newest first.
+
+    `shared` are laid versions of the shared root; their keys are paths below it.
+    """
 
     kept: tuple[str, ...]
     versions: tuple[Swept, ...]
     unpublished: tuple[Swept, ...]
     intermediates: tuple[Swept, ...]
     deltas: tuple[Swept, ...]
+    shared: tuple[Swept, ...] = ()
 
     @property
     def all(self) -> tuple[Swept, ...]:
-        """Everything that goes."""
+        """Everything that goes from the bucket."""
         return self.versions + self.unpublished + self.intermediates + self.deltas
 
 
@@ -60,6 +66,7 @@ class Collector:
     retention: int
     min_age: timedelta
     tell: Tell = lambda message: None
+    shared: SharedVersions | None = None
 
     def collect(self, purpose: str, *, dry_run: bool) -> Garbage:
         """Delete what may go and return it; with `dry_run` only return it.
@@ -92,6 +99,7 @@ class Collector:
             unpublished=tuple(unpublished(versions, listed, self.database, epoch, self.min_age, now)),
             intermediates=tuple(swept for swept in executions if self._is_over(swept.owner, needed)),
             deltas=tuple(swept for swept in deltas if swept.owner in done),
+            shared=laid_versions(self.shared, kept, self.min_age, now, self.tell) if self.shared else (),
         )
 
     def _live(self) -> set[str]:
@@ -132,6 +140,12 @@ class Collector:
         if sweeping:
             lock.check()
             amend(self.store, self.database, pointer, lock.epoch, ())
+        if self.shared is not None:
+            for swept in garbage.shared:
+                lock.check()
+                self.tell(f"sweeping {swept.owner} of the shared root: {len(swept.objects)} files")
+                take_away(self.shared, swept, self.tell)
+            self.shared.sweep_leftovers()
 
 
 def _manifests_first(swept: Swept) -> Iterator[list[str]]:

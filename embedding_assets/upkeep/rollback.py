@@ -20,6 +20,7 @@ from embedding_assets.ledger.lock import MergeLock
 from embedding_assets.merge.exclusive import Tell, exclusive
 from embedding_assets.snapshots.history import before, withdrawn
 from embedding_assets.snapshots.publish import commit
+from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.tags import resolve
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, new_version, read_pointer
@@ -38,6 +39,7 @@ class Rollback:
     database: Database
     lease_seconds: float
     tell: Tell = lambda message: None
+    shared: SharedVersions | None = None
 
     def to(self, name: str | None, purpose: str) -> VersionManifest:
         """Publish the content of the version (or tag) `name`, by default of the one before the published one.
@@ -91,6 +93,8 @@ class Rollback:
             }
         )
         commit(self.store, self.database, manifest, pointer)
+        if self.shared is not None:
+            self.shared.publish(manifest, self.tell)
         return manifest
 
     def _target(
