@@ -1,4 +1,4 @@
-"""kill -9 at 30 random moments of an ingest of 3,000 embeddings, from outside; then again until drained: one digest."""
+"""kill -9 at 30 random moments of an ingest of 3,000 embeddings, from outside: run again, it has one digest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ START_SECONDS = 120
 
 
 def run(world: World, seconds: float | None) -> tuple[float, bool]:
-    """Start `embedding-assets ingest`; kill it so long after it began. How long it ran, and whether it was killed."""
+    """Start an ingest and kill it so long after it began. How long it ran, and whether it was killed."""
     process = start_command(
         ["ingest", "--until-drained", "--json"], {**os.environ, **world.environment}, world.home
     )
