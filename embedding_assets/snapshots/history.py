@@ -45,12 +45,17 @@ def withdrawn(chain: Chain, content: VersionManifest) -> tuple[str, ...]:
 
 
 def before(chain: Chain, newest: VersionManifest) -> VersionManifest | None:
-    """The version whose content `newest` was built on; None for the first."""
+    """The version whose content `newest` was built on; None for the first.
+
+    A rollback has the very content of the version that it names, which may be a rollback itself.
+    """
     history = content_history(chain, newest)
-    next(history)
-    if newest.rolled_back_to is not None:
-        next(history, None)
-    return next(history, None)
+    current = next(history)
+    for older in history:
+        if current.rolled_back_to is None:
+            return older
+        current = older
+    return None
 
 
 def _same(inside: VersionBatch | None, last: VersionBatch) -> bool:
