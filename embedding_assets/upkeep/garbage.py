@@ -62,15 +62,28 @@ def old_versions(
     min_age: timedelta,
     now: datetime,
 ) -> list[Swept]:
-    """The own files of published versions that are not kept, but for those that a kept one names."""
+    """The own files of published versions that are not kept, but for those that a kept one names.
+
+    What an earlier gc has begun to sweep goes whatever `min_age` is now: that gc may still be alive, and delete
+    it once the pointer no longer says that it is being swept.
+    """
     named = {file.key for manifest in chain if manifest.version in kept for file in manifest.files}
     going = {manifest.version for manifest in chain} - set(kept)
-    return [
-        Swept(version, tuple(free))
-        for version, objects in _by_version(listed, database)
-        if version in going
-        and (free := [one for one in objects if one.key not in named and now - one.last_modified >= min_age])
-    ]
+    begun = set(chain[0].sweeping)
+    found = []
+    for version, objects in _by_version(listed, database):
+        age = timedelta.min if version in begun else min_age
+        free = [one for one in objects if one.key not in named and now - one.last_modified >= age]
+        if version in going and free:
+            found.append(Swept(version, tuple(free)))
+    return found
+
+
+def not_whole_without(chain: Sequence[VersionManifest], swept: Sequence[Swept]) -> set[str]:
+    """The versions that lose a file with `swept`: also those that name an older version's files."""
+    going = {one.key for version in swept for one in version.objects}
+    losing = {manifest.version for manifest in chain if any(file.key in going for file in manifest.files)}
+    return losing | {version.owner for version in swept}
 
 
 def unpublished(

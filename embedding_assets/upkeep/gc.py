@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import InputError, NotFoundError
+from embedding_assets.errors import DamagedError, InputError, NotFoundError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
 from embedding_assets.merge.exclusive import Tell, exclusive
@@ -28,6 +28,7 @@ from embedding_assets.upkeep.garbage import (
     by_delta,
     by_execution,
     kept_versions,
+    not_whole_without,
     old_versions,
     published_deltas,
     unpublished,
@@ -81,7 +82,7 @@ class Collector:
             versions = list(chain(self.store, self.database, pointer.manifest))
             garbage = self._plan(versions, held.lock.epoch)
             if not dry_run:
-                self._sweep(garbage, pointer, held.lock)
+                self._sweep(garbage, versions, pointer, held.lock)
         return garbage
 
     def _plan(self, versions: list[VersionManifest], epoch: int) -> Garbage:
@@ -123,12 +124,15 @@ class Collector:
             manifest = read_manifest(self.store, execution_id)
         except NotFoundError:
             return False
+        except DamagedError as error:
+            self.tell(f"warning: the intermediates of execution {execution_id} stay: {error}")
+            return False
         if manifest.database != self.database.name:
             return False
         return not any(batch.batch_id in needed for batch in manifest.batches)
 
-    def _sweep(self, garbage: Garbage, pointer: Pointer, lock: MergeLock) -> None:
-        going = {swept.owner for swept in garbage.versions}
+    def _sweep(self, garbage: Garbage, versions: list[VersionManifest], pointer: Pointer, lock: MergeLock) -> None:
+        going = not_whole_without(versions, garbage.versions)
         sweeping = tuple(sorted(going | set(pointer.manifest.sweeping)))
         if sweeping:
             pointer = amend(self.store, self.database, pointer, lock.epoch, sweeping)
