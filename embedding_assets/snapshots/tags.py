@@ -33,8 +33,13 @@ def tag_key(database: Database, name: str) -> str:
 
 
 def read_tags(store: Store, database: Database) -> tuple[Tag, ...]:
-    """All tags, by name. DamagedError where one cannot be read: gc must not sweep what it may name."""
-    return tuple(_parsed(store, entry.key) for entry in store.list(database.tags_prefix))
+    """All tags, by name. DamagedError where one cannot be read: gc must not sweep what it may name.
+
+    Other objects, such as the folder that a console makes, are none.
+    """
+    keys = [entry.key for entry in store.list(database.tags_prefix) if entry.key.endswith(ENDING)]
+    found = [(key, store.find(key)) for key in keys]
+    return tuple(_parsed(store, key, stored.data) for key, stored in found if stored is not None)
 
 
 def resolve(store: Store, database: Database, name: str) -> str:
@@ -42,11 +47,12 @@ def resolve(store: Store, database: Database, name: str) -> str:
     if not NAME.fullmatch(name) or epoch_of(name) is not None:
         return name
     key = tag_key(database, name)
-    return _parsed(store, key).version if store.find(key) is not None else name
+    stored = store.find(key)
+    return _parsed(store, key, stored.data).version if stored is not None else name
 
 
-def _parsed(store: Store, key: str) -> Tag:
+def _parsed(store: Store, key: str, data: bytes) -> Tag:
     try:
-        return Tag.model_validate_json(store.get(key))
+        return Tag.model_validate_json(data)
     except ValidationError as error:
         raise DamagedError(f"{store.uri(key)} is not a tag") from error
