@@ -150,7 +150,7 @@ def download_verified(
         store.download_files((key, directory / entry.path) for entry, key in missing)
         wrong = []
         for entry, key in missing:
-            if not _matches(directory / entry.path, entry):
+            if not matches(directory / entry.path, entry):
                 wrong.append((entry, key))
             elif progress is not None:
                 progress(entry.size)
@@ -160,5 +160,6 @@ def download_verified(
     raise DamagedError(f"{store.uri(missing[0][1])} is not what its manifest says (size or sha256)")
 
 
-def _matches(path: Path, entry: FileEntry) -> bool:
+def matches(path: Path, entry: FileEntry) -> bool:
+    """Whether a local file has the size and sha256 of its entry."""
     return path.stat().st_size == entry.size and file_sha256(path) == entry.sha256

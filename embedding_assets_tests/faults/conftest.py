@@ -33,7 +33,9 @@ def opened(
     home: Path,
 ) -> Iterator[Made]:
     """A scene that is prepared once and restored before each case."""
-    with open_world(stack, aws, openai_clients[1], home, **ENVIRONMENT) as world:
+    shared = home / "shared"
+    shared.mkdir()
+    with open_world(stack, aws, openai_clients[1], home, CHROMA_ROOT=str(shared), **ENVIRONMENT) as world:
         made = kind(world)
         with fast_clients(world), processes(), tapped(made.seen):
             made.prepare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError, TransientError
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.orchestration.ingest import IngestReport, ingest
+from embedding_assets.snapshots.directory import matches
 from embedding_assets.snapshots.index import alive, read_index
 from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, chain, read_pointer
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
@@ -66,6 +68,15 @@ class Scene:
     finished: Counter[tuple[str, int]] = field(default_factory=Counter)
     torn: list[str] = field(default_factory=list)
 
+    @property
+    def shared(self) -> Path:
+        """The shared file system root."""
+        return self.world.home / "shared"
+
+    @property
+    def _shared_then(self) -> Path:
+        return self.world.home / "shared-then"
+
     def prepare(self) -> None:
         """Make the beginning, and remember it."""
         self.begin()
@@ -86,6 +97,7 @@ class Scene:
     def remember(self) -> None:
         """The bucket and the table as they are now are the beginning."""
         world = self.world
+        shutil.copytree(self.shared, self._shared_then, symlinks=True)
         self.objects = {key: world.services.store.get(key) for key in world.objects()}
         pages = world.dynamodb.get_paginator("scan").paginate(TableName=world.table, ConsistentRead=True)
         self.items = [item for page in pages for item in page["Items"]]
@@ -93,6 +105,8 @@ class Scene:
     def restore(self) -> None:
         """As it was after `prepare`."""
         world = self.world
+        shutil.rmtree(self.shared)
+        shutil.copytree(self._shared_then, self.shared, symlinks=True)
         world.services.store.delete(world.objects().keys() - self.objects.keys())
         for key, data in self.objects.items():
             world.services.store.put(key, data)
@@ -172,6 +186,9 @@ class Scene:
         assert published.content_digest == reference_digest(expected.values())
         assert manifest_problems(store, LINES, published) == []
         assert self.torn == []
+        latest = self.shared / LINES.latest_prefix.rstrip("/")
+        assert latest.resolve().name == published.version, "the shared root shows another version"
+        assert [file.path for file in published.files if not matches(latest / file.path, file)] == []
         assert self.pointers == sorted(self.pointers), "the pointer's epoch fell"
         epochs = [version.epoch for version in versions]
         assert epochs == sorted(set(epochs), reverse=True)
