@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from embedding_assets_tests.faults.call_sites import CallSite
+from embedding_assets_tests.faults.elsewhere import forgotten
 from embedding_assets_tests.faults.matrix import Matrix
 from embedding_assets_tests.faults.scene import Scene
 from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
@@ -34,9 +35,10 @@ def test_each_call_site_of_an_ingest_survives_a_fault(scene: Scene) -> None:
 def test_each_call_site_of_the_upkeep_survives_a_fault(
     sites_of_an_ingest: frozenset[CallSite], upkeep_scene: UpkeepScene
 ) -> None:
-    """Tag, rollback, gc, reprocess: the sites that an ingest does not have."""
+    """Tag, rollback, gc, reprocess: the sites that an ingest does not have. With those, none is forgotten."""
     matrix = Matrix(upkeep_scene, sites_of_an_ingest)
     matrix.record()
+    assert list(forgotten({site.caller for site in sites_of_an_ingest | matrix.sites.keys()})) == []
     matrix.each_once()
     assert_covered(matrix)
 
@@ -51,9 +53,11 @@ def test_each_call_site_of_an_ingest_survives_each_fault(scene: Scene) -> None:
 
 
 @pytest.mark.long
-def test_each_call_site_of_the_upkeep_survives_each_fault(upkeep_scene: UpkeepScene) -> None:
-    """The whole matrix, also for the sites that an ingest has."""
-    matrix = Matrix(upkeep_scene)
+def test_each_call_site_of_the_upkeep_survives_each_fault(
+    sites_of_an_ingest: frozenset[CallSite], upkeep_scene: UpkeepScene
+) -> None:
+    """The whole matrix of the sites that an ingest does not have."""
+    matrix = Matrix(upkeep_scene, sites_of_an_ingest)
     matrix.record()
     matrix.whole()
     assert_covered(matrix)

@@ -1,0 +1,52 @@
+"""Functions that reach outside and are in no scene for faults, and where their failures are tested instead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import embedding_assets_tests
+from embedding_assets_tests.faults.source_sites import functions_that_reach_outside
+
+TESTS = Path(embedding_assets_tests.__file__).parent
+
+ELSEWHERE = {
+    # One conditional write each, or a poll as in an ingest.
+    "assets.polling._poll_again": "assets/test_reprocess.py",
+    "assets.polling.polling_assets.batches": "assets/test_databases.py",
+    "cli.batches.reprocess": "cli/test_batches.py",
+    "cli.batches.reset": "cli/test_batches.py",
+    "merge.poll_execution.ExecutionPoller._guarded": "merge/test_poll_execution.py",
+    "merge.poll_execution.ExecutionPoller._one": "merge/test_poll_execution.py",
+    "orchestration.suspects.choose": "orchestration/test_suspects.py",
+    "upkeep.tagging.remove_tag": "upkeep/test_tags.py",
+    # Submitting.
+    "cli.submit.submit_files": "openai_batches/test_submit.py",
+    "openai_batches.client.OpenAIBatches.create_batch": "openai_batches/test_submit.py",
+    "openai_batches.submit.send": "openai_batches/test_submit.py",
+    # They only read: an error is told, and nothing was changed.
+    "cli.batches._all": "cli/test_batches.py",
+    "cli.snapshots.list_versions": "cli/test_errors.py",
+    "cli.status._print_batch": "cli/test_errors.py",
+    "cli.status._rows": "cli/test_errors.py",
+    "cli.status.status": "cli/test_errors.py",
+    "merge.intermediate.IntermediateMerger._listing": "merge/test_intermediate.py",
+    "openai_batches.client.OpenAIBatches.embed": "openai_batches/test_client.py",
+    "openai_batches.client.OpenAIBatches.knows_model": "doctor",
+    "openai_batches.poll.Poller._earlier_with_delta": "openai_batches/test_poll.py",
+    "openai_batches.poll.Poller._is_there": "openai_batches/test_poll.py",
+    "orchestration.execution.with_provenance": "assets/test_execution.py",
+    "sensors.pending_batches.pending_batches_sensor.pending_batches": "sensors/test_pending_batches.py",
+    "snapshots.directory.download_snapshot": "snapshots/test_directory.py",
+    "snapshots.reader.pull": "schedules/test_readers.py",
+}
+
+
+def forgotten(callers: Collection[str]) -> Iterator[str]:
+    """What the source tells and neither a scene's `callers` nor the list above have; and what is listed in vain."""
+    source = set(functions_that_reach_outside())
+    yield from sorted(source - set(callers) - ELSEWHERE.keys())
+    yield from sorted(
+        f"{name}: listed, and covered or gone" for name in ELSEWHERE.keys() - (source - set(callers))
+    )
+    yield from sorted(f"{where} is not there" for where in ELSEWHERE.values() if not (TESTS / where).exists())
