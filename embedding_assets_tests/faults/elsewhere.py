@@ -43,10 +43,8 @@ ELSEWHERE = {
 
 
 def forgotten(callers: Collection[str]) -> Iterator[str]:
-    """What the source tells and neither a scene's `callers` nor the list above have; and what is listed in vain."""
-    source = set(functions_that_reach_outside())
-    yield from sorted(source - set(callers) - ELSEWHERE.keys())
-    yield from sorted(
-        f"{name}: listed, and covered or gone" for name in ELSEWHERE.keys() - (source - set(callers))
-    )
+    """What the source tells and neither a scene's `callers` nor the list above has; and what is listed in vain."""
+    uncovered = set(functions_that_reach_outside()) - set(callers)
+    yield from sorted(uncovered - ELSEWHERE.keys())
+    yield from sorted(f"{name}: listed, and covered or gone" for name in ELSEWHERE.keys() - uncovered)
     yield from sorted(f"{where} is not there" for where in ELSEWHERE.values() if not (TESTS / where).exists())
