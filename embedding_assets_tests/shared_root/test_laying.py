@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -116,6 +117,32 @@ def test_the_link_goes_forward_whatever_the_order(shelf: Shelf) -> None:
         watching.result()
     assert shelf.shared.link.shown() == max(versions, key=lambda one: one.epoch).version
     assert seen == sorted(seen)
+
+
+def test_who_looked_before_the_link_moved_does_not_move_it_back(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is paused between its look at the link and its move: the newer one waits for it, and moves last."""
+    older, newer = shelf.version(1), shelf.version(2)
+    real = os.replace
+    looked, moves = threading.Event(), []
+
+    def replace(source: Path, target: Path) -> None:
+        moving = os.readlink(source)
+        if moving == f"versions/{older.version}":
+            looked.set()
+            time.sleep(0.5)
+        moves.append(moving)
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with ThreadPoolExecutor(1) as pool:
+        paused = pool.submit(shelf.publish, older)
+        assert looked.wait(10)
+        shelf.publish(newer)
+        paused.result()
+    assert moves == [f"versions/{older.version}", f"versions/{newer.version}"]
+    assert shelf.shown == moves[-1]
 
 
 def test_an_older_version_is_laid_and_not_shown(shelf: Shelf) -> None:
