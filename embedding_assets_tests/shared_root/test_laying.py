@@ -122,7 +122,7 @@ def test_the_link_goes_forward_whatever_the_order(shelf: Shelf) -> None:
 def test_who_looked_before_the_link_moved_does_not_move_it_back(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process is paused between its look at the link and its move: the newer one waits for it, and moves last."""
+    """A process is paused between its look at the link and its move: the newer one waits, and moves last."""
     older, newer = shelf.version(1), shelf.version(2)
     real = os.replace
     looked, moves = threading.Event(), []
