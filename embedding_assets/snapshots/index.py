@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedding_assets.errors import DamagedError
 from embedding_assets.snapshots.records import content_digest
 from embedding_assets.snapshots.rows import INSTANT, ROWS_AT_ONCE, RowFile, RowWriter
 
@@ -33,10 +34,12 @@ CARRIED = ("hash", "input_sha256", "metadata")
 
 
 def read_index(path: Path) -> pa.Table:
-    """A version's record index, in order of the UTF-8 bytes of the ids."""
-    return pa.Table.from_batches(
-        [batch.select(COLUMNS) for batch in RowFile(path).batches()], schema=SCHEMA
-    ).combine_chunks()
+    """A version's record index, in order of the UTF-8 bytes of the ids. DamagedError where it is none."""
+    try:
+        batches = [batch.select(COLUMNS) for batch in RowFile(path).batches()]
+        return pa.Table.from_batches(batches, schema=SCHEMA).combine_chunks()
+    except (KeyError, pa.ArrowInvalid) as error:
+        raise DamagedError(f"{path.name} is not a record index: {' '.join(str(error).split())}") from error
 
 
 def empty_index() -> pa.Table:

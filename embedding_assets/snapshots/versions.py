@@ -133,12 +133,20 @@ def epoch_of(version: str) -> int | None:
 
 
 def chain(store: Store, database: Database, newest: VersionManifest) -> Iterator[VersionManifest]:
-    """`newest` and its ancestors, back to the first version."""
+    """`newest` and its ancestors, back to the first version. DamagedVersionError where one is missing."""
     manifest = newest
     yield manifest
     while manifest.parent is not None:
-        manifest = read_version(store, database, manifest.parent)
+        manifest = _parent(store, database, manifest.parent, manifest.version)
         yield manifest
+
+
+def _parent(store: Store, database: Database, version: str, child: str) -> VersionManifest:
+    try:
+        return read_version(store, database, version)
+    except NotFoundError as error:
+        where = store.uri(version_prefix(database, version) + MANIFEST)
+        raise DamagedVersionError(f"{where} is missing: version {child} was published on it") from error
 
 
 def _parsed(store: Store, key: str, data: bytes) -> VersionManifest:

@@ -11,7 +11,7 @@ from embedding_assets.snapshots.directory import MANIFEST, FileEntry, download_v
 from embedding_assets.snapshots.index import alive, digest_of, read_index
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.verify import find_problems
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, read_version
+from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, read_version, version_prefix
 
 Progress = Callable[[int], None]
 
@@ -53,7 +53,10 @@ def manifest_problems(store: Store, database: Database, published: VersionManife
     """What is wrong between the pointer's manifest and the version's own: they say the same but for the fence."""
     try:
         own = read_version(store, database, published.version)
-    except (NotFoundError, DamagedError) as error:
+    except NotFoundError:
+        where = store.uri(version_prefix(database, published.version) + MANIFEST)
+        return [f"{MANIFEST}: {where} is missing"]
+    except DamagedError as error:
         return [f"{MANIFEST}: {error}"]
     same = {"fence": 0, "sweeping": ()}
     if own.model_copy(update=same) != published.model_copy(update=same):
