@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import NotFoundError
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.plan import Intermediate, split_chunks
 from embedding_assets.sensors import completion
@@ -105,7 +105,7 @@ def test_a_tick_repairs_without_any_event(world: World) -> None:
     bookmark = world.rows()["MARKED#lines"]
     world.dynamodb.delete_item(TableName=world.table, Key={name: {"S": bookmark[name]} for name in ("PK", "SK")})
     world.services.store.delete([manifest])
-    with pytest.raises(NotFoundError, match=first):
+    with pytest.raises(DamagedVersionError, match=first):
         tick(world, SENSOR, cursor=cursor)
     assert world.statuses() == {"seen": "COMPLETED", "missed-0": "PENDING", "missed-1": "PENDING"}
 
