@@ -21,9 +21,7 @@ from embedding_assets.cli.options import (
 from embedding_assets.cli.output import STDERR, STDOUT, print_json
 from embedding_assets.errors import DamagedError, InputError
 from embedding_assets.services import connect
-from embedding_assets.snapshots.history import before
 from embedding_assets.snapshots.reader import find_version
-from embedding_assets.snapshots.versions import chain, read_pointer
 from embedding_assets.upkeep.difference import difference
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
 
@@ -33,7 +31,9 @@ SHOWN = 10
 
 def diff(
     database: DatabaseArgument,
-    older: Annotated[str | None, typer.Argument(help="A version or tag; by default the one before.")] = None,
+    older: Annotated[
+        str | None, typer.Argument(help="A version or tag; by default the one that was published before.")
+    ] = None,
     newer: Annotated[str | None, typer.Argument(help="A version or tag; by default the published one.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,14 +41,10 @@ def diff(
     services = connect()
     chosen = services.settings.database(database)
     right = find_version(services.store, chosen, newer)
-    if older is not None:
-        left = find_version(services.store, chosen, older)
-    else:
-        pointer = read_pointer(services.store, chosen)
-        found = before(list(chain(services.store, chosen, pointer.manifest)), right) if pointer else None
-        if found is None:
-            raise InputError(f"version {right.version} of {database} has none before it")
-        left = found
+    before = older or right.parent
+    if before is None:
+        raise InputError(f"version {right.version} of {database} has none before it")
+    left = find_version(services.store, chosen, before)
     with tempfile.TemporaryDirectory(prefix="embedding-assets-diff-") as name:
         found_difference = difference(services.store, left, right, Path(name))
     told = asdict(found_difference)
@@ -101,4 +97,6 @@ def verify(
         if not as_json:
             for problem in problems:
                 STDOUT.print(problem, soft_wrap=True)
-        raise DamagedError(f"version {checked or 'published'} of {database} is damaged: {len(problems)} problems")
+        what = f"version {checked}" if checked else "the published version"
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise DamagedError(f"{what} of {database} is damaged: {count}")

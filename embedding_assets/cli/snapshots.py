@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +14,11 @@ from rich.table import Table
 from embedding_assets.cli import inspect, upkeep
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
 from embedding_assets.cli.output import STDERR, STDOUT, print_json
+from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
 from embedding_assets.snapshots.reader import find_version
 from embedding_assets.snapshots.reader import pull as pull_version
-from embedding_assets.snapshots.tags import read_tags
+from embedding_assets.snapshots.tags import Tag, read_tags
 from embedding_assets.snapshots.versions import VersionManifest, chain, read_pointer
 
 app = typer.Typer(help="Published versions.", no_args_is_help=True)
@@ -39,15 +40,22 @@ def list_versions(database: DatabaseArgument, as_json: JsonOption = False) -> No
     if as_json:
         print_json([manifest.model_dump(mode="json") for manifest in manifests])
         return
+    if not manifests:
+        STDOUT.print(f"{database} has no published version yet")
+        return
     there = {entry.key for entry in services.store.list(chosen.versions_prefix)}
-    tags = {tag.version: tag.tag for tag in read_tags(services.store, chosen)}
-    table = Table("version", "created", "embeddings", "added", "updated", "batches", "size", "", title=database)
+    tags = read_tags(services.store, chosen)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("version", "created (UTC)"):
+        table.add_column(name, no_wrap=True)
+    for name in ("embeddings", "added", "updated", "size"):
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("", overflow="fold")
     for manifest in manifests:
-        counts = (manifest.total_embeddings, manifest.added, manifest.updated, len(manifest.batches))
         table.add_row(
             manifest.version,
-            manifest.created_at,
-            *(str(count) for count in counts),
+            f"{parse_instant(manifest.created_at):%Y-%m-%d %H:%M}",
+            *(str(count) for count in (manifest.total_embeddings, manifest.added, manifest.updated)),
             decimal(manifest.size),
             ", ".join(_remarks(manifest, there, tags, published=manifest is manifests[0])),
         )
@@ -55,13 +63,12 @@ def list_versions(database: DatabaseArgument, as_json: JsonOption = False) -> No
 
 
 def _remarks(
-    manifest: VersionManifest, there: Collection[str], tags: Mapping[str, str], *, published: bool
+    manifest: VersionManifest, there: Collection[str], tags: Sequence[Tag], *, published: bool
 ) -> Iterator[str]:
     """What else there is to know of a version in one line."""
     if published:
         yield "published"
-    if manifest.version in tags:
-        yield f"tag {tags[manifest.version]}"
+    yield from (f"tag {tag.tag}" for tag in tags if tag.version == manifest.version)
     if manifest.rolled_back_to:
         yield f"rolled back to {manifest.rolled_back_to}"
     if any(file.key not in there for file in manifest.files):
@@ -82,13 +89,15 @@ def show(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in manifest.model_dump(mode="json", exclude={"files", "batches"}).items():
-        table.add_row(name, str(value))
-    table.add_row("batches", ", ".join(f"{batch.batch_id} ({batch.status})" for batch in manifest.batches))
+    told = manifest.model_dump(mode="json", exclude={"files", "batches"})
+    told["batches"] = [f"{batch.batch_id} ({batch.status})" for batch in manifest.batches]
+    told["size"] = f"{decimal(manifest.size)} in {len(manifest.files)} files"
+    for field, value in told.items():
+        for line in value if isinstance(value, list) else [value]:
+            if line is not None:
+                STDOUT.print(f"{field:<17} {line}", soft_wrap=True)
     for file in manifest.files:
-        table.add_row("file", f"{file.path}  {decimal(file.size)}  {file.key}")
-    STDOUT.print(table)
+        STDOUT.print(f"{decimal(file.size):>10}  {file.key}", soft_wrap=True)
 
 
 @app.command()

@@ -88,6 +88,8 @@ def tag(
     as_json: JsonOption = False,
 ) -> None:
     """Give a version a name: gc keeps it, and commands take the name for the version."""
+    if delete and version is not None:
+        raise typer.BadParameter("--delete takes a tag away, whatever its version is: no --version")
     services = connect()
     chosen = services.settings.database(database)
     if delete:
