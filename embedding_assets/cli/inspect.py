@@ -51,7 +51,8 @@ def diff(
     if as_json:
         print_json({"from": left.version, "to": right.version, **told})
         return
-    table = Table("", "records", "ids", title=f"{database}: {left.version} → {right.version}")
+    STDOUT.print(f"{database}: {left.version} → {right.version}")
+    table = Table("", "records", "ids")
     for kind in ("added", "removed", "changed"):
         ids = told[kind]
         more = [f"… and {len(ids) - SHOWN} more"] if len(ids) > SHOWN else []
