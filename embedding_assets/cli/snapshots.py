@@ -104,12 +104,14 @@ def show(
 def pull(
     database: DatabaseArgument,
     to: Annotated[Path, typer.Option("--to", help="A directory that is empty or not there yet.")],
+    name: VersionArgument = None,
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring a version here, verified: a directory for chromadb.PersistentClient."""
     services = connect()
-    manifest = find_version(services.store, services.settings.database(database), version)
+    wanted = one_version(name, version)
+    manifest = find_version(services.store, services.settings.database(database), wanted)
     with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
         task = bar.add_task("downloading", total=manifest.size)
         pull_version(services.store, manifest, to, lambda size: bar.advance(task, size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,10 +152,19 @@ def test_show_tells_all_that_a_manifest_says(story: Story) -> None:
 def test_a_version_is_named_by_argument_or_option(story: Story) -> None:
     """Either way, but not two."""
     assert story.json("show json") == story.json("show option") == story.json("list json")[2]
-    for verb in ("show", "verify", "rollback"):
-        outcome = command("snapshots", verb, "lines", story.first, "--version", story.second)
+    for verb, *more in (["show"], ["verify"], ["rollback"], ["pull", "--to", "nowhere"]):
+        outcome = command("snapshots", verb, "lines", story.first, "--version", story.second, *more)
         assert (outcome.code, outcome.stdout) == (2, "")
         assert f"{story.first} and {story.second} are two versions" in outcome.stderr
+
+
+def test_an_older_version_is_pulled(story: Story, tmp_path: Path) -> None:
+    """By its name, whichever way it is given; what comes is that version, and its manifest."""
+    for number, arguments in enumerate([(story.first,), ("--version", story.first)]):
+        target = tmp_path / str(number)
+        told = command("snapshots", "pull", "lines", *arguments, "--to", str(target), "--json").json
+        assert (told["version"], told["directory"]) == (story.first, str(target))
+        assert json.loads((target / MANIFEST).read_text()) == story.json("show json")
 
 
 def test_diff_tells_what_came_went_and_changed(story: Story) -> None:
