@@ -41,8 +41,8 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built(aws: AwsClients, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """a; a and b; a changed, b and c; the same again from a later batch, which names the files of the third."""
+def stages(aws: AwsClients, tmp_path_factory: pytest.TempPathFactory) -> tuple[Built, Built]:
+    """After three merges: a; a and b; a changed, b and c. After a fourth: the same again from a later batch."""
     store = aws.own_bucket()
     table = f"table-{uuid.uuid4().hex}"
     create_table(aws.dynamodb, table)
@@ -51,18 +51,43 @@ def built(aws: AwsClients, tmp_path_factory: pytest.TempPathFactory) -> Built:
     bench.merge([bench.batch("first", records("a", 3), at(0))], 1)
     bench.merge([bench.batch("second", records("b", 2, 10), at(1))], 2)
     bench.merge([bench.batch("third", [record("a0", 77), *records("c", 2, 20)], at(2))], 3)
+    mark_published(store, ledger, LINES)
+    three = photographed(bench)
     bench.merge([bench.batch("fourth", records("c", 2, 20), at(3))], 4)
     mark_published(store, ledger, LINES)
+    return three, photographed(bench)
+
+
+def photographed(bench: Workbench) -> Built:
+    """All objects and items of now."""
+    store, ledger = bench.store, bench.ledger
     return Built(
         objects={entry.key: store.get(entry.key) for entry in store.list("")},
-        items=tuple(aws.dynamodb.scan(TableName=ledger.table, ConsistentRead=True)["Items"]),
+        items=tuple(ledger.client.scan(TableName=ledger.table, ConsistentRead=True)["Items"]),
         versions=tuple(one.version for one in chain(store, LINES, bench.pointer().manifest))[::-1],
     )
+
+
+@pytest.fixture(scope="session")
+def built(stages: tuple[Built, Built]) -> Built:
+    """Four versions; the fourth names the files of the third."""
+    return stages[1]
+
+
+@pytest.fixture
+def three(stages: tuple[Built, Built], bench: Workbench) -> list[str]:
+    """Three versions: a; a and b; a changed, b and c."""
+    return put(stages[0], bench)
 
 
 @pytest.fixture
 def four(built: Built, bench: Workbench) -> list[str]:
     """The four versions of `built` in the bucket and the table of this test."""
+    return put(built, bench)
+
+
+def put(built: Built, bench: Workbench) -> list[str]:
+    """Fill an empty bucket and table; the versions, oldest first."""
     restore(built, bench.store)
     for item in built.items:
         bench.ledger.client.put_item(TableName=bench.ledger.table, Item=dict(item))

@@ -13,23 +13,13 @@ from embedding_assets.merge.mark import mark_published
 from embedding_assets.snapshots.publish import amend
 from embedding_assets.snapshots.versions import VersionManifest, chain
 from embedding_assets.upkeep.rollback import Rollback
-from embedding_assets_tests.deltas import at, record, records
+from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.merge.conftest import Workbench, execution
 from embedding_assets_tests.reference import reference_digest
 
 
 def rollback(bench: Workbench, to: str | None = None) -> VersionManifest:
     return Rollback(bench.store, bench.ledger, LINES, 5.0).to(to, execution(99))
-
-
-@pytest.fixture
-def three(bench: Workbench) -> list[str]:
-    """Three versions: a; a and b; a changed, b and c."""
-    bench.merge([bench.batch("first", records("a", 3), at(0))], 1)
-    bench.merge([bench.batch("second", records("b", 2, 10), at(1))], 2)
-    bench.merge([bench.batch("third", [record("a0", 77), *records("c", 2, 20)], at(2))], 3)
-    mark_published(bench.store, bench.ledger, LINES)
-    return [one.version for one in chain(bench.store, LINES, bench.pointer().manifest)][::-1]
 
 
 def test_the_old_content_is_a_new_version(bench: Workbench, three: list[str]) -> None:
