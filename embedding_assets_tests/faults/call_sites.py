@@ -13,6 +13,7 @@ PLUMBING = ("/snapshots/store.py", "/aws.py", "/ledger/ledger.py")
 """Files that every call goes through: whoever called them is told."""
 
 UNIQUE = (
+    (re.compile(r"\.\d+-[0-9a-f]{12}-[0-9a-f]{32}"), ".{version}-{unique}"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}"), "{uuid}"),
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}"), "{execution}"),
     (re.compile(r"\b\d+-[0-9a-f]{12}\b"), "{version}"),
