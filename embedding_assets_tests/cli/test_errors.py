@@ -181,7 +181,7 @@ def test_services_that_cannot_be_reached(world: World) -> None:
         (("reprocess", "--batch", "missing"), "missing"),
         (("search", "lines", "text"), "no published version"),
         (("snapshots", "show", "lines"), "no published version"),
-        (("snapshots", "show", "lines", "--version", "9-none"), "9-none"),
+        (("snapshots", "show", "lines", "--version", "9-none"), "no published version"),
         (("snapshots", "pull", "lines", "--to", "pulled"), "no published version"),
     ],
     ids=lambda it: " ".join(it) if isinstance(it, tuple) else "",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Fault, Planned, Process, run_as
 from embedding_assets_tests.faults.scene import Scene
+
+LOG = logging.getLogger(__name__)
 
 
 class Matrix:
@@ -34,19 +37,25 @@ class Matrix:
         self.scene.check()
 
     def case(self, first: Planned, second: Planned | None = None) -> None:
-        """One fault, and perhaps another one in the run after it; then drained, all invariants hold."""
+        """One fault, and perhaps another one in a run after it or while it is paused; then drained, all invariants hold."""
         self.scene.restore()
-        process = Process(first, while_paused=lambda: self._note(first, self.scene.drain()))
         recovering = Process(second)
+
+        def recover() -> None:
+            self._note(first, self.scene.drain(Process() if recovering.struck else recovering))
+
+        process = Process(first, while_paused=recover)
         try:
             self._disturbed(process)
-            self._note(first, self.scene.drain(recovering))
+            recover()
             self.scene.check()
         except Exception as error:  # noqa: BLE001 - whatever went wrong is told, and the other cases go on
             told = " ".join(str(error).split())[:600]
             self.wrong.append(f"{first} {second or ''}: {type(error).__name__}: {told}")
+            LOG.warning("wrong: %s", self.wrong[-1])
         planned = ((first, process), (second, recovering))
         self.struck += [one for one, by in planned if one is not None and by.struck]
+        LOG.info("%d struck, %d wrong: %s %s", len(self.struck), len(self.wrong), first, second or "")
 
     def _disturbed(self, process: Process) -> None:
         """Errors of ours are what a fault may come to; anything else is wrong."""
