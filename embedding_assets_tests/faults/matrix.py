@@ -37,7 +37,7 @@ class Matrix:
         self.scene.check()
 
     def case(self, first: Planned, second: Planned | None = None) -> None:
-        """One fault, and perhaps another one in a run after it or while it is paused; then drained, all invariants hold."""
+        """One fault, and perhaps a second in a run after or during it; then drained, all invariants hold."""
         self.scene.restore()
         recovering = Process(second)
 
