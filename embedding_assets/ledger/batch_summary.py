@@ -79,6 +79,8 @@ class BatchSummary(BaseModel):
     unfinished_count: int | None = None
     attempt: int | None = None
     parent_batch_id: str | None = None
+    resubmitted_as: str | None = None
+    token_count: int | None = None
     execution_id: str | None = None
     snapshot_version: str | None = None
     completed_at: str | None = None
