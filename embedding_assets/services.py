@@ -17,6 +17,9 @@ from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.settings import Settings, load_settings
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
+from embedding_assets.submission.parts import Asked
+from embedding_assets.submission.sender import Sender
+from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
 from embedding_assets.upkeep.rollback import Rollback
 
@@ -36,6 +39,22 @@ class Services:
     def ledger(self) -> Ledger:
         """The batch summaries."""
         return Ledger(self.settings.table_name)
+
+    def sender(self, database: Database, tell: Tell) -> Sender:
+        """What sends batches to `database`."""
+        return Sender(self.store, self.ledger, self.openai, database, self.settings.lock_lease_seconds, tell)
+
+    def submitter(
+        self, database: Database, tell: Tell, *, force: bool = False, dry_run: bool = False
+    ) -> Submitter:
+        """What submits records to `database`, asking for the model of the settings."""
+        return Submitter(
+            self.sender(database, tell),
+            Asked(self.settings.model, self.settings.dimensions),
+            enqueued_tokens=self.settings.enqueued_tokens,
+            force=force,
+            dry_run=dry_run,
+        )
 
     def shared_versions(self, database: Database) -> SharedVersions | None:
         """The versions on the shared file system; None without one. Raises SettingsError as `shared_root` does."""

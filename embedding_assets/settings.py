@@ -52,6 +52,9 @@ class Settings(BaseSettings):
 
     model: str = Field(default="text-embedding-3-small", min_length=1)
     dimensions: Positive | None = None
+    enqueued_tokens: Positive | None = None
+    max_attempts: Positive = 3
+    resubmit_wait_seconds: NotNegative = 900
 
     lock_lease_seconds: Seconds = 60
     min_ready: Positive = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,12 @@ from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.mark import mark_published
 from embedding_assets.merge.plan import ExecutionManifest, Intermediate, PlannedBatch, split_chunks
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.openai_batches.submit import Asked, Record, send, split
 from embedding_assets.openai_batches.survey import survey
 from embedding_assets.services import Services, connect
 from embedding_assets.snapshots.versions import read_pointer
+from embedding_assets.submission.parts import Asked, Limits
+from embedding_assets.submission.submit import Submitter
+from embedding_assets_tests.answers import line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import MODEL
 from embedding_assets_tests.reference import Expected, reference_digest
@@ -27,10 +30,14 @@ WAIT_SECONDS = 20
 
 def submitted(services: Services, database: Database, count: int) -> list[BatchSummary]:
     """Batches of three records each, when OpenAI has finished them."""
-    records = [Record(f"r{n}", f"{database.name} {n}", f"document {n}", f'{{"n":{n}}}', 1) for n in range(count)]
-    asked = Asked(MODEL, 16)
-    for planned in split(database, records, asked, most=3):
-        assert send(services.store, services.ledger, services.openai, database, planned, asked)
+    records = [
+        {"id": f"r{n}", "text": f"{database.name} {n}", "document": f"document {n}", "metadata": {"n": n}}
+        for n in range(count)
+    ]
+    path = Path(f"{database.name}.jsonl")
+    path.write_text("".join(map(line, records)))
+    submitter = Submitter(services.sender(database, lambda text: None), Asked(MODEL, 16))
+    assert submitter.submit([path], limits=Limits(requests=3)).requests == count
     live = list(services.ledger.live(database).ready_to_plan)
     deadline = time.monotonic() + WAIT_SECONDS
     while len(survey(services.openai, live, concurrency=4).ready) < len(live):

@@ -16,8 +16,8 @@ from embedding_assets.openai_batches.poll import batch_key, errors_key, result_k
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
-from embedding_assets.orchestration.process_identity import TAG, own_identity
 from embedding_assets.orchestration.resources import ServicesResource
+from embedding_assets.process_identity import TAG, own_identity
 from embedding_assets.services import Services
 
 ARTEFACT_IO = "artefacts"

@@ -13,19 +13,18 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.table import Table
 
 from embedding_assets.cli.home import ensure_dagster_home
 from embedding_assets.cli.ingest import ingest_here
-from embedding_assets.cli.output import STDOUT, print_error, progress, warn
+from embedding_assets.cli.output import STDOUT, Table, print_error, progress, warn
 from embedding_assets.cli.search import print_hits, search_texts
-from embedding_assets.cli.submit import submit_files
 from embedding_assets.databases import Database
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets.services import Services, connect
 from embedding_assets.snapshots.reader import find_version
+from embedding_assets.submission.parts import Limits
 
 RECORDS_A_BATCH = 120
 """Small batches, so that chunks and groups have something to do."""
@@ -51,7 +50,8 @@ def demo(
         services = embedded(stack, folder, latency=BATCH_SECONDS)
         inputs = {database: records} if records is not None else demo_files(folder)
         for name, path in inputs.items():
-            submit_files(services, services.settings.database(name), [path], most=RECORDS_A_BATCH)
+            submitter = services.submitter(services.settings.database(name), lambda line: None)
+            submitter.submit([path], limits=Limits(requests=RECORDS_A_BATCH))
         reports = _ingest_all(services, list(inputs))
         failures = [failure for report in reports for failure in report.failures]
         for failure in failures:

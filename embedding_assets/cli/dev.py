@@ -20,7 +20,6 @@ from embedding_assets.cli.demo import demo_files, embedded
 from embedding_assets.cli.home import project_file
 from embedding_assets.cli.output import STDOUT, print_error
 from embedding_assets.errors import EmbeddingAssetsError
-from embedding_assets.openai_batches.submit import Asked, read_submission, send, split
 from embedding_assets.services import Services
 
 RECORDS_A_BATCH = 20
@@ -75,19 +74,17 @@ def _serve(port: int) -> int:
 
 def _trickle(services: Services, files: dict[str, Path], seconds: float, ended: threading.Event) -> None:
     """Submit a small batch of each database now and then, until all demo records are submitted once."""
-    asked = Asked(services.settings.model, services.settings.dimensions)
-    waiting = {
-        name: split(services.settings.database(name), read_submission(path), asked, most=RECORDS_A_BATCH)
-        for name, path in files.items()
-    }
+    waiting = {name: path.read_text(encoding="utf-8").splitlines(keepends=True) for name, path in files.items()}
     for name in cycle(waiting):
         if not any(waiting.values()):
             return
-        if waiting[name]:
-            batch = waiting[name].pop(0)
-            database = services.settings.database(name)
+        batch, waiting[name] = waiting[name][:RECORDS_A_BATCH], waiting[name][RECORDS_A_BATCH:]
+        if batch:
+            path = files[name].with_suffix(".next.jsonl")
+            path.write_text("".join(batch), encoding="utf-8")
+            submitter = services.submitter(services.settings.database(name), lambda line: None)
             try:
-                send(services.store, services.ledger, services.openai, database, batch, asked)
+                submitter.submit([path])
             except EmbeddingAssetsError as error:
                 print_error(str(error))
         if ended.wait(seconds):

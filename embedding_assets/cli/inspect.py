@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.progress import Progress
-from rich.table import Table
 
 from embedding_assets.cli.options import (
     DatabaseArgument,
@@ -18,7 +17,7 @@ from embedding_assets.cli.options import (
     VersionOption,
     one_version,
 )
-from embedding_assets.cli.output import STDERR, STDOUT, print_json
+from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.errors import DamagedError, InputError
 from embedding_assets.services import connect
 from embedding_assets.snapshots.reader import find_version
@@ -45,8 +44,7 @@ def diff(
     if before is None:
         raise InputError(f"version {right.version} of {database} has none before it")
     left = find_version(services.store, chosen, before)
-    with tempfile.TemporaryDirectory(prefix="embedding-assets-diff-") as name:
-        found_difference = difference(services.store, left, right, Path(name))
+    found_difference = difference(services.store, left, right)
     told = asdict(found_difference)
     if as_json:
         print_json({"from": left.version, "to": right.version, **told})

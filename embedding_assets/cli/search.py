@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from embedding_assets.cli.output import STDOUT, print_json
+from embedding_assets.cli.output import STDOUT, Table, print_json
 from embedding_assets.databases import Database
-from embedding_assets.openai_batches.submit import DIMENSIONED
 from embedding_assets.services import Services, connect
 from embedding_assets.snapshots.reader import Hit, find_version, pull
 from embedding_assets.snapshots.reader import search as search_version
 from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.submission.parts import DIMENSIONED
 
 
 def search(

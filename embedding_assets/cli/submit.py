@@ -2,81 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from embedding_assets.cli.options import JsonOption
 from embedding_assets.cli.output import STDOUT, print_json, progress
-from embedding_assets.databases import Database
-from embedding_assets.openai_batches.submit import (
-    REQUESTS_A_BATCH,
-    Asked,
-    price_usd,
-    read_submission,
-    send,
-    split,
-)
-from embedding_assets.services import Services, connect
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What was sent, or would be, in the contract's shape. `skipped` are records submitted before."""
-
-    batches: list[str]
-    requests: int
-    skipped: int
-    tokens: int
-    price_usd: float | None
+from embedding_assets.services import connect
+from embedding_assets.submission.submit import Submission
 
 
 def submit(
     database: Annotated[str, typer.Argument(help="The database that the records are for.")],
-    files: Annotated[list[Path], typer.Argument(help="JSONL or Parquet of records.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="JSONL or Parquet of records.")] = None,
+    delete_ids: Annotated[
+        Path | None, typer.Option("--delete-ids", help="A file of ids, one a line: those records are taken out.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--all", help="Also what is published, or on its way, with the same input.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Submit records as OpenAI batches: every file is checked whole before anything is sent."""
+    """Submit records as OpenAI batches: every file is checked whole before anything is sent.
+
+    What is published or on its way with the same input is skipped: the same file again costs nothing.
+    """
+    if not files and delete_ids is None:
+        raise typer.BadParameter("a FILE of records, or --delete-ids, is needed")
     services = connect()
-    sent = submit_files(services, services.settings.database(database), files, dry_run=dry_run)
+    with progress() as tell:
+        submitter = services.submitter(services.settings.database(database), tell, force=force, dry_run=dry_run)
+        sent = submitter.submit(files or [], delete_ids)
     if as_json:
         print_json(asdict(sent))
         return
+    for line in _told(sent, dry_run=dry_run):
+        STDOUT.print(line)
+
+
+def _told(sent: Submission, *, dry_run: bool) -> list[str]:
+    done = "would be sent" if dry_run else "sent"
     price = "of unknown price" if sent.price_usd is None else f"{sent.price_usd:.6f} USD"
-    STDOUT.print(
-        f"{sent.requests} requests in {len(sent.batches)} batches {'would be sent' if dry_run else 'sent'}: "
-        f"{sent.tokens} tokens, {price}; {sent.skipped} records skipped, submitted before"
-    )
-
-
-def submit_files(
-    services: Services,
-    database: Database,
-    files: list[Path],
-    *,
-    dry_run: bool = False,
-    most: int = REQUESTS_A_BATCH,
-) -> Submission:
-    """Submit every record of the files, at most `most` to a batch.
-
-    Raises InputError, naming file and line, before anything is sent.
-    """
-    asked = Asked(services.settings.model, services.settings.dimensions)
-    planned = [batch for file in files for batch in split(database, read_submission(file), asked, most=most)]
-    known = services.ledger.get_many(batch.batch_id for batch in planned)
-    fresh = [batch for batch in planned if batch.batch_id not in known]
-    if not dry_run:
-        with progress() as tell:
-            for number, batch in enumerate(fresh, start=1):
-                tell(f"submitting batch {number} of {len(fresh)} to {database.name}")
-                send(services.store, services.ledger, services.openai, database, batch, asked)
-    tokens = sum(batch.tokens for batch in fresh)
-    return Submission(
-        batches=[batch.batch_id for batch in fresh],
-        requests=sum(len(batch.records) for batch in fresh),
-        skipped=sum(len(batch.records) for batch in planned if batch.batch_id in known),
-        tokens=tokens,
-        price_usd=price_usd(tokens, asked.model),
-    )
+    lines = [f"{sent.requests} requests in {len(sent.batches)} batches {done}: {sent.tokens} tokens, {price}"]
+    if sent.deletions:
+        lines.append(f"{sent.deletions} deletions {done}")
+    if sent.skipped:
+        lines.append(f"{sent.skipped} skipped: published, or on their way, as they are")
+    if sent.deferred:
+        lines.append(
+            f"{sent.deferred} deferred: more tokens than EMBEDDING_ASSETS_ENQUEUED_TOKENS would be enqueued; "
+            "submit the same again later"
+        )
+    return lines

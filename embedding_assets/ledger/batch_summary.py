@@ -38,6 +38,10 @@ class Status(StrEnum):
 LIVE = (Status.PENDING, Status.VALIDATING, Status.IN_PROGRESS, Status.FINALIZING, Status.CANCELING)
 
 
+NOT_AT_OPENAI = "deletion"
+"""The `openai_batch_id` of a batch of deletions: OpenAI has no part in it."""
+
+
 def is_batch_id(value: str) -> bool:
     """Whether `value` can be a batch id: a safe key, and not of the form of an execution id."""
     return bool(BATCH_ID.fullmatch(value)) and not EXECUTION_ID.fullmatch(value)
@@ -81,6 +85,7 @@ class BatchSummary(BaseModel):
     parent_batch_id: str | None = None
     resubmitted_as: str | None = None
     token_count: int | None = None
+    deletion_count: int | None = None
     execution_id: str | None = None
     snapshot_version: str | None = None
     completed_at: str | None = None
@@ -113,6 +118,11 @@ class BatchSummary(BaseModel):
         if self.precedence_at is None:
             object.__setattr__(self, "precedence_at", self.submitted_at)
         return self
+
+    @property
+    def is_deletion(self) -> bool:
+        """Whether it takes records out; OpenAI has no part in it."""
+        return self.deletion_count is not None
 
     @property
     def precedence(self) -> datetime:

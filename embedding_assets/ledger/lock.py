@@ -1,4 +1,6 @@
-"""The lock of the final merge: one per database, with a lease, an owner and an epoch that only grows.
+"""Leases: the lock of the final merge, one per database, and the claim of who submits a batch.
+
+A lease has an owner and an epoch that only grows.
 
 Promise: at most one process believes itself holder within a lease; whoever was holder before can be told by
 its smaller epoch. The lock alone does not protect the pointer: the conditional write on the pointer does.
@@ -15,10 +17,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from embedding_assets.aws import translated
 from embedding_assets.errors import LockError, PreconditionError, TransientError
+from embedding_assets.process_identity import certainly_gone, own_identity
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,35 +42,39 @@ class _Seen:
     epoch: int
     record_version: str
     lease_seconds: float
+    purpose: str
 
 
-class MergeLock:
-    """Use as a context manager: entering waits for the lock, leaving releases it, the item stays.
+class Lease:
+    """Use as a context manager: entering waits for the lease, leaving releases it, the item stays.
 
-    `epoch_floor` tells the greatest epoch that the pointer knows: ours will be greater, also where the table
-    was restored from an older state. `taken_over` is true where the former holder had not released: then it
-    may still be alive, and the pointer must be fenced before anything is published.
+    `name` is how it is told; `purpose` stands in the item's `execution_id`, for those who wait. `taken_over` is
+    true where the former holder had not released: then it may still be alive.
     """
 
     def __init__(
         self,
         client: DynamoDBClient,
         table: str,
-        database: str,
+        key: tuple[str, str],
         *,
-        execution_id: str,
+        name: str,
+        purpose: str,
         lease_seconds: float,
-        epoch_floor: Callable[[], int],
+        epoch_floor: Callable[[], int] = lambda: 0,
+        holder_is_gone: Callable[[str], bool] = lambda purpose: False,
         on_wait: Callable[[str], None] = lambda message: None,
         max_wait_seconds: float = MAX_WAIT_SECONDS,
         clock: Clock | None = None,
     ) -> None:
         self._client = client
         self._table = table
-        self._database = database
-        self._execution_id = execution_id
+        self._partition, self._sort = key
+        self._name = name
+        self._purpose = purpose
         self._lease = lease_seconds
         self._floor = epoch_floor
+        self._holder_is_gone = holder_is_gone
         self._on_wait = on_wait
         self._max_wait = max_wait_seconds
         self._clock = clock or time.monotonic
@@ -81,9 +88,9 @@ class MergeLock:
         self.epoch = 0
         self.taken_over = False
 
-    def __enter__(self) -> MergeLock:
+    def __enter__(self) -> Self:
         self._acquire()
-        self._heart = threading.Thread(target=self._beat, name=f"lock-{self._database}", daemon=True)
+        self._heart = threading.Thread(target=self._beat, name=f"lease-{self._partition}", daemon=True)
         self._heart.start()
         return self
 
@@ -106,9 +113,9 @@ class MergeLock:
             with suppress(TransientError):
                 self._keep()
         if self._lost is not None:
-            raise LockError(f"the lock of {self._database} was lost: {self._lost}")
+            raise LockError(f"{self._name} was lost: {self._lost}")
         if self._clock() - self._renewed_at > self._lease:
-            raise LockError(f"the lock of {self._database} was lost: its lease ran out before it was renewed")
+            raise LockError(f"{self._name} was lost: its lease ran out before it was renewed")
 
     def _acquire(self) -> None:
         started = self._clock()
@@ -121,19 +128,21 @@ class MergeLock:
             if last is None or seen is None or seen.record_version != last.record_version:
                 unchanged_since, last = now, seen
             free = seen is None or seen.owner is None
-            expired = seen is not None and now - unchanged_since > seen.lease_seconds
+            expired = seen is not None and (
+                now - unchanged_since > seen.lease_seconds or self._holder_is_gone(seen.purpose)
+            )
             if (free or expired) and self._take(seen):
                 self.taken_over = not free
                 return
             if now - started > self._max_wait:
-                raise LockError(f"the lock of {self._database} is held by another since {now - started:.0f} s")
+                raise LockError(f"{self._name} is held by another since {now - started:.0f} s")
             if now - told >= min(self._lease, 30.0):
                 told = now
-                self._on_wait(f"waiting for the lock of {self._database} since {now - started:.0f} s")
+                self._on_wait(f"waiting for {self._name} since {now - started:.0f} s")
             time.sleep(min(seen.lease_seconds if seen else self._lease, self._lease) / LOOKS_A_LEASE)
 
     def _read(self) -> _Seen | None:
-        with translated(f"reading the lock of {self._database}"):
+        with translated(f"reading {self._name}"):
             item: Mapping[str, Any] | None = self._client.get_item(
                 TableName=self._table, Key=self._key, ConsistentRead=True
             ).get("Item")
@@ -144,6 +153,7 @@ class MergeLock:
             epoch=int(item.get("epoch", {}).get("N", "0")),
             record_version=item.get("record_version", {}).get("S", ""),
             lease_seconds=float(item.get("lease_seconds", {}).get("N", str(self._lease))),
+            purpose=item.get("execution_id", {}).get("S", ""),
         )
 
     def _take(self, seen: _Seen | None) -> bool:
@@ -160,7 +170,7 @@ class MergeLock:
     def _write(self, condition: str, values: Mapping[str, Any], epoch: int) -> bool:
         version = uuid.uuid4().hex
         try:
-            with translated(f"taking the lock of {self._database}"):
+            with translated(f"taking {self._name}"):
                 self._client.update_item(
                     TableName=self._table,
                     Key=self._key,
@@ -175,7 +185,7 @@ class MergeLock:
                         ":epoch": {"N": str(epoch)},
                         ":version": {"S": version},
                         ":lease": {"N": str(self._lease)},
-                        ":execution": {"S": self._execution_id},
+                        ":execution": {"S": self._purpose},
                         **values,
                     },
                 )
@@ -227,7 +237,7 @@ class MergeLock:
     def _renew_once(self, expression: str) -> bool:
         version = uuid.uuid4().hex
         try:
-            with translated(f"renewing the lock of {self._database}"):
+            with translated(f"renewing {self._name}"):
                 self._client.update_item(
                     TableName=self._table,
                     Key=self._key,
@@ -253,4 +263,66 @@ class MergeLock:
 
     @property
     def _key(self) -> dict[str, Any]:
-        return {"PK": {"S": f"LOCK#{self._database}"}, "SK": {"S": "LOCK"}}
+        return {"PK": {"S": self._partition}, "SK": {"S": self._sort}}
+
+
+class MergeLock(Lease):
+    """The lock of one database's final merge.
+
+    `epoch_floor` tells the greatest epoch that the pointer knows: ours will be greater, also where the table
+    was restored from an older state. Where it was `taken_over`, the pointer must be fenced before anything is
+    published.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        database: str,
+        *,
+        execution_id: str,
+        lease_seconds: float,
+        epoch_floor: Callable[[], int],
+        on_wait: Callable[[str], None] = lambda message: None,
+        max_wait_seconds: float = MAX_WAIT_SECONDS,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(
+            client,
+            table,
+            (f"LOCK#{database}", "LOCK"),
+            name=f"the lock of {database}",
+            purpose=execution_id,
+            lease_seconds=lease_seconds,
+            epoch_floor=epoch_floor,
+            on_wait=on_wait,
+            max_wait_seconds=max_wait_seconds,
+            clock=clock,
+        )
+
+
+class SubmitClaim(Lease):
+    """The right to submit one batch: whoever holds it is the only one who creates it at OpenAI.
+
+    A holder that was killed on this machine is not waited for.
+    """
+
+    def __init__(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        batch_id: str,
+        *,
+        lease_seconds: float,
+        on_wait: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        super().__init__(
+            client,
+            table,
+            (f"BATCH#{batch_id}", "SUBMIT"),
+            name=f"the claim to submit batch {batch_id}",
+            purpose=own_identity() or "unknown",
+            lease_seconds=lease_seconds,
+            holder_is_gone=certainly_gone,
+            on_wait=on_wait,
+        )

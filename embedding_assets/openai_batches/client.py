@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class RemoteBatch:
     output_file_id: str | None
     error_file_id: str | None
     errors: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def terminal(self) -> bool:
@@ -150,19 +151,33 @@ class OpenAIBatches:
                 beat()
         return digest.hexdigest()
 
-    def create_batch(self, input_file: Path, metadata: dict[str, str]) -> RemoteBatch:
-        """Upload requests and start a batch of them at the embeddings endpoint."""
+    def upload_requests(self, input_file: Path) -> str:
+        """Upload a batch's requests; return the file's id. An upload costs nothing until a batch is made of it."""
         with translated("uploading a batch's requests to OpenAI"), input_file.open("rb") as stream:
-            uploaded = self.sdk.files.create(file=stream, purpose="batch")
+            return self.sdk.files.create(file=stream, purpose="batch").id
+
+    def create_batch(self, input_file_id: str, metadata: dict[str, str]) -> RemoteBatch:
+        """Start a batch at the embeddings endpoint: sent once, for it costs money.
+
+        After a TransientError nobody knows whether it was made: look for it before it is tried again.
+        """
         with translated("creating a batch at OpenAI"):
             return _remote(
-                self.sdk.batches.create(
-                    input_file_id=uploaded.id,
+                self.sdk.with_options(max_retries=0).batches.create(
+                    input_file_id=input_file_id,
                     endpoint="/v1/embeddings",
                     completion_window="24h",
                     metadata=metadata,
                 )
             )
+
+    def find_batch(self, metadata: Mapping[str, str], since: datetime) -> RemoteBatch | None:
+        """The oldest batch with this metadata that was created at `since` or later; None without one."""
+        found = None
+        for remote in self.list_since(since):
+            if metadata.items() <= remote.metadata.items():
+                found = remote
+        return found
 
     def embed(self, texts: Sequence[str], model: str, dimensions: int | None) -> list[list[float]]:
         """Vectors of texts, at once and at full price: for a search."""
@@ -225,4 +240,5 @@ def _remote(batch: Batch) -> RemoteBatch:
         output_file_id=batch.output_file_id or None,
         error_file_id=batch.error_file_id or None,
         errors=tuple(writable(f"{problem.code}: {problem.message}") for problem in problems),
+        metadata=batch.metadata or {},
     )

@@ -27,7 +27,6 @@ from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.interrupts import noticed_interrupts
 from embedding_assets.orchestration.marking import mark_and_tell
 from embedding_assets.orchestration.planning import begin_execution, run_config
-from embedding_assets.orchestration.process_identity import TAG, own_identity
 from embedding_assets.orchestration.runs import (
     PARTITION_TAG,
     executions_of,
@@ -35,6 +34,7 @@ from embedding_assets.orchestration.runs import (
     job_name,
 )
 from embedding_assets.orchestration.suspects import choose
+from embedding_assets.process_identity import TAG, own_identity
 from embedding_assets.services import Services
 from embedding_assets.snapshots.versions import read_pointer
 

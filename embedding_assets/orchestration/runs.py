@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from embedding_assets.databases import Database
-from embedding_assets.orchestration.process_identity import TAG, certainly_gone
+from embedding_assets.process_identity import TAG, certainly_gone
 
 UNFINISHED = [
     DagsterRunStatus.NOT_STARTED,

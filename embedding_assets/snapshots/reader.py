@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError, NotFoundError
@@ -53,6 +54,15 @@ def find_version(store: Store, database: Database, name: str | None = None) -> V
         if manifest.version == version:
             return manifest
     raise NotFoundError(f"{database.name} has no version {version!r}")
+
+
+def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
+    """The record index of a version, tombstones included. Raises DamagedError where it is another."""
+    with tempfile.TemporaryDirectory(prefix="embedding-assets-index-") as folder:
+        directory = Path(folder)
+        entries = [(file, file.key) for file in manifest.files if file.path == INDEX_FILE]
+        download_verified(store, entries, directory)
+        return read_index(directory / INDEX_FILE)
 
 
 def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Progress = lambda size: None) -> None:

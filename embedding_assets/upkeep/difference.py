@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from embedding_assets.snapshots.directory import download_verified
-from embedding_assets.snapshots.index import alive, read_index
+from embedding_assets.snapshots.index import alive
+from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest
+from embedding_assets.snapshots.versions import VersionManifest
 
 
 @dataclass(frozen=True)
@@ -21,9 +20,9 @@ class Difference:
     unchanged: int
 
 
-def difference(store: Store, older: VersionManifest, newer: VersionManifest, folder: Path) -> Difference:
-    """Compare two versions below `folder`, which must be private. Raises DamagedError for a wrong index."""
-    left, right = (_hashes(store, one, folder / name) for name, one in (("older", older), ("newer", newer)))
+def difference(store: Store, older: VersionManifest, newer: VersionManifest) -> Difference:
+    """Compare two versions. Raises DamagedError for a wrong index."""
+    left, right = (_hashes(store, one) for one in (older, newer))
     both = left.keys() & right.keys()
     changed = sorted(record_id for record_id in both if left[record_id] != right[record_id])
     return Difference(
@@ -34,8 +33,6 @@ def difference(store: Store, older: VersionManifest, newer: VersionManifest, fol
     )
 
 
-def _hashes(store: Store, manifest: VersionManifest, directory: Path) -> dict[str, bytes]:
-    entries = [(file, file.key) for file in manifest.files if file.path == INDEX_FILE]
-    download_verified(store, entries, directory)
-    index = alive(read_index(directory / INDEX_FILE))
+def _hashes(store: Store, manifest: VersionManifest) -> dict[str, bytes]:
+    index = alive(published_index(store, manifest))
     return dict(zip(index.column("id").to_pylist(), index.column("hash").to_pylist(), strict=True))

@@ -163,12 +163,29 @@ def test_a_batch_is_created_from_its_file(
     """Uploaded for the embeddings endpoint, with its metadata; what comes back can be retrieved."""
     path = tmp_path / "requests.jsonl"
     path.write_text(input_lines(["a"], dimensions=8))
-    created = openai.create_batch(path, {"batch_id": "b1"})
+    created = openai.create_batch(openai.upload_requests(path), {"batch_id": "b1"})
     assert openai.retrieve(created.id).id == created.id
     assert openai_server.requests("POST /v1/files") == openai_server.requests("POST /v1/batches") == 1
     assert created.input_file_id is not None
     openai.download(created.input_file_id, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == path.read_bytes()
+
+
+def test_a_batch_is_found_by_its_metadata(openai: OpenAIBatches, tmp_path: Path) -> None:
+    """The oldest one that has all of it."""
+    path = tmp_path / "requests.jsonl"
+    path.write_text(input_lines(["a"], dimensions=8))
+    file_id = openai.upload_requests(path)
+    metadata = {"batch_id": "b1", "database": "lines"}
+    first, _ = (openai.create_batch(file_id, metadata) for _ in range(2))
+    openai.create_batch(file_id, {**metadata, "batch_id": "b2"})
+    since = datetime.now(UTC) - timedelta(hours=1)
+    found = openai.find_batch(metadata, since)
+    assert found is not None
+    assert found.id == first.id
+    assert openai.find_batch({**metadata, "batch_id": "b3"}, since) is None
+    assert openai.find_batch({**metadata, "database": "words"}, since) is None
+    assert openai.find_batch(metadata, datetime.now(UTC) + timedelta(hours=1)) is None
 
 
 @pytest.mark.parametrize("dimensions", [8, None])

@@ -19,8 +19,8 @@ from embedding_assets.databases import LINES
 from embedding_assets.errors import ServiceError
 from embedding_assets.orchestration import heartbeat as heartbeat_module
 from embedding_assets.orchestration.heartbeat import heartbeat
-from embedding_assets.orchestration.process_identity import TAG, own_identity
 from embedding_assets.orchestration.runs import executions_of, in_flight
+from embedding_assets.process_identity import TAG, own_identity
 from embedding_assets_tests.orchestration.world import World, add_run, dagster_home_template
 
 EXECUTION = "20260102T120000Z-0123abcd"
@@ -62,7 +62,7 @@ def alive(instance: dg.DagsterInstance) -> list[str]:
 @pytest.fixture(scope="module")
 def gone() -> str:
     """The identity of a process that ended."""
-    code = "from embedding_assets.orchestration.process_identity import own_identity; print(own_identity())"
+    code = "from embedding_assets.process_identity import own_identity; print(own_identity())"
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 

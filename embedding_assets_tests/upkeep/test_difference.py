@@ -40,7 +40,7 @@ def test_what_lies_between(
 ) -> None:
     """Added, removed, changed in content; that another batch delivered the very same is no change."""
     left, right = (manifest(whole_bucket, built, number) for number in (older, newer))
-    assert difference(whole_bucket, left, right, tmp_path) == wanted
+    assert difference(whole_bucket, left, right) == wanted
 
 
 def test_only_the_indexes_are_read(whole_bucket: Store, built: Built, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_only_the_indexes_are_read(whole_bucket: Store, built: Built, tmp_path: 
     left, right = (manifest(whole_bucket, built, number) for number in (1, 3))
     others = {file.key for one in (left, right) for file in one.files if file.path != INDEX_FILE}
     whole_bucket.delete(others)
-    assert difference(whole_bucket, left, right, tmp_path).added == ("b0", "b1", "c0", "c1")
+    assert difference(whole_bucket, left, right).added == ("b0", "b1", "c0", "c1")
 
 
 def test_a_deleted_record_is_removed(whole_bucket: Store, built: Built, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_deleted_record_is_removed(whole_bucket: Store, built: Built, tmp_path
     whole_bucket.upload_file(path, key)
     told = file.model_copy(update={"key": key, **described(path)})
     right = left.model_copy(update={"files": (told,)})
-    assert difference(whole_bucket, left, right, tmp_path) == Difference(NOTHING, ("a1",), NOTHING, 2)
+    assert difference(whole_bucket, left, right) == Difference(NOTHING, ("a1",), NOTHING, 2)
 
 
 def described(path: Path) -> dict[str, object]:
@@ -79,7 +79,7 @@ def test_a_damaged_index_is_not_compared(whole_bucket: Store, built: Built, tmp_
     key = next(file.key for file in right.files if file.path == INDEX_FILE)
     whole_bucket.put(key, whole_bucket.get(key)[:-1])
     with pytest.raises(DamagedError, match=key):
-        difference(whole_bucket, left, right, tmp_path)
+        difference(whole_bucket, left, right)
 
 
 def test_a_version_without_an_index_is_not_compared(whole_bucket: Store, built: Built, tmp_path: Path) -> None:
@@ -87,4 +87,4 @@ def test_a_version_without_an_index_is_not_compared(whole_bucket: Store, built: 
     left, right = (manifest(whole_bucket, built, number) for number in (1, 2))
     without = tuple(file for file in right.files if file.path != INDEX_FILE)
     with pytest.raises(DamagedError, match=INDEX_FILE):
-        difference(whole_bucket, left, right.model_copy(update={"files": without}), tmp_path)
+        difference(whole_bucket, left, right.model_copy(update={"files": without}))

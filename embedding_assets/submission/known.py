@@ -1,0 +1,114 @@
+"""What is submitted already: for each id its latest submission, published or on its way.
+
+A record whose latest submission has the same input needs no other one. The greatest `(precedence_at, batch_id)`
+is the latest, as in a merge.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import NotFoundError
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.openai_batches.poll import records_key
+from embedding_assets.snapshots.reader import published_index
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.versions import VersionManifest, read_pointer
+
+
+@dataclass(frozen=True, order=True)
+class Latest:
+    """A submission of one id. `input_sha256` is None for a deletion, and where its input is not known."""
+
+    precedence_at: datetime
+    batch_id: str
+    input_sha256: str | None = field(compare=False)
+    deletion: bool = field(compare=False, default=False)
+
+
+class Known:
+    """The latest submission of each of `ids`, as far as it can be told; `refresh` looks again."""
+
+    def __init__(self, store: Store, ledger: Ledger, database: Database, ids: Collection[str]) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._database = database
+        self._ids = frozenset(ids)
+        self._version: str | None = None
+        self._published: dict[str, Latest] = {}
+        self._of_batch: dict[str, dict[str, Latest]] = {}
+        self._live: set[str] = set()
+        self._own: set[str] = set()
+
+    def refresh(self) -> None:
+        """Read what is live, then what is published: what went over in between is seen in either."""
+        live = self._ledger.live(self._database)
+        rows = (*live.ready_to_plan, *live.set_aside)
+        for row in rows:
+            self._read(row)
+        self._live = {row.batch_id for row in rows}
+        pointer = read_pointer(self._store, self._database)
+        if pointer is not None and pointer.manifest.version != self._version:
+            self._published = self._read_published(pointer.manifest)
+            self._version = pointer.manifest.version
+
+    def note(self, row: BatchSummary) -> None:
+        """A row that the index of the table may not show yet."""
+        self._read(row)
+        if row.status.live:
+            self._own.add(row.batch_id)
+
+    def latest(self, record_id: str) -> Latest | None:
+        """The latest submission of one id; None where there is none."""
+        found = [self._published.get(record_id)]
+        found += [self._of_batch[batch_id].get(record_id) for batch_id in self._live | self._own]
+        return max((one for one in found if one is not None), default=None)
+
+    def _read(self, row: BatchSummary) -> None:
+        if row.batch_id in self._of_batch:
+            return
+        found: dict[str, Latest] = {}
+        for value in self._stored(row.batch_id):
+            record_id = value.get("id")
+            if record_id in self._ids:
+                found[record_id] = Latest(
+                    row.precedence, row.batch_id, value.get("input_sha256"), bool(value.get("deleted"))
+                )
+        self._of_batch[row.batch_id] = found
+
+    def _stored(self, batch_id: str) -> Iterable[dict[str, str]]:
+        """The lines of `records/`; none for a batch of another program, whose input is not known."""
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-known-") as folder:
+            path = Path(folder) / "records.jsonl"
+            try:
+                self._store.download_file(records_key(batch_id), path)
+            except NotFoundError:
+                return
+            with path.open("rb") as stream:
+                for line in stream:
+                    try:
+                        value = orjson.loads(line)
+                    except orjson.JSONDecodeError:
+                        continue
+                    if isinstance(value, dict):
+                        yield value
+
+    def _read_published(self, manifest: VersionManifest) -> dict[str, Latest]:
+        index = published_index(self._store, manifest)
+        wanted = index.filter(pc.is_in(index.column("id"), pa.array(sorted(self._ids), pa.string())))
+        names = ("id", "hash", "batch_id", "precedence_at", "input_sha256")
+        columns = (wanted.column(name).to_pylist() for name in names)
+        return {
+            record_id: Latest(precedence_at, batch_id, sha256 if record else None, record is None)
+            for record_id, record, batch_id, precedence_at, sha256 in zip(*columns, strict=True)
+        }

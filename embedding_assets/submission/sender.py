@@ -1,0 +1,145 @@
+"""Sending one batch, exactly once: under its claim, found again at OpenAI where an earlier try came so far.
+
+The order is `records/{batch_id}.jsonl`, OpenAI's batch, the row. Whoever dies in between leaves either nothing
+that costs, or a batch whose metadata names it: the next one adopts it. What remains: a holder that stands still
+past its lease exactly between its last check and OpenAI's answer may pay a second time, and says so.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import PreconditionError, TransientError
+from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.ledger.lock import SubmitClaim
+from embedding_assets.openai_batches.client import OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.poll import records_key
+from embedding_assets.snapshots.store import Store
+from embedding_assets.submission.parts import Asked, Line
+from embedding_assets.submission.tokens import count_tokens
+
+CREATE_TRIES = 4
+CLOCKS_APART = timedelta(days=1)
+"""How much older than its records a batch may seem at OpenAI."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Sends batches of one database."""
+
+    store: Store
+    ledger: Ledger
+    openai: OpenAIBatches
+    database: Database
+    lease_seconds: float
+    tell: Tell = lambda message: None
+    first_wait_seconds: float = 1.0
+
+    def claim(self, batch_id: str) -> SubmitClaim:
+        """The right to send this batch; entering waits for whoever has it."""
+        return SubmitClaim(
+            self.ledger.client,
+            self.ledger.table,
+            batch_id,
+            lease_seconds=self.lease_seconds,
+            on_wait=self.tell,
+        )
+
+    def adopt(self, batch_id: str, row: Mapping[str, Any]) -> BatchSummary | None:
+        """Write the row of a batch that an earlier try made and did not come to write down; None without one.
+
+        `row` are the fields that its row would have been given. What it was about lies in `records/`.
+        """
+        key = records_key(batch_id)
+        stored = next((entry for entry in self.store.list(key) if entry.key == key), None)
+        if stored is None:
+            return None
+        found = self.openai.find_batch(self._metadata(batch_id), stored.last_modified - CLOCKS_APART)
+        if found is None:
+            return None
+        self.tell(f"batch {batch_id} was made before as {found.id}: it is adopted")
+        texts = [orjson.loads(line)["text"] for line in self.store.get(key).splitlines()]
+        counts = {"request_count": len(texts), "token_count": sum(map(count_tokens, texts))}
+        return self._create_row(batch_id, found.id, {**row, **counts})
+
+    def send(
+        self,
+        claim: SubmitClaim,
+        batch_id: str,
+        lines: Iterable[Line],
+        asked: Asked,
+        row: Mapping[str, Any],
+        *,
+        deletion: bool = False,
+    ) -> BatchSummary:
+        """Send `lines` as the batch `batch_id`, of which there is none; return its row.
+
+        Raises LockError, before anything is paid for, where the claim was lost.
+        """
+        key = records_key(batch_id)
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-submit-") as name:
+            records_file, requests_file = Path(name) / "records.jsonl", Path(name) / "requests.jsonl"
+            with records_file.open("wb") as kept, requests_file.open("wb") as sent:
+                for line in lines:
+                    kept.write(line.stored)
+                    if not deletion:
+                        sent.write(line.request(asked))
+            self.store.upload_file(records_file, key)
+            if deletion:
+                return self._create_row(batch_id, NOT_AT_OPENAI, row)
+            file_id = self.openai.upload_requests(requests_file)
+        remote = self._create_batch(claim, batch_id, file_id)
+        return self._create_row(batch_id, remote.id, row)
+
+    def _create_batch(self, claim: SubmitClaim, batch_id: str, file_id: str) -> RemoteBatch:
+        """Start the batch. After an answer that was lost it is looked for before it is started again."""
+        metadata = self._metadata(batch_id)
+        began = datetime.now(UTC) - CLOCKS_APART
+        for number in range(CREATE_TRIES):
+            claim.check()
+            try:
+                return self.openai.create_batch(file_id, metadata)
+            except TransientError as error:
+                if number + 1 == CREATE_TRIES:
+                    raise
+                self.tell(f"{error}; looking whether batch {batch_id} was made")
+                time.sleep(self.first_wait_seconds * 2**number)
+                found = self.openai.find_batch(metadata, began)
+                if found is not None:
+                    return found
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _metadata(self, batch_id: str) -> dict[str, str]:
+        return {"batch_id": batch_id, "database": self.database.name}
+
+    def _create_row(self, batch_id: str, openai_batch_id: str, fields: Mapping[str, Any]) -> BatchSummary:
+        row = BatchSummary(
+            batch_id=batch_id,
+            openai_batch_id=openai_batch_id,
+            batch_type=self.database.batch_type,
+            status=Status.PENDING,
+            **{"submitted_at": datetime.now(UTC), **fields},
+        )
+        try:
+            self.ledger.create(row)
+        except PreconditionError:
+            there = self.ledger.get(batch_id)
+            if there.openai_batch_id != openai_batch_id:
+                self.tell(
+                    f"warning: batch {batch_id} was sent twice: {openai_batch_id} is paid for in vain, "
+                    f"{there.openai_batch_id} counts"
+                )
+            return there
+        return row

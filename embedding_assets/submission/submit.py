@@ -1,0 +1,225 @@
+"""Submitting files: split by the file alone, then only what is neither published nor on its way is sent.
+
+Promise: every file is read to its end and checked before anything is sent. Whatever happens in between, the same
+files submitted again end in each record being sent once: a batch's id is a function of what it is about and of
+how often that was submitted before, and it is claimed before it is made.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from embedding_assets.errors import InputError
+from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
+from embedding_assets.submission.known import Known, Latest
+from embedding_assets.submission.parts import Asked, Limits, Line, Part, split, split_deletions
+from embedding_assets.submission.record_file import Record, read_ids, read_records
+from embedding_assets.submission.sender import Sender
+from embedding_assets.submission.tokens import price_usd
+
+INSTANT_AFTER = timedelta(microseconds=1)
+RECORDS_TOLD = 20_000
+"""Records read between two lines of progress."""
+ROWS_AT_ONCE = 8
+"""Ids of a part that are looked up at once."""
+
+
+@dataclass
+class Submission:
+    """What was sent, or would be. `skipped` are records whose latest submission is the same.
+
+    `deferred` are requests that wait until fewer tokens are enqueued; the same command sends them then.
+    """
+
+    batches: list[str] = field(default_factory=list)
+    requests: int = 0
+    skipped: int = 0
+    tokens: int = 0
+    price_usd: float | None = None
+    deletions: int = 0
+    deferred: int = 0
+
+
+@dataclass(frozen=True)
+class _Remaining:
+    """What of a part is to be sent, and the greatest precedence that it must exceed."""
+
+    ids: frozenset[str]
+    tokens: int
+    newest: datetime | None
+
+
+@dataclass
+class _PartDone:
+    """What became of one part: (batch id, requests, tokens) of what was sent or adopted, and what must wait."""
+
+    sent: list[tuple[str, int, int]] = field(default_factory=list)
+    deferred: int = 0
+
+
+@dataclass(frozen=True)
+class Submitter:
+    """Submits records of one database.
+
+    `enqueued_tokens` is how many OpenAI takes at once; None means any number. With `force`, what is published or
+    on its way is sent all the same. With `dry_run` nothing is sent or written.
+    """
+
+    sender: Sender
+    asked: Asked
+    enqueued_tokens: int | None = None
+    force: bool = False
+    dry_run: bool = False
+
+    def submit(
+        self, files: Sequence[Path], deletions: Path | None = None, limits: Limits | None = None
+    ) -> Submission:
+        """Submit every record of `files`, and the deletion of every id of `deletions`.
+
+        Raises InputError, naming file and line, before anything is sent.
+        """
+        limits = limits or Limits(tokens=self.enqueued_tokens)
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-parts-") as name:
+            parts = self._parts(files, deletions, Path(name), limits)
+            ids = {line.id for part in parts for line in part.lines()}
+            known = Known(self.sender.store, self.sender.ledger, self.sender.database, ids)
+            return self._submit(parts, known)
+
+    def _parts(self, files: Sequence[Path], deletions: Path | None, folder: Path, limits: Limits) -> list[Part]:
+        database = self.sender.database
+        parts: list[Part] = []
+        for number, file in enumerate(files):
+            records = self._counted(read_records(file), file)
+            parts += split(database, records, self.asked, folder / str(number), limits)
+        if deletions is None:
+            return parts
+        gone = read_ids(deletions)
+        submitted = {line.id for part in parts for line in part.lines()}
+        both = next((record_id for record_id in gone if record_id in submitted), None)
+        if both is not None:
+            raise InputError(f"{deletions}: the id {both!r} is also submitted by one of the other files")
+        return [*parts, split_deletions(database, gone, folder / "deletions")]
+
+    def _counted(self, records: Iterator[Record], file: Path) -> Iterator[Record]:
+        for number, record in enumerate(records, start=1):
+            yield record
+            if number % RECORDS_TOLD == 0:
+                self.sender.tell(f"{number:,} records read from {file}")
+
+    def _submit(self, parts: Sequence[Part], known: Known) -> Submission:
+        told = Submission()
+        enqueued = self._enqueued() if self.enqueued_tokens is not None else 0
+        for number, part in enumerate(parts, start=1):
+            self.sender.tell(f"batch {number} of {len(parts)} to {self.sender.database.name}")
+            done = self._submit_part(part, known, enqueued + told.tokens)
+            requests = sum(count for _, count, _ in done.sent)
+            told.batches += [batch_id for batch_id, _, _ in done.sent]
+            told.tokens += sum(tokens for _, _, tokens in done.sent)
+            told.deferred += done.deferred
+            told.skipped += max(0, part.requests - requests - done.deferred)
+            if part.deletion:
+                told.deletions += requests
+            else:
+                told.requests += requests
+        told.price_usd = price_usd(told.tokens, self.asked.model)
+        return told
+
+    def _enqueued(self) -> int:
+        """Tokens of all live batches of this model, as far as their rows tell."""
+        rows = (row for status in LIVE for row in self.sender.ledger.by_status(status))
+        return sum(
+            row.token_count or 0 for row in rows if isinstance(row, BatchSummary) and row.model == self.asked.model
+        )
+
+    def _submit_part(self, part: Part, known: Known, enqueued: int) -> _PartDone:
+        done = _PartDone()
+        for batch_id in self._unused_ids(part, known):
+            known.refresh()
+            remaining = self._remaining(part, known)
+            if not remaining.ids:
+                break
+            if self._over_budget(part, remaining, enqueued):
+                done.deferred = len(remaining.ids)
+                break
+            if self.dry_run:
+                done.sent.append((batch_id, len(remaining.ids), remaining.tokens))
+                break
+            if self._send_part(part, known, batch_id, done):
+                break
+        return done
+
+    def _unused_ids(self, part: Part, known: Known) -> Iterator[str]:
+        """Ids that no row has; the rows there are become known, also where the table's index is late."""
+        ids = part.batch_ids()
+        while True:
+            some = list(islice(ids, ROWS_AT_ONCE))
+            rows = self.sender.ledger.get_many(some)
+            for row in rows.values():
+                known.note(row)
+            yield from (batch_id for batch_id in some if batch_id not in rows)
+
+    def _over_budget(self, part: Part, remaining: _Remaining, enqueued: int) -> bool:
+        budget = self.enqueued_tokens
+        return budget is not None and not part.deletion and enqueued + remaining.tokens > budget
+
+    def _send_part(self, part: Part, known: Known, batch_id: str, done: _PartDone) -> bool:
+        """Send what remains under this id. False where the id turned out to be used: then the rest needs another.
+
+        What remains is asked again under the claim: another submit may have sent it while this one waited.
+        """
+        sender = self.sender
+        row = {"model": self.asked.model, "dimensions": self.asked.dimensions}
+        with sender.claim(batch_id) as claim:
+            used = sender.ledger.get_many([batch_id]).get(batch_id)
+            if used is None and not part.deletion:
+                used = sender.adopt(batch_id, row)
+                if used is not None:
+                    done.sent.append((batch_id, used.request_count or 0, used.token_count or 0))
+            if used is not None:
+                known.note(used)
+                return self.force
+            known.refresh()
+            remaining = self._remaining(part, known)
+            if not remaining.ids:
+                return True
+            count = {"deletion_count" if part.deletion else "request_count": len(remaining.ids)}
+            lines = (line for line in part.lines() if line.id in remaining.ids)
+            fields = {**row, **count, **_instants(remaining), "token_count": remaining.tokens}
+            sent = sender.send(claim, batch_id, lines, self.asked, fields, deletion=part.deletion)
+            known.note(sent)
+            done.sent.append((batch_id, len(remaining.ids), remaining.tokens))
+            return True
+
+    def _remaining(self, part: Part, known: Known) -> _Remaining:
+        ids: set[str] = set()
+        tokens = 0
+        newest: datetime | None = None
+        for line in part.lines():
+            latest = known.latest(line.id)
+            if latest is not None and not self.force and _is_same(latest, line):
+                continue
+            ids.add(line.id)
+            tokens += line.tokens
+            if latest is not None and (newest is None or latest.precedence_at > newest):
+                newest = latest.precedence_at
+        return _Remaining(frozenset(ids), tokens, newest)
+
+
+def _is_same(latest: Latest, line: Line) -> bool:
+    """Whether nothing would change if the line were submitted."""
+    if line.input_sha256 is None:
+        return latest.deletion
+    return latest.input_sha256 == line.input_sha256
+
+
+def _instants(remaining: _Remaining) -> dict[str, datetime]:
+    """When it is submitted, and its precedence where a clock ahead of ours gave what it replaces a later one."""
+    now = datetime.now(UTC)
+    if remaining.newest is None or remaining.newest < now:
+        return {"submitted_at": now}
+    return {"submitted_at": now, "precedence_at": remaining.newest + INSTANT_AFTER}

@@ -1,0 +1,32 @@
+"""Tokens and what they cost: counted with a vocabulary that lies in a package, nothing is downloaded."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+USD_A_MILLION_TOKENS = {
+    "text-embedding-3-small": 0.01,
+    "text-embedding-3-large": 0.065,
+    "text-embedding-ada-002": 0.05,
+}
+"""OpenAI's prices in the Batch API."""
+
+
+def count_tokens(text: str) -> int:
+    """Tokens as OpenAI's embedding models count them (cl100k_base)."""
+    return len(_encoding().encode_ordinary(text))
+
+
+def price_usd(tokens: int, model: str) -> float | None:
+    """What so many tokens cost in the Batch API; None for a model whose price is not known here."""
+    rate = USD_A_MILLION_TOKENS.get(model)
+    return None if rate is None else tokens * rate / 1_000_000
+
+
+@lru_cache(maxsize=1)
+def _encoding() -> Any:
+    """The vocabulary, loaded on first use: it takes half a second that only a submission needs."""
+    import bpe_openai
+
+    return bpe_openai.get_encoding("cl100k_base")
