@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.openai_batches.output import Reason
+from embedding_assets.openai_batches.retry import can_help
 
 Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
 
@@ -38,6 +39,12 @@ class RequestError(BaseModel):
     code: str
     message: str
     status_code: int | None = None
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic's documentation has it
+    @property
+    def retryable(self) -> bool:
+        """Whether sending the request again can help."""
+        return can_help(self.reason, self.code, self.status_code)
 
 
 class PollResult(BaseModel):

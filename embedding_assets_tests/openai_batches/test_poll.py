@@ -76,9 +76,10 @@ def delta(store: Store, result: PollResult, folder: Path) -> dict[str, bytes]:
 
 
 def errors(store: Store, batch_id: str = "b1") -> list[tuple[str, str, str, int | None]]:
-    """What errors.jsonl lists; every line has exactly the contract's fields."""
+    """What errors.jsonl lists; every line has exactly the contract's fields, and whether a retry can help."""
     found = [json.loads(text) for text in store.get(errors_key(batch_id)).decode().splitlines()]
-    assert all(one.keys() == {"id", "reason", "code", "message", "status_code"} for one in found)
+    fields = {"id", "reason", "code", "message", "status_code", "retryable"}
+    assert all(one.keys() == fields for one in found)
     return [(one["id"], one["reason"], one["code"], one["status_code"]) for one in found]
 
 
