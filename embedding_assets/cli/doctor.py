@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from embedding_assets.aws import MAX_CONNECTIONS, s3_client, translated
 from embedding_assets.cli.options import JsonOption
-from embedding_assets.cli.output import STDOUT, print_error, print_json, progress
+from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress
 from embedding_assets.doctor.check import Result, Status
 from embedding_assets.doctor.examination import ROUNDS, WRITERS, Doctor
 from embedding_assets.services import connect

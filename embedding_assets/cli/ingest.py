@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from dagster import DagsterInstance
-from rich.table import Table
 
 from embedding_assets.cli.home import ensure_dagster_home
-from embedding_assets.cli.output import STDOUT, print_error, print_json, progress, warn
+from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress, warn
 from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets.orchestration.ingest import ingest as run_ingest
 from embedding_assets.services import Services, connect

@@ -5,12 +5,43 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import orjson
-from rich.console import Console
+import rich.table
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
-STDOUT = Console(markup=False, highlight=False)
+PIPED_COLUMNS = 1_000_000
+"""Wider than any line: what a program reads is neither cut off nor broken."""
+
+
+class WholeConsole(Console):
+    """A console as wide as its terminal, or as `COLUMNS` says; where its output goes elsewhere, without an end."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and rows."""
+        usual = super().size
+        given = self._width is not None or self.file.isatty()
+        return usual if given else ConsoleDimensions(PIPED_COLUMNS, usual.height)
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
+
+
+class Table(rich.table.Table):
+    """A table that never cuts a value off: what is too wide for the terminal goes on in the next line."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row."""
+        super().add_row(*cells, **options)
+        for column in self.columns:
+            column.overflow = "fold"
+
+
+STDOUT = WholeConsole(markup=False, highlight=False)
 STDERR = Console(stderr=True)
 
 WARNING = "warning: "

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 from rich.progress import Progress
-from rich.table import Table
 
 from embedding_assets.cli import inspect, upkeep
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
-from embedding_assets.cli.output import STDERR, STDOUT, print_json
+from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
 from embedding_assets.snapshots.reader import find_version

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.table import Table
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, one_version
-from embedding_assets.cli.output import STDOUT, print_json, progress
+from embedding_assets.cli.output import STDOUT, Table, print_json, progress
 from embedding_assets.merge.execution_manifest import new_execution_id
 from embedding_assets.services import connect
 from embedding_assets.upkeep.garbage import Swept
