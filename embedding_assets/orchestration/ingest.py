@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from dagster import (
     AssetKey,
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.ledger.late import late_warning
 from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai
@@ -49,7 +51,7 @@ RESULTS = TypeAdapter(list[PollResult])
 
 @dataclass
 class IngestReport:
-    """What an ingest did. `failures` has one line for each execution that failed."""
+    """What an ingest did. `failures` has one line for each execution that failed, `warned` what was told once."""
 
     executions: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class IngestReport:
     refused: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
 
 def ingest(
@@ -90,6 +93,10 @@ def _one_execution(
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
+    late = late_warning(found.running, datetime.now(UTC))
+    if late is not None and late not in report.warned:
+        report.warned.append(late)
+        tell(f"warning: {database.name}: {late}")
     ready = choose(services.store, services.ledger, instance, database, found.ready)
     if not ready:
         return False

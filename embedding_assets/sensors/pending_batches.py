@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from embedding_assets.databases import Database
+from embedding_assets.ledger.late import late_warning
 from embedding_assets.ledger.ledger import LiveBatches
 from embedding_assets.openai_batches.survey import Survey
 from embedding_assets.orchestration.execution import ask_openai, enough
@@ -51,7 +52,11 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             reason = f"in flight: {', '.join(executions_of(running))}"
             return dg.SensorResult(skip_reason=reason, cursor=context.cursor)
         found = ask_openai(connected, live, SINGLES_A_TICK, turn)
-        if not enough(found, settings.min_ready, settings.max_wait_seconds, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        late = late_warning(found.running, now)
+        if late is not None:
+            context.log.warning(late)
+        if not enough(found, settings.min_ready, settings.max_wait_seconds, now):
             return dg.SensorResult(skip_reason=_told(found, live), cursor=cursor)
         batches = choose(connected.store, connected.ledger, context.instance, database, found.ready)
         if not batches:
