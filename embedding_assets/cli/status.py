@@ -1,22 +1,26 @@
-"""`status`: the backlog by status and age; for one batch, where it is and why."""
+"""`status`: the backlog by database and status; for one batch, the whole story."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
-from embedding_assets.cli.output import STDOUT, print_json, warn
+from embedding_assets.cli.output import STDOUT, Table, print_json, warn
+from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
-from embedding_assets.openai_batches.poll import errors_key, records_key, result_key
+from embedding_assets.reporting.ages import is_late, live_since, told_age
+from embedding_assets.reporting.backlog import Group, groups, remarks
+from embedding_assets.reporting.batch_story import Story, tell_story
+from embedding_assets.reporting.facts import gather
 from embedding_assets.services import Services, connect
 from embedding_assets.snapshots.versions import read_pointer
 
 SHOWN = 20
+"""Batches that want attention and are listed; `--json` has all."""
 
 
 def status(
@@ -24,26 +28,29 @@ def status(
     batch: Annotated[str | None, typer.Option("--batch", "-b", help="The story of one batch.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Show the backlog by status and age, or one batch."""
+    """Show the backlog by status and age, or the whole story of one batch."""
     services = connect()
+    now = datetime.now(UTC)
     rows, refused = ([services.ledger.get(batch)], []) if batch else _rows(services, database)
-    counts = Counter(row.status.value for row in rows)
     out = _withdrawn(services, {row.batch_type for row in rows})
+    story = _story(services, rows[0], now) if batch else None
     if as_json:
-        print_json(
-            {
-                "counts": dict(counts),
-                "batches": [_document(row, row.batch_id in out) for row in rows],
-                "refused": [row.batch_id for row in refused],
-            }
-        )
+        print_json(_document(services, rows, refused, out, story, now))
         return
     for row in refused:
         warn(f"the row of batch {row.batch_id!r} is refused: {row.reason}")
-    if batch:
-        _print_batch(services, rows[0], out.get(batch))
+    _warn_of_late_ones(rows, now)
+    if story is not None:
+        _print_story(story)
     else:
-        _print_backlog(rows, out)
+        _print_backlog(services, rows, out, now)
+
+
+def _rows(services: Services, name: str | None) -> tuple[list[BatchSummary], list[Refused]]:
+    kind = services.settings.database(name).batch_type if name else None
+    parsed = [row for status in Status for row in services.ledger.by_status(status, kind)]
+    rows = [row for row in parsed if isinstance(row, BatchSummary)]
+    return sorted(rows, key=lambda row: row.submitted_at), [row for row in parsed if isinstance(row, Refused)]
 
 
 def _withdrawn(services: Services, batch_types: Collection[str]) -> dict[str, str]:
@@ -56,76 +63,116 @@ def _withdrawn(services: Services, batch_types: Collection[str]) -> dict[str, st
     return out
 
 
-def _document(row: BatchSummary, withdrawn: bool) -> dict[str, Any]:
+def _story(services: Services, row: BatchSummary, now: datetime) -> Story:
+    by_type = {database.batch_type: database for database in services.settings.databases}
+    database: Database | None = by_type.get(row.batch_type)
+    return tell_story(gather(services.store, services.ledger, database, row), now)
+
+
+def _grouped(services: Services, rows: list[BatchSummary]) -> list[Group]:
+    return groups(rows, {database.batch_type: database.name for database in services.settings.databases})
+
+
+def _document(
+    services: Services,
+    rows: list[BatchSummary],
+    refused: list[Refused],
+    out: Mapping[str, str],
+    story: Story | None,
+    now: datetime,
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "counts": dict(Counter(row.status.value for row in rows)),
+        "batches": [_row_document(row, row.batch_id in out) for row in rows],
+        "refused": [row.batch_id for row in refused],
+        "late": [row.batch_id for row in rows if is_late(row, now)],
+    }
+    if story is not None:
+        return {**document, "story": story.document()}
+    document["backlog"] = [group.document(now) for group in _grouped(services, rows)]
+    document["remarks"] = [remark.document() for remark in remarks(rows, out, now)]
+    return document
+
+
+def _row_document(row: BatchSummary, withdrawn: bool) -> dict[str, Any]:
     told = row.model_dump(mode="json", exclude_none=True)
     return {**told, "withdrawn": True} if withdrawn else told
 
 
-def _rows(services: Services, name: str | None) -> tuple[list[BatchSummary], list[Refused]]:
-    kind = services.settings.database(name).batch_type if name else None
-    parsed = [row for status in Status for row in services.ledger.by_status(status, kind)]
-    rows = [row for row in parsed if isinstance(row, BatchSummary)]
-    return sorted(rows, key=lambda row: row.submitted_at), [row for row in parsed if isinstance(row, Refused)]
+def _warn_of_late_ones(rows: list[BatchSummary], now: datetime) -> None:
+    late = [row for row in rows if is_late(row, now)]
+    if late:
+        oldest = min(late, key=live_since)
+        age = told_age(now - live_since(oldest))
+        if len(late) == 1:
+            warn(f"batch {oldest.batch_id} is {oldest.status} for {age}; OpenAI is to end a batch within 24 h")
+        else:
+            warn(f"{len(late)} batches are live for more than 20 h, the oldest for {age}: {oldest.batch_id}")
 
 
-def _print_backlog(rows: list[BatchSummary], out: Mapping[str, str]) -> None:
-    now = datetime.now(UTC)
-    table = Table("status", "batches", "oldest", "embedded", "failed", "unfinished", title="batches")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for status in Status:
-        chosen = [row for row in rows if row.status is status]
-        if chosen:
-            table.add_row(
-                status.value,
-                str(len(chosen)),
-                _age(now - chosen[0].submitted_at),
-                str(sum(row.embedded_count or 0 for row in chosen)),
-                str(sum(row.failed_count or 0 for row in chosen)),
-                str(sum(row.unfinished_count or 0 for row in chosen)),
-            )
+def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[str, str], now: datetime) -> None:
+    if not rows:
+        STDOUT.print("no batches")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("database", "status"):
+        table.add_column(name)
+    for name in ("batches", "oldest", "requested", "embedded", "failed", "unfinished", "cost (USD)"):
+        table.add_column(name, justify="right")
+    grouped = _grouped(services, rows)
+    for group in grouped:
+        counts = (group.requested_told, group.embedded, group.failed, group.unfinished)
+        table.add_row(
+            group.database,
+            group.status.value,
+            str(group.batches),
+            told_age(now - group.oldest),
+            *(str(count) for count in counts),
+            group.cost.told,
+        )
     STDOUT.print(table)
-    open_rows = [row for row in rows if row.status.live or row.error or row.batch_id in out]
-    for row in open_rows[:SHOWN]:
-        withdrawn = "withdrawn by a rollback" if row.batch_id in out else ""
-        why = row.set_aside or row.error or withdrawn
-        STDOUT.print(f"{row.batch_id}  {row.status}  {_age(now - row.submitted_at)}  {why}")
-    if len(open_rows) > SHOWN:
-        STDOUT.print(f"… and {len(open_rows) - SHOWN} more; --json lists all")
+    unknown = sum(group.cost.unknown for group in grouped)
+    if unknown:
+        STDOUT.print(f"cost unknown for {unknown} batches" if unknown > 1 else "cost unknown for 1 batch")
+    noted = remarks(rows, out, now)
+    if noted:
+        STDOUT.print()
+    for remark in noted[:SHOWN]:
+        STDOUT.print(remark.told, soft_wrap=True)
+    if len(noted) > SHOWN:
+        STDOUT.print(f"… and {len(noted) - SHOWN} more; --json lists all")
 
 
-def _print_batch(services: Services, row: BatchSummary, published_without: str | None) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
+def _print_story(story: Story) -> None:
+    facts = story.facts
+    row = facts.row
+    _line("batch", f"{row.batch_id} of {facts.database}")
+    _line("status", row.status.value)
+    _line("balance", story.balance.told)
+    for group in facts.errors:
+        _line("", group.told)
+    if story.cost_usd is not None:
+        _line("cost", f"{story.cost_usd:.6f} USD")
+    if row.error:
+        _line("error", row.error)
+    publication = facts.publication
+    if publication is not None:
+        where = "in the published chain" if publication.in_chain else "not in the published chain"
+        _line("published", f"in version {publication.version}, {where}")
+        if publication.without is not None:
+            _line("withdrawn", f"a rollback took it out; version {publication.without} is without it")
+    _line("next", story.next.told)
+    STDOUT.print("\ntimeline")
+    for happening in story.timeline:
+        STDOUT.print(f"  {happening.at:%Y-%m-%d %H:%M:%S}Z  {happening.what}", soft_wrap=True)
+    STDOUT.print("\nartefacts")
+    for artefact in facts.artefacts:
+        there = artefact.location if artefact.there else f"none at {artefact.location}"
+        _line(f"  {artefact.name}", there)
+    STDOUT.print("\nrow")
     for name, value in row.model_dump(mode="json", exclude_none=True).items():
-        table.add_row(name, str(value))
-    store = services.store
-    places = {
-        "records": records_key(row.batch_id),
-        "poll result": result_key(row.batch_id),
-        "errors": errors_key(row.batch_id),
-    }
-    for name, key in places.items():
-        table.add_row(name, store.uri(key) if store.find(key) else "none")
-    if published_without is not None:
-        table.add_row("withdrawn", f"a rollback took it out; version {published_without} is without it")
-    table.add_row("next", _next(row, withdrawn=published_without is not None))
-    STDOUT.print(table)
+        STDOUT.print(f"  {name:<18}{value}", soft_wrap=True)
 
 
-def _next(row: BatchSummary, *, withdrawn: bool) -> str:
-    if row.set_aside:
-        return f"nothing until `embedding-assets reset --batch {row.batch_id} --status PENDING`"
-    if row.status.live:
-        return "it is polled when OpenAI has finished with it"
-    if withdrawn:
-        return f"nothing, unless `embedding-assets reprocess --batch {row.batch_id}` brings it back"
-    if not row.embedded_count:
-        return f"nothing was published; {errors_key(row.batch_id)} lists its requests, where any were answered"
-    if row.unfinished_count or row.failed_count:
-        return f"its good embeddings are published; {errors_key(row.batch_id)} lists the others"
-    return "nothing: it is done"
-
-
-def _age(age: timedelta) -> str:
-    hours, rest = divmod(int(age.total_seconds()), 3600)
-    return f"{hours}h{rest // 60:02d}m"
+def _line(name: str, value: str) -> None:
+    STDOUT.print(f"{name:<14}{value}", soft_wrap=True)
