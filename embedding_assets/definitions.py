@@ -1,4 +1,4 @@
-"""What Dagster loads: for each database its assets, its job and its two sensors, all from one factory."""
+"""What Dagster loads: for each database assets with checks, a job and two sensors, all from one factory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dagster_aws.s3 import S3Resource
 
 from embedding_assets.assets.merging import merging_assets
 from embedding_assets.assets.polling import ARTEFACT_IO, polling_assets
+from embedding_assets.checks.asset_checks import execution_checks
 from embedding_assets.databases import Database
 from embedding_assets.io_managers.artefacts import ArtefactIOManager, OpOutputIOManager
 from embedding_assets.orchestration.resources import ServicesResource
@@ -46,6 +47,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=assets,
+        asset_checks=[check for database in settings.databases for check in execution_checks(database)],
         jobs=[ingest_job(database) for database in settings.databases],
         sensors=sensors,
         resources={

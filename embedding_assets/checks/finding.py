@@ -1,0 +1,18 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Told = Mapping[str, int | str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether it holds, one line that says so, and figures. `table` is Markdown, shown under its own name."""
+
+    holds: bool
+    line: str
+    figures: Told = field(default_factory=dict)
+    table: str = ""
