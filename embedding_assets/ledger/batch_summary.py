@@ -93,6 +93,7 @@ class BatchSummary(BaseModel):
     ingest_attempts: StrictInt = 0
     set_aside: str | None = None
     reset_at: datetime | None = None
+    reopened_from: Status | None = None
 
     @field_validator("batch_id")
     @classmethod

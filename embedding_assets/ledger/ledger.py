@@ -137,6 +137,10 @@ class Ledger:
             sets["set_aside"] = f"failed {failures} times, last: {message}"
         return self._update_live(batch.batch_id, batch.generation, sets)
 
+    def forget_failures(self, batch_id: str, generation: int) -> BatchSummary | None:
+        """A live batch came through: what it failed before counts no more against it."""
+        return self._update_live(batch_id, generation, {"ingest_attempts": 0}, removes=("error",))
+
     def put_aside(self, batch_id: str, generation: int, reason: str) -> BatchSummary | None:
         """Keep a live batch from being planned until it is reset."""
         return self._update_live(batch_id, generation, {"set_aside": reason, "error": reason})
@@ -155,6 +159,8 @@ class Ledger:
         sets = {"status": str(status), "generation": generation, "reset_at": now}
         if not status.live:
             sets["completed_at"] = now
+        elif not batch.status.live:
+            sets["reopened_from"] = str(batch.status)
         changed = self._update(
             batch.batch_id,
             sets,

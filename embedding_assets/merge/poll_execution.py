@@ -127,19 +127,26 @@ class ExecutionPoller:
 def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary:
     """A batch without a single embedding gets its final status; one that goes on, OpenAI's live status.
 
+    One that is published from before keeps its counts. What a batch that came through had failed is forgotten.
+
     Returns the row as it is then.
     """
     status = result.final_status
     if status is not None and not result.has_delta:
+        counted = result.embedding_count + result.failed_count + result.unfinished_count
         values: dict[str, object] = {
-            "embedded_count": 0,
+            "embedded_count": result.embedding_count,
             "failed_count": result.failed_count,
             "unfinished_count": result.unfinished_count,
-            "request_count": result.failed_count + result.unfinished_count,
+            "request_count": counted,
         }
+        if result.kept_status is not None and not counted:
+            values = {}
         if result.message:
             values["error"] = result.message
         return ledger.finish(row.batch_id, row.generation, status, values) or row
+    if result.has_delta and row.ingest_attempts:
+        return ledger.forget_failures(row.batch_id, row.generation) or row
     live = LIVE_STATUS.get(result.batch_status)
     if result.action == "wait" and live is not None and live is not row.status:
         return ledger.observe(row.batch_id, row.generation, live) or row

@@ -64,7 +64,10 @@ TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND, 
 
 @dataclass(frozen=True)
 class RemoteBatch:
-    """A batch as OpenAI tells it. File ids are None where there is no file, also where OpenAI says `""`."""
+    """A batch as OpenAI tells it. File ids are None where there is no file, also where OpenAI says `""`.
+
+    `error_code` is the code of the first of its errors.
+    """
 
     id: str
     status: str
@@ -74,6 +77,7 @@ class RemoteBatch:
     output_file_id: str | None
     error_file_id: str | None
     errors: tuple[str, ...] = ()
+    error_code: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -240,5 +244,6 @@ def _remote(batch: Batch) -> RemoteBatch:
         output_file_id=batch.output_file_id or None,
         error_file_id=batch.error_file_id or None,
         errors=tuple(writable(f"{problem.code}: {problem.message}") for problem in problems),
+        error_code=next((writable(problem.code) for problem in problems if problem.code), None),
         metadata=batch.metadata or {},
     )

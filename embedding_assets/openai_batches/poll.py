@@ -19,6 +19,7 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.client import NOT_FOUND, OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.earlier import Earlier, earlier_ending
 from embedding_assets.openai_batches.poll_result import Action, PollResult
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
@@ -109,10 +110,13 @@ class Poller:
                 )
             requests = Requests({})
         arrow = folder / "delta" / ARROW_FILE
-        found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow)
+        found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow, _batch_error(remote))
         if not found.written:
-            self._write_errors(batch.batch_id, found)
             message = refused or _why_nothing(remote, found, gone)
+            ended = earlier_ending(self._store, self._database, batch)
+            if ended is not None:
+                return self._kept(batch, remote, ended, message)
+            self._write_errors(batch.batch_id, found)
             return self._result(batch, remote, found, action="handle_failure", message=message)
         delta_id = self._delta_id(batch, found, (output, error, asked))
         delta_key = f"{self._database.delta_prefix}{delta_id}/"
@@ -174,7 +178,21 @@ class Poller:
             precedence_at=batch.precedence,
             unknown_count=found.unknown,
             repeated_count=found.repeated,
+            batch_error_code=remote.error_code if remote.status == "failed" else None,
         )
+
+    def _kept(self, batch: BatchSummary, remote: RemoteBatch, ended: Earlier, message: str) -> PollResult:
+        """Nothing is to be had any more of a batch that is published: what is on record of it stays as it is."""
+        result = self._result(
+            batch, remote, Reconciled(), action="handle_failure", message=f"{message}; {ended.told}"
+        )
+        counts = {
+            "results_count": ended.embedded + ended.failed,
+            "embedding_count": ended.embedded,
+            "failed_count": ended.failed,
+            "unfinished_count": ended.unfinished,
+        }
+        return result.model_copy(update={"kept_status": ended.status, **counts})
 
     def _delta_id(self, batch: BatchSummary, found: Reconciled, files: tuple[Path, Path, Path]) -> str:
         """A function of the batch, the bytes of its output, errors and records, and the format.
@@ -215,6 +233,8 @@ class Poller:
             earlier = PollResult.model_validate_json(stored.data)
         except ValidationError:
             return None
+        if earlier.openai_batch_id != batch.openai_batch_id:
+            return None
         if not earlier.has_delta or not self._is_there(earlier.delta_key):
             return None
         return earlier.model_copy(
@@ -232,6 +252,13 @@ class Poller:
         if find_manifest(self._store, prefix) is not None:
             return find_complete(self._store, prefix) is not None
         return any(stored.key == prefix + CHROMA_FILE for stored in self._store.list(prefix))
+
+
+def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
+    """Code and message of what OpenAI failed the whole batch with."""
+    if remote.status != "failed" or remote.error_code is None:
+        return None
+    return remote.error_code, "; ".join(remote.errors)
 
 
 def _why_nothing(remote: RemoteBatch, found: Reconciled, gone: bool) -> str:

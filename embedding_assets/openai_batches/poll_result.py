@@ -52,7 +52,9 @@ class PollResult(BaseModel):
 
     `batch_status` is OpenAI's own word, `not_found` where OpenAI does not know the batch. `delta_key` ends in
     `/` and is None without embeddings. `unknown_count` and `repeated_count` are answers that were left out:
-    to ids that nobody asked for, and further ones to an id already answered.
+    to ids that nobody asked for, and further ones to an id already answered. `batch_error_code` is the code with
+    which OpenAI failed the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that
+    was published before and of which nothing can be had any more: it keeps that, and the counts are those of then.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -78,6 +80,8 @@ class PollResult(BaseModel):
     precedence_at: datetime | None = None
     unknown_count: int = 0
     repeated_count: int = 0
+    batch_error_code: str | None = None
+    kept_status: Status | None = None
 
     @property
     def has_delta(self) -> bool:
@@ -89,6 +93,8 @@ class PollResult(BaseModel):
         """The status that the row ends with; None while the batch goes on, or could not be polled."""
         if self.action in ("wait", "error"):
             return None
+        if self.kept_status is not None:
+            return self.kept_status
         status = FINAL_STATUS.get(self.batch_status, Status.FAILED)
         if not self.has_delta and status is Status.COMPLETED:
             return Status.FAILED

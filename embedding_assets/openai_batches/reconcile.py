@@ -46,12 +46,18 @@ class Reconciled:
 
 
 def reconcile(
-    requests: Requests, dimensions: int | None, answers: tuple[Path, Path], status: str, arrow: Path
+    requests: Requests,
+    dimensions: int | None,
+    answers: tuple[Path, Path],
+    status: str,
+    arrow: Path,
+    batch_error: tuple[str, str] | None = None,
 ) -> Reconciled:
     """Write the first good answer of each request to `arrow`; tell why the others have none.
 
     `dimensions` is the length a vector must have, where that is known; else the usual one of the file counts.
-    `answers` are OpenAI's output and error file. Raises ConservationError where a request got lost.
+    `answers` are OpenAI's output and error file; `batch_error` is code and message of what OpenAI failed the
+    whole batch with: that is why a request has no answer. Raises ConservationError where a request got lost.
     """
     output, error = answers
     expected = dimensions or requests.dimensions or usual_dimensions(output, error)
@@ -63,7 +69,7 @@ def reconcile(
         with RowWriter(arrow, delta_schema(expected)) as writer:
             _write(found, requests, _read(output, error), expected, writer)
         found.written = writer.count
-    _note_unanswered(found, requests, status)
+    _note_unanswered(found, requests, status, batch_error)
     _balance(found, requests)
     return found
 
@@ -137,13 +143,13 @@ def _flush(writer: RowWriter, requests: Requests, waiting: list[tuple[str, Vecto
     )
 
 
-def _note_unanswered(found: Reconciled, requests: Requests, status: str) -> None:
-    code = NO_ANSWER_CODE.get(status, "no_answer")
+def _note_unanswered(
+    found: Reconciled, requests: Requests, status: str, batch_error: tuple[str, str] | None
+) -> None:
+    code, message = batch_error or (NO_ANSWER_CODE.get(status, "no_answer"), f"no answer; the batch is {status}")
     for request_id in requests.by_id:
         if request_id not in found.embedded and request_id not in found.errors:
-            found.errors[request_id] = RequestError(
-                id=request_id, reason="unfinished", code=code, message=f"no answer; the batch is {status}"
-            )
+            found.errors[request_id] = RequestError(id=request_id, reason="unfinished", code=code, message=message)
 
 
 def _balance(found: Reconciled, requests: Requests) -> None:

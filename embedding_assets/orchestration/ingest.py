@@ -110,7 +110,8 @@ def _one_execution(
         report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
         return False
     results = RESULTS.validate_json(services.store.get(poll_results_key(execution_id)))
-    _note_failed([result for result in results if result.action == "handle_failure"], report)
+    without = [result for result in results if result.action == "handle_failure" and result.kept_status is None]
+    _note_failed(without, report)
     if any(result.action == "error" for result in results):
         time.sleep(PAUSE_SECONDS)
     still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
