@@ -175,6 +175,7 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
         ins={
             "snapshots": dg.AssetIn([name, "intermediate_snapshots"]),
             "chunks": dg.AssetIn([name, "chunks"]),
+            "polled": dg.AssetIn([name, "execution_poll_results"]),
         },
         kinds={"chroma", "s3"},
         io_manager_key=ARTEFACT_IO,
@@ -190,9 +191,11 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
         services: ServicesResource,
         snapshots: IntermediateSnapshots,
         chunks: list[Chunk],
+        polled: list[PollResult],
     ) -> dg.Output[FinalMergeResult]:
         merger = services.services.final_merger(database, context.log.info)
         results = [result for chunk in chunks for result in chunk.delta_results]
+        results += [result for result in polled if result.publishes and not result.has_delta]
         with dagster_errors(), heartbeat(context.log.info, "the final merge"):
             merged = merger.merge(results, snapshots)
         return dg.Output(merged, metadata=_final_metadata(services, merged))
@@ -229,6 +232,7 @@ def _final_metadata(services: ServicesResource, merged: FinalMergeResult) -> dic
         "total_embeddings": dg.MetadataValue.int(merged.total_embeddings),
         "added": dg.MetadataValue.int(merged.added),
         "updated": dg.MetadataValue.int(merged.updated),
+        "removed": dg.MetadataValue.int(merged.removed),
         "unchanged": dg.MetadataValue.int(merged.unchanged),
         "processing_time_seconds": dg.MetadataValue.float(merged.processing_time_seconds),
         "batches": dg.MetadataValue.json(list(merged.batches)),

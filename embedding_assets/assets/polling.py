@@ -12,7 +12,7 @@ from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.merge.poll_execution import settle_row
-from embedding_assets.openai_batches.poll import batch_key, errors_key, result_key
+from embedding_assets.openai_batches.keys import batch_key, errors_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
@@ -119,7 +119,7 @@ def _poll_again(services: Services, database: Database, batch_id: str) -> dg.Ass
         raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
     if row.status.live:
         settle_row(services.ledger, row, result)
-    elif result.has_delta:
+    elif result.publishes:
         services.ledger.reopen(row)
     return _poll_event(services, database, result)
 

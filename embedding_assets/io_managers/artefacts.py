@@ -14,7 +14,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.merge.plan import Chunk, chunks_key, poll_results_key
 from embedding_assets.merge.result import FinalMergeResult
-from embedding_assets.openai_batches.poll import batch_key, result_key
+from embedding_assets.openai_batches.keys import batch_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
 
 

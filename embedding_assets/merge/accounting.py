@@ -57,7 +57,7 @@ def version_batch(result: PollResult) -> VersionBatch:
     """What a version's manifest says of one batch."""
     status = result.final_status
     if status is None:
-        raise ConservationError(f"batch {result.batch_id} is not finished, yet has a delta")
+        raise ConservationError(f"batch {result.batch_id} is not finished, yet has something to merge")
     return VersionBatch(
         batch_id=result.batch_id,
         generation=result.generation,
@@ -66,6 +66,7 @@ def version_batch(result: PollResult) -> VersionBatch:
         failed=result.failed_count,
         unfinished=result.unfinished_count,
         delta_key=result.delta_key,
+        deleted=result.deletion_count,
     )
 
 

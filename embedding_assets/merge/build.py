@@ -33,7 +33,7 @@ class BuiltVersion:
 
     files: tuple[VersionFile, ...]
     uploads: tuple[tuple[Path, str], ...]
-    dimensions: int
+    dimensions: int | None
     directory: Path
 
     @property
@@ -74,16 +74,23 @@ class VersionBuilder:
         """
         directory = self.folder / "version"
         directory.mkdir()
-        if changes.changed:
+        dimensions = self._dimensions(sources)
+        if changes.changed or self.base is None:
             if self.base is not None:
                 self._download(directory, only_index=False)
-            operations = changes.added + changes.updated
-            with ChromaWriter(directory, self.database.collection, self.database.space, operations) as writer:
+            operations = changes.added + 2 * changes.updated + len(changes.removed)
+            chroma = ChromaWriter(directory, self.database.collection, self.database.space, operations, dimensions)
+            with chroma as writer:
+                writer.delete(changes.removed)
                 _apply(writer, sources, changes, check)
             check()
             verify(directory, self.database.collection, changes.index, _changed_ids(sources, changes))
         write_index(changes.index, directory / INDEX_FILE)
-        return self._located(version, directory, same_dimensions(sources))
+        return self._located(version, directory, dimensions)
+
+    def _dimensions(self, sources: Sequence[RowSource]) -> int | None:
+        """The vectors' length; None where there is none yet."""
+        return same_dimensions(sources) if sources else self.base.dimensions if self.base else None
 
     def _download(self, directory: Path, *, only_index: bool) -> None:
         files = self.base.files if self.base else ()
@@ -98,7 +105,7 @@ class VersionBuilder:
                 f"shared root, {gathered.downloaded:,} from S3"
             )
 
-    def _located(self, version: str, directory: Path, dimensions: int) -> BuiltVersion:
+    def _located(self, version: str, directory: Path, dimensions: int | None) -> BuiltVersion:
         base_files = self.base.files if self.base else ()
         there = {(file.path, file.size, file.sha256): file.key for file in base_files}
         entries = list_files(directory)

@@ -22,12 +22,14 @@ from embedding_assets.snapshots.index import COLUMNS, SCHEMA, sort_index
 class Changes:
     """What a merge does. `add` and `update` are masks over the incoming rows, in their order.
 
-    `unchanged` counts incoming ids that are published as they are, or by a later submission. `index` is the
-    new record index; `index_changed` is false where it equals the old one.
+    `removed` are the ids of published records that a deletion takes out. `unchanged` counts incoming ids that are
+    published as they are, or by a later submission. `index` is the new record index; `index_changed` is false
+    where it equals the old one.
     """
 
     add: Mask
     update: Mask
+    removed: tuple[str, ...]
     unchanged: int
     index: pa.Table
     index_changed: bool
@@ -45,12 +47,13 @@ class Changes:
     @property
     def changed(self) -> bool:
         """Whether any published record is another one afterwards."""
-        return bool(self.added or self.updated)
+        return bool(self.added or self.updated or self.removed)
 
 
 def compare(incoming: pa.Table, base: pa.Table, stale: Collection[str] = ()) -> Changes:
-    """Compare all incoming rows (key columns, `hash`, `input_sha256`) with the base's index.
+    """Compare all incoming rows (key columns and what the index carries) with the base's index.
 
+    A row whose hash is null is a deletion.
     A row of a `stale` batch, which was opened again since it was polled, yields to a published row of the same
     batch: that one is newer. Raises ConservationError where ids of base and incoming do not add up.
     """
@@ -66,7 +69,9 @@ def compare(incoming: pa.Table, base: pa.Table, stale: Collection[str] = ()) -> 
         wins = ~known | _wins(chosen, there, stale)
         equal = known & _equal(chosen, there, "hash")
         alive = known & pc.is_valid(there.column("hash")).to_numpy(zero_copy_only=False)
-    add, update = wins & ~alive, wins & alive & ~equal
+    delivers = pc.is_valid(chosen.column("hash")).to_numpy(zero_copy_only=False)
+    add, update = wins & delivers & ~alive, wins & delivers & alive & ~equal
+    remove = wins & ~delivers & alive
     index = _merged_index(base, chosen, place, wins)
     if index.num_rows != base.num_rows + int((~known).sum()):
         raise ConservationError(
@@ -75,7 +80,8 @@ def compare(incoming: pa.Table, base: pa.Table, stale: Collection[str] = ()) -> 
     return Changes(
         add=_spread(add, ordinals, incoming.num_rows),
         update=_spread(update, ordinals, incoming.num_rows),
-        unchanged=len(ordinals) - int(add.sum()) - int(update.sum()),
+        removed=tuple(chosen.filter(pa.array(remove)).column("id").to_pylist()),
+        unchanged=len(ordinals) - int((add | update | remove).sum()),
         index=index,
         index_changed=not index.equals(base),
     )

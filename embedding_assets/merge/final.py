@@ -36,6 +36,7 @@ from embedding_assets.merge.accounting import (
 )
 from embedding_assets.merge.build import BuiltVersion, VersionBuilder
 from embedding_assets.merge.changes import Changes, compare
+from embedding_assets.merge.deletions import deletions_of, with_deletions
 from embedding_assets.merge.exclusive import Tell, exclusive
 from embedding_assets.merge.fold import keys_of, same_dimensions
 from embedding_assets.merge.guard import same_model
@@ -62,9 +63,10 @@ class _Outcome:
     """The version that answers a merge, and what the merge was against the one before."""
 
     manifest: VersionManifest
-    added: int
-    updated: int
-    unchanged: int
+    added: int = 0
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,10 @@ class FinalMerger:
         nothing is published.
         """
         started = time.monotonic()
-        accounted = [result for result in results if result.has_delta]
+        accounted = [result for result in results if result.publishes]
         if not accounted:
             pointer = read_pointer(self.store, self.database)
-            outcome = _Outcome(pointer.manifest, 0, 0, 0) if pointer else None
+            outcome = _Outcome(pointer.manifest) if pointer else None
             return self._result(snapshots.execution_id, outcome, started)
         check_complete(accounted, snapshots)
         purpose = snapshots.execution_id
@@ -127,7 +129,7 @@ class FinalMerger:
             if planned is not None and parse_instant(manifest.created_at) < planned - CLOCKS_APART:
                 return None
             if manifest.execution_id == execution_id and manifest.inputs_digest == wanted:
-                return _Outcome(manifest, manifest.added, manifest.updated, manifest.unchanged)
+                return _Outcome(manifest, manifest.added, manifest.updated, manifest.removed, manifest.unchanged)
         return None
 
     def _next(self, merge: _Merge, base: Pointer | None) -> _Outcome:
@@ -145,7 +147,8 @@ class FinalMerger:
                 if result.batch_id in rows and rows[result.batch_id].generation > result.generation
             }
             builder = self._builder(base, folder)
-            changes = compare(keys_of(sources, more=CARRIED), builder.base_index(), stale)
+            incoming = with_deletions(keys_of(sources, more=CARRIED), deletions_of(self.store, merge.accounted))
+            changes = compare(incoming, builder.base_index(), stale)
             to_mark = any(
                 result.batch_id in rows
                 and rows[result.batch_id].status.live
@@ -153,9 +156,10 @@ class FinalMerger:
                 for result in merge.accounted
             )
             if base is not None and not (changes.changed or changes.index_changed or to_mark):
-                return _Outcome(base.manifest, 0, 0, changes.unchanged)
+                return _Outcome(base.manifest, unchanged=changes.unchanged)
             self.tell(
-                f"{changes.added} to add, {changes.updated} to update, {changes.unchanged} unchanged "
+                f"{changes.added} to add, {changes.updated} to update, {len(changes.removed)} to remove, "
+                f"{changes.unchanged} unchanged "
                 f"on version {base.manifest.version if base else 'none'}"
             )
             built = builder.build(version, sources, changes, merge.lock.check)
@@ -168,7 +172,8 @@ class FinalMerger:
             self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
             if self.shared is not None:
                 self.shared.publish(manifest, self.tell, built.directory)
-        return _Outcome(manifest, changes.added, changes.updated, changes.unchanged)
+        removed = len(changes.removed)
+        return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged)
 
     def _builder(self, base: Pointer | None, folder: Path) -> VersionBuilder:
         published = base.manifest if base else None
@@ -191,11 +196,11 @@ class FinalMerger:
     def _check_fits(
         self, accounted: Sequence[PollResult], sources: Sequence[RowSource], base: Pointer | None
     ) -> None:
-        dimensions = same_dimensions(sources)
+        dimensions = same_dimensions(sources) if sources else None
         if base is None:
             return
         published = base.manifest
-        if published.dimensions is not None and published.dimensions != dimensions:
+        if None not in (published.dimensions, dimensions) and published.dimensions != dimensions:
             raise MismatchError(
                 f"the embeddings have {dimensions} dimensions, version {published.version} {published.dimensions}"
             )
@@ -217,8 +222,11 @@ class FinalMerger:
         models = [result.model for result in merge.accounted if result.model]
         total = alive(changes.index).num_rows
         before = base.manifest.total_embeddings if base else 0
-        if total != before + changes.added:
-            raise ConservationError(f"{before} published + {changes.added} added gave {total} records")
+        removed = len(changes.removed)
+        if total != before + changes.added - removed:
+            raise ConservationError(
+                f"{before} published + {changes.added} added - {removed} removed gave {total} records"
+            )
         return VersionManifest(
             version=version,
             database=self.database.name,
@@ -241,6 +249,7 @@ class FinalMerger:
             inputs_digest=inputs_digest(merge.accounted),
             added=changes.added,
             updated=changes.updated,
+            removed=removed,
             unchanged=changes.unchanged,
             writer="chroma",
             sweeping=base.manifest.sweeping if base else (),
@@ -262,6 +271,7 @@ class FinalMerger:
             total_embeddings=manifest.total_embeddings if manifest else 0,
             added=outcome.added if outcome else 0,
             updated=outcome.updated if outcome else 0,
+            removed=outcome.removed if outcome else 0,
             unchanged=outcome.unchanged if outcome else 0,
             processing_time_seconds=round(time.monotonic() - started, 3),
             batches=tuple(result.batch_id for result in accounted),

@@ -14,7 +14,7 @@ from embedding_assets.aws import translated
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.openai_batches.poll import batch_key
+from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import VersionBatch, VersionManifest, chain, read_pointer
 

@@ -132,7 +132,7 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSu
     Returns the row as it is then.
     """
     status = result.final_status
-    if status is not None and not result.has_delta:
+    if status is not None and not result.publishes:
         counted = result.embedding_count + result.failed_count + result.unfinished_count
         values: dict[str, object] = {
             "embedded_count": result.embedding_count,
@@ -145,7 +145,7 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSu
         if result.message:
             values["error"] = result.message
         return ledger.finish(row.batch_id, row.generation, status, values) or row
-    if result.has_delta and row.ingest_attempts:
+    if result.publishes and row.ingest_attempts:
         return ledger.forget_failures(row.batch_id, row.generation) or row
     live = LIVE_STATUS.get(result.batch_status)
     if result.action == "wait" and live is not None and live is not row.status:

@@ -16,6 +16,7 @@ class FinalMergeResult(BaseModel):
     total_embeddings: int
     added: int
     updated: int
+    removed: int
     unchanged: int
     processing_time_seconds: float
     batches: tuple[str, ...]

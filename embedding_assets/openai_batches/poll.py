@@ -19,7 +19,9 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.client import NOT_FOUND, OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.earlier import Earlier, earlier_ending
+from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
 from embedding_assets.openai_batches.poll_result import Action, PollResult
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
@@ -41,26 +43,6 @@ DELTA_VERSION = "1"
 Beat = Callable[[], None]
 
 
-def batch_key(batch_id: str) -> str:
-    """Key of a batch's row as it was when the batch was last polled or marked."""
-    return f"poll_results/{batch_id}/batch.json"
-
-
-def records_key(batch_id: str) -> str:
-    """Key of what was submitted as this batch."""
-    return f"records/{batch_id}.jsonl"
-
-
-def result_key(batch_id: str) -> str:
-    """Key of a batch's poll result."""
-    return f"poll_results/{batch_id}/result.json"
-
-
-def errors_key(batch_id: str) -> str:
-    """Key of a batch's requests without an embedding."""
-    return f"poll_results/{batch_id}/errors.jsonl"
-
-
 class Poller:
     """Polls batches of one database; safe to use from several threads."""
 
@@ -76,8 +58,12 @@ class Poller:
         Raises BatchError for what this batch alone is to blame for, TransientError for what may pass.
         """
         started = time.monotonic()
-        remote = self._openai.retrieve(batch.openai_batch_id)
-        if remote.terminal:
+        remote = finished_itself(batch) if batch.is_deletion else self._openai.retrieve(batch.openai_batch_id)
+        if batch.is_deletion:
+            count = len(read_deletions(self._store, batch.batch_id))
+            result = self._result(batch, remote, Reconciled(), action="process_results")
+            result = result.model_copy(update={"deletion_count": count})
+        elif remote.terminal:
             with tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder:
                 result = self._terminal(batch, remote, Path(folder), beat)
         else:

@@ -52,9 +52,10 @@ class PollResult(BaseModel):
 
     `batch_status` is OpenAI's own word, `not_found` where OpenAI does not know the batch. `delta_key` ends in
     `/` and is None without embeddings. `unknown_count` and `repeated_count` are answers that were left out:
-    to ids that nobody asked for, and further ones to an id already answered. `batch_error_code` is the code with
-    which OpenAI failed the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that
-    was published before and of which nothing can be had any more: it keeps that, and the counts are those of then.
+    to ids that nobody asked for, and further ones to an id already answered. `deletion_count` are records that
+    a batch of deletions takes out; it requests nothing. `batch_error_code` is the code with which OpenAI failed
+    the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that was published before
+    and of which nothing can be had any more: it keeps that, and the counts are those of then.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -80,8 +81,14 @@ class PollResult(BaseModel):
     precedence_at: datetime | None = None
     unknown_count: int = 0
     repeated_count: int = 0
+    deletion_count: int = 0
     batch_error_code: str | None = None
     kept_status: Status | None = None
+
+    @property
+    def publishes(self) -> bool:
+        """Whether there is anything to merge: embeddings, or deletions."""
+        return self.has_delta or (self.deletion_count > 0 and self.action == "process_results")
 
     @property
     def has_delta(self) -> bool:
@@ -96,6 +103,6 @@ class PollResult(BaseModel):
         if self.kept_status is not None:
             return self.kept_status
         status = FINAL_STATUS.get(self.batch_status, Status.FAILED)
-        if not self.has_delta and status is Status.COMPLETED:
+        if not self.publishes and status is Status.COMPLETED:
             return Status.FAILED
         return status

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from embedding_assets.errors import BatchError, ServiceError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.client import REFUSED, OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.deletions import finished_itself
 
 LIST_MARGIN = timedelta(days=1)
 """How much older than the oldest live row a batch may be at OpenAI and still be looked for in the list."""
@@ -35,12 +36,14 @@ def survey(
 ) -> Survey:
     """Sort `batches` (live, oldest first) by whether OpenAI has finished with them.
 
+    Batches of deletions are ready at once: OpenAI has no part in them.
     At most `singles` batches that the list does not show are asked for one by one (None: all), beginning with
     another one at each `turn`. Raises TransientError or ServiceError where OpenAI cannot be asked.
     """
     if not batches:
         return Survey((), (), (), None)
-    known = _listed(openai, batches)
+    known = {batch.openai_batch_id: finished_itself(batch) for batch in batches if batch.is_deletion}
+    known |= _listed(openai, [batch for batch in batches if not batch.is_deletion])
     unlisted = [batch for batch in batches if batch.openai_batch_id not in known]
     asked = unlisted
     if singles is not None and len(unlisted) > singles:
@@ -75,6 +78,8 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> dict[str, RemoteBatch]:
     """Those of `batches` that the list shows; reading stops as soon as all are found."""
+    if not batches:
+        return {}
     wanted = {batch.openai_batch_id for batch in batches}
     found: dict[str, RemoteBatch] = {}
     oldest = max(min(batch.submitted_at for batch in batches), _LONG_AGO + LIST_MARGIN) - LIST_MARGIN

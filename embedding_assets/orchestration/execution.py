@@ -31,7 +31,7 @@ def enough(found: Survey, min_ready: int, max_wait_seconds: float, now: datetime
 
 def with_provenance(ledger: Ledger, results: Sequence[PollResult]) -> list[PollResult]:
     """Poll results that each tell their precedence: those of another program take it from their batch's row."""
-    incomplete = [result.batch_id for result in results if result.has_delta and result.precedence_at is None]
+    incomplete = [result.batch_id for result in results if result.publishes and result.precedence_at is None]
     rows = ledger.get_many(incomplete)
     return [
         result.model_copy(

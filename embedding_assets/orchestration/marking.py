@@ -10,7 +10,7 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import SettingsError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.mark import mark_chain
-from embedding_assets.openai_batches.poll import batch_key
+from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.services import Services
 from embedding_assets.snapshots.versions import read_pointer
 

@@ -2,13 +2,13 @@
 
 Facts about chromadb that this module rests on (tried with 1.5.9): clients are cached by path, so a path is
 used once; `close()` leaves operations below `sync_threshold` unflushed in SQLite's queue; an upsert merges
-metadata key by key, a None deletes a key, and an absent document keeps the old one.
+metadata key by key, and after a deletion it may lose the vector: so a record is replaced by deleting and adding.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +126,12 @@ class ChromaWriter:
     """Applies operations to a Chroma directory; leaving it without an error leaves it closed, flushed, compact.
 
     `operations` is how many rows will be deleted or written in all: Chroma then writes its graph once.
+    `dimensions` is the vectors' length where that is known before any is written.
     """
 
-    def __init__(self, directory: Path, collection: str, space: Space, operations: int) -> None:
+    def __init__(
+        self, directory: Path, collection: str, space: Space, operations: int, dimensions: int | None = None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
         self._name = collection
@@ -145,7 +148,7 @@ class ChromaWriter:
                 )
         self._stack = ExitStack()
         self._collection = self._stack.enter_context(open_collection(directory, collection))
-        self._dimensions: int | None = None
+        self._dimensions = dimensions
 
     def __enter__(self) -> ChromaWriter:
         return self
@@ -163,38 +166,26 @@ class ChromaWriter:
             self._collection.delete(ids=list(ids[start : start + ROWS_AT_ONCE]))
 
     def add(self, rows: ChromaRows) -> None:
-        """Write rows whose ids are not there yet."""
-        self._upsert(rows, rows.metadata)
-
-    def replace(self, rows: ChromaRows) -> None:
-        """Write rows over those with the same ids: afterwards nothing of the old ones is left."""
-        old = self._collection.get(ids=rows.ids, include=["documents", "metadatas"])
-        documents = dict(zip(old["ids"], old["documents"] or [], strict=True))
-        metadata = dict(zip(old["ids"], old["metadatas"] or [], strict=True))
-        vanishing = [
-            record_id
-            for record_id, document in zip(rows.ids, rows.documents, strict=True)
-            if document is None and documents.get(record_id) is not None
-        ]
-        self.delete(vanishing)
-        gone = set(vanishing)
-        merged = [
-            new if record_id in gone else _over(metadata.get(record_id), new)
-            for record_id, new in zip(rows.ids, rows.metadata, strict=True)
-        ]
-        self._upsert(rows, merged)
-
-    def _upsert(self, rows: ChromaRows, metadata: Sequence[Mapping[str, Any] | None]) -> None:
+        """Write rows whose ids are not there."""
         self._dimensions = int(rows.vectors.shape[1])
         for start in range(0, len(rows.ids), ROWS_AT_ONCE):
             part = slice(start, start + ROWS_AT_ONCE)
-            upsert: Any = self._collection.upsert
-            upsert(
+            add: Any = self._collection.add
+            add(
                 ids=rows.ids[part],
                 embeddings=rows.vectors[part],
                 documents=rows.documents[part],
-                metadatas=list(metadata[part]),
+                metadatas=rows.metadata[part],
             )
+
+    def replace(self, rows: ChromaRows) -> None:
+        """Write rows over those with the same ids: afterwards nothing of the old ones is left.
+
+        Never by an update: one that follows a deletion leaves the old vector in the graph beside the new one, and
+        which of the two is there after the next opening is chance (chromadb 1.5.9).
+        """
+        self.delete(rows.ids)
+        self.add(rows)
 
     def _finish(self) -> None:
         """Flush the tail of the queue into the graph, restore Chroma's own threshold, compact."""
@@ -209,11 +200,6 @@ class ChromaWriter:
     def _set_threshold(self, value: int) -> None:
         with open_collection(self._directory, self._name) as collection:
             collection.modify(configuration={"hnsw": {"sync_threshold": value}})
-
-
-def _over(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """`new` with an explicit None for each key that only `old` has."""
-    return {**dict.fromkeys(old or (), None), **(new or {})} or None
 
 
 def _compact(database: Path) -> None:

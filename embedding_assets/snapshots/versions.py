@@ -40,6 +40,7 @@ class VersionBatch(BaseModel):
     failed: int
     unfinished: int
     delta_key: str | None = None
+    deleted: int = 0
 
 
 class VersionManifest(BaseModel):
@@ -74,6 +75,7 @@ class VersionManifest(BaseModel):
     inputs_digest: str | None = None
     added: int = 0
     updated: int = 0
+    removed: int = 0
     unchanged: int = 0
     writer: str | None = None
     rolled_back_to: str | None = None

@@ -20,7 +20,7 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.openai_batches.poll import records_key
+from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import VersionManifest, read_pointer

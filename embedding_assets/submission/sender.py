@@ -23,7 +23,7 @@ from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, S
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import SubmitClaim
 from embedding_assets.openai_batches.client import OpenAIBatches, RemoteBatch
-from embedding_assets.openai_batches.poll import records_key
+from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.parts import Asked, Line
 from embedding_assets.submission.tokens import count_tokens

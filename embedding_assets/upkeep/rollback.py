@@ -86,6 +86,7 @@ class Rollback:
                 "inputs_digest": None,
                 "added": 0,
                 "updated": 0,
+                "removed": 0,
                 "unchanged": target.total_embeddings,
                 "rolled_back_to": target.version,
                 "sweeping": current.sweeping,

@@ -48,7 +48,8 @@ NEW = [record("n0", 10, "first", {"page": 1}), record("n1", 11, "second", {"page
 ODD = texts("o", 3, 20)
 UPDATED = [Expected("u0", vector(77), "u0 again", None), *texts("v", 1, 30)]
 PARTIAL = texts("p", 3, 40)
-EXPECTED = {one.id: one for one in [*BEFORE, *NEW, *ODD[:2], *UPDATED, *PARTIAL[:1]]}
+GONE = ("u3", "never there")
+EXPECTED = {one.id: one for one in [*BEFORE[:3], *NEW, *ODD[:2], *UPDATED, *PARTIAL[:1]]}
 
 OURS_TO_FORGET = ("completed_at", "execution_id", "snapshot_version", "ingest_attempts", "error")
 """Attributes of a row that may differ from run to run."""
@@ -83,7 +84,7 @@ class Scene:
         self.remember()
 
     def begin(self) -> None:
-        """One version is published; six batches wait, of which five are ready."""
+        """One version is published; six batches wait, of which five are ready, and one of deletions."""
         world = self.world
         world.plant("before", BEFORE)
         assert self.ingest(world.instance).failures == []
@@ -93,6 +94,7 @@ class Scene:
         world.plant("partial", PARTIAL, status="expired", answered=PARTIAL[:1])
         world.plant("expired", texts("x", 2), status="expired", answered=[])
         world.plant("going", texts("g", 2), status="in_progress")
+        world.delete("gone", GONE)
 
     def remember(self) -> None:
         """The bucket and the table as they are now are the beginning."""
@@ -236,6 +238,7 @@ ROWS = {
     "partial": _row("EXPIRED", 1, 0, 2),
     "expired": _row("EXPIRED", 0, 0, 2),
     "going": _row("PENDING"),
+    "gone": completed(0),
 }
 
 
@@ -263,8 +266,12 @@ def run_as_test(work: Callable[[], Any]) -> Any:
 
 @contextmanager
 def fast_clients(world: World) -> Iterator[None]:
-    """Clients are made once for all cases: making them takes longer than what they do here."""
+    """Clients are made once for all cases: making them takes longer than what they do here.
+
+    Nor does anyone wait long for a process that is paused while it is alone in a folder.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("embedding_assets.snapshots.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
         patch.setattr("embedding_assets.snapshots.store.s3_client", lambda retries=True: _s3(world, retries))
         patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda: world.dynamodb)
         patch.setattr("dagster_aws.s3.resources.construct_s3_client", lambda **options: world.s3)

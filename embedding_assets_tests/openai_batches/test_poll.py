@@ -15,7 +15,8 @@ from embedding_assets.databases import LINES, WORDS
 from embedding_assets.errors import BatchError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.poll import Poller, errors_key, records_key, result_key
+from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
+from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.directory import Format, download_snapshot
 from embedding_assets.snapshots.rows import Provenance

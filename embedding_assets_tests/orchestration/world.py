@@ -127,6 +127,12 @@ class World:
         )
         return batch
 
+    def delete(self, batch_id: str, ids: Sequence[str], database: Database = LINES, **row: Any) -> None:
+        """A batch of deletions, as `submit --delete-ids` leaves it."""
+        lines = [json.dumps({"id": record_id, "deleted": True}) for record_id in ids]
+        self.services.store.put(f"records/{batch_id}.jsonl", "\n".join(lines).encode())
+        self.put_row(batch_id, database, openai_batch_id="deletion", deletion_count=len(ids), **row)
+
     def put_row(self, batch_id: str, database: Database = LINES, **values: Any) -> None:
         """A row of the required attributes, and more where `values` has them."""
         status = values.get("status", "PENDING")

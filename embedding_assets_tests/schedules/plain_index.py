@@ -23,7 +23,9 @@ FILE = "chroma.sqlite3"
 class PlainWriter:
     """The interface of ChromaWriter."""
 
-    def __init__(self, directory: Path, collection: str, space: Space, operations: int) -> None:
+    def __init__(
+        self, directory: Path, collection: str, space: Space, operations: int, dimensions: int | None = None
+    ) -> None:
         self._path = directory / FILE
         self._records = read(directory) if self._path.exists() else {}
 

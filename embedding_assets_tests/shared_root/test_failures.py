@@ -94,7 +94,7 @@ def test_a_lock_that_another_holds_does_not_hang_a_publication(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that stopped inside is waited for so long, and no longer; when it let go all is well."""
-    monkeypatch.setattr(file_lock.alone.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
+    monkeypatch.setattr(file_lock, "WAIT_SECONDS", 0.1)
     shelf.publish(shelf.version(1))
     manifest = shelf.version(2)
     with (shelf.folder / ".lock").open("ab") as held:

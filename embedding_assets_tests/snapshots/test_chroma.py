@@ -154,6 +154,28 @@ def test_deleted_rows_are_gone(tmp_path: Path) -> None:
         assert collection.count() == 3
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_sessions_that_delete_replace_and_add(tmp_path: Path, seed: int) -> None:
+    """Chroma loses updates that follow a deletion; whatever was done before, the last word counts."""
+    dice = np.random.default_rng(seed)
+    there: dict[str, Expected] = {}
+    for session in range(6):
+        ids = sorted(there)
+        gone = [one for one in ids if dice.random() < 0.3]
+        replaced = [one for one in ids if one not in gone and dice.random() < 0.4]
+        new = [f"r{session}-{number}" for number in range(int(dice.integers(0, 12)))]
+        written = {
+            one: record(one, int(dice.integers(1, 10_000)), f"{one} of {session}", {f"k{session}": 1})
+            for one in (*replaced, *new)
+        }
+        with ChromaWriter(tmp_path / "version", "lines", "l2", 100, 8) as writer:
+            writer.delete(gone)
+            writer.replace(chroma_rows([written[one] for one in replaced])) if replaced else None
+            writer.add(chroma_rows([written[one] for one in new])) if new else None
+        there = {one: kept for one, kept in {**there, **written}.items() if one not in gone}
+        assert read(tmp_path / "version", tmp_path / f"copy{session}") == there
+
+
 def test_the_queue_does_not_stay_in_the_file(tmp_path: Path) -> None:
     """The queue held every vector for a while; its pages are given back, else each version drags them along."""
     wanted = [record(f"r{number}", number, None, None, dimensions=256) for number in range(1200)]

@@ -16,7 +16,8 @@ from embedding_assets.errors import InputError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, format_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.poll import Poller, records_key
+from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.snapshots.records import input_sha256
 from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.parts import Asked, Limits

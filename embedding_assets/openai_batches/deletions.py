@@ -1,0 +1,38 @@
+"""Batches of deletions: rows in the ledger like others, in which OpenAI has no part."""
+
+from __future__ import annotations
+
+import orjson
+
+from embedding_assets.errors import BatchError, NotFoundError
+from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary
+from embedding_assets.openai_batches.client import RemoteBatch
+from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.snapshots.store import Store
+
+
+def finished_itself(batch: BatchSummary) -> RemoteBatch:
+    """A batch of deletions, as if OpenAI told of it."""
+    return RemoteBatch(NOT_AT_OPENAI, "completed", batch.submitted_at, batch.submitted_at, None, None, None)
+
+
+def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
+    """The ids of a batch of deletions, from `records/`. Raises BatchError where they are not there or broken."""
+    key = records_key(batch_id)
+    try:
+        lines = store.get(key).splitlines()
+    except NotFoundError as error:
+        raise BatchError(f"batch {batch_id}: {key}, which lists what it deletes, is not there") from error
+    ids = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise BatchError(f"{key} line {number} is not JSON: {error}") from error
+        record_id = value.get("id") if isinstance(value, dict) and value.get("deleted") is True else None
+        if not isinstance(record_id, str) or not record_id:
+            raise BatchError(f"{key} line {number} is no deletion")
+        ids.append(record_id)
+    if not ids:
+        raise BatchError(f"batch {batch_id}: {key} is empty")
+    return tuple(ids)
