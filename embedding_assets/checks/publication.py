@@ -91,9 +91,9 @@ def marked(store: Store, ledger: Ledger, database: Database, execution_id: str, 
     figures = {"marked": done, "to_be_marked": soon, "unmarked": len(late)}
     if late:
         return Finding(
-            False, f"{len(late)} batches are published and still not marked: {', '.join(late[:10])}", figures
+            False, f"{_batches(len(late))} published and still not marked: {', '.join(late[:10])}", figures
         )
-    return Finding(True, f"{done} batches are marked, {soon} are about to be", figures)
+    return Finding(True, f"{_batches(done)} marked, {soon} about to be", figures)
 
 
 def _to_be_marked(
@@ -150,3 +150,7 @@ def _content_problem(path: Path, entry: FileEntry, manifest: VersionManifest) ->
     if digest != manifest.content_digest:
         return f"content_digest is {manifest.content_digest}, but its record index gives {digest}"
     return None
+
+
+def _batches(count: int) -> str:
+    return "1 batch" if count == 1 else f"{count} batches"

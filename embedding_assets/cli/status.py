@@ -12,7 +12,8 @@ import typer
 from embedding_assets.cli.output import STDOUT, Table, print_json, warn
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
-from embedding_assets.reporting.ages import is_late, live_since, told_age
+from embedding_assets.ledger.late import is_late, late_warning
+from embedding_assets.reporting.ages import told_age
 from embedding_assets.reporting.backlog import Group, groups, remarks
 from embedding_assets.reporting.batch_story import Story, tell_story
 from embedding_assets.reporting.facts import gather
@@ -39,7 +40,9 @@ def status(
         return
     for row in refused:
         warn(f"the row of batch {row.batch_id!r} is refused: {row.reason}")
-    _warn_of_late_ones(rows, now)
+    late = late_warning(rows, now)
+    if late is not None:
+        warn(late)
     if story is not None:
         _print_story(story)
     else:
@@ -97,17 +100,6 @@ def _document(
 def _row_document(row: BatchSummary, withdrawn: bool) -> dict[str, Any]:
     told = row.model_dump(mode="json", exclude_none=True)
     return {**told, "withdrawn": True} if withdrawn else told
-
-
-def _warn_of_late_ones(rows: list[BatchSummary], now: datetime) -> None:
-    late = [row for row in rows if is_late(row, now)]
-    if late:
-        oldest = min(late, key=live_since)
-        age = told_age(now - live_since(oldest))
-        if len(late) == 1:
-            warn(f"batch {oldest.batch_id} is {oldest.status} for {age}; OpenAI is to end a batch within 24 h")
-        else:
-            warn(f"{len(late)} batches are live for more than 20 h, the oldest for {age}: {oldest.batch_id}")
 
 
 def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[str, str], now: datetime) -> None:

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, format_instant
-from embedding_assets.reporting.ages import is_late, live_since, told_age
+from embedding_assets.ledger.late import is_late, live_since
+from embedding_assets.reporting.ages import told_age
 from embedding_assets.reporting.commands import INGEST, reprocess, reset, resubmit, story
 from embedding_assets.reporting.costs import Cost, cost_of
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, format_instant, parse_instant
+from embedding_assets.ledger.late import is_late
 from embedding_assets.merge.accounting import planned_at
-from embedding_assets.reporting.ages import is_late
 from embedding_assets.reporting.backlog import requested_of
 from embedding_assets.reporting.costs import batch_cost
 from embedding_assets.reporting.facts import BatchFacts

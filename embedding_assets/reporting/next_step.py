@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
+from embedding_assets.ledger.late import is_late, live_since
 from embedding_assets.ledger.ledger import OWN_FAILURES
-from embedding_assets.reporting.ages import is_late, live_since, told_age
+from embedding_assets.reporting.ages import told_age
 from embedding_assets.reporting.commands import INGEST, reprocess, reset, resubmit, story
 from embedding_assets.reporting.facts import BatchFacts
 

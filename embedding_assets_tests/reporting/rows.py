@@ -29,7 +29,7 @@ def row(status: str = "PENDING", batch_id: str = "b", **values: Any) -> BatchSum
 
 def ended(status: str, embedded: int, failed: int = 0, unfinished: int = 0, **values: Any) -> BatchSummary:
     """A final row with its counts."""
-    counts = {"embedded_count": embedded, "failed_count": failed, "unfinished_count": unfinished}
+    counts: dict[str, Any] = {"embedded_count": embedded, "failed_count": failed, "unfinished_count": unfinished}
     values = {"request_count": embedded + failed + unfinished, "completed_at": "2026-03-04T11:40:00Z", **values}
     return row(status, **counts, **values)
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.reporting.ages import is_late, told_age
+from embedding_assets.reporting.ages import told_age
 from embedding_assets.reporting.backlog import groups, remarks
 from embedding_assets.reporting.costs import batch_cost
-from embedding_assets_tests.reporting.rows import NOW, SUBMITTED, ended, row
+from embedding_assets_tests.reporting.rows import NOW, ended, row
 
 DATABASES = {"LINE_EMBEDDING": "lines", "WORD_EMBEDDING": "words"}
 OLD = NOW - timedelta(hours=21)
@@ -94,21 +94,6 @@ def test_the_most_pressing_comes_first() -> None:
         row("PENDING", "aside", set_aside="why"),
     ]
     assert [remark.batch_id for remark in remarks(rows, {}, NOW)] == ["aside", "later", "late", "failed"]
-
-
-@pytest.mark.parametrize(
-    ("one", "late"),
-    [
-        (row("IN_PROGRESS", submitted_at=OLD), True),
-        (row("IN_PROGRESS", submitted_at=NOW - timedelta(hours=20)), False),
-        (row("PENDING", submitted_at=OLD, reset_at=SUBMITTED), False),
-        (row("PENDING", submitted_at=OLD, set_aside="why"), False),
-        (row("COMPLETED", submitted_at=OLD), False),
-    ],
-)
-def test_late_is_live_for_more_than_twenty_hours(one: BatchSummary, late: bool) -> None:
-    """Since it was submitted or opened again; one that is set aside waits for a person, not for OpenAI."""
-    assert is_late(one, NOW) is late
 
 
 def test_an_age_is_hours_and_minutes() -> None:
