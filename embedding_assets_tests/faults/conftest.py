@@ -17,6 +17,7 @@ from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.matrix import Matrix
 from embedding_assets_tests.faults.process import processes
 from embedding_assets_tests.faults.scene import ENVIRONMENT, Scene, fast_clients
+from embedding_assets_tests.faults.submit_scene import SubmitScene
 from embedding_assets_tests.faults.taps import tapped
 from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
 from embedding_assets_tests.orchestration.world import open_world
@@ -61,13 +62,39 @@ def upkeep_scene(
 
 
 @pytest.fixture
+def submit_scene(
+    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
+) -> Iterator[SubmitScene]:
+    """What is submitted."""
+    with opened(SubmitScene, stack, aws, openai_clients, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
 def sites_of_an_ingest(
     stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
 ) -> frozenset[CallSite]:
     """The call sites that the ingest's own matrix covers."""
-    home = tmp_path / "ingest"
+    return _recorded(Scene, stack, aws, openai_clients, tmp_path / "ingest")
+
+
+@pytest.fixture
+def sites_of_a_submission(
+    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
+) -> frozenset[CallSite]:
+    """The call sites that the submission's own matrix covers."""
+    return _recorded(SubmitScene, stack, aws, openai_clients, tmp_path / "submission")
+
+
+def _recorded(
+    kind: type[Scene],
+    stack: EmbeddedStack,
+    aws: AwsClients,
+    openai_clients: tuple[openai.OpenAI, httpx.Client],
+    home: Path,
+) -> frozenset[CallSite]:
     home.mkdir()
-    with opened(Scene, stack, aws, openai_clients, home) as made:
+    with opened(kind, stack, aws, openai_clients, home) as made:
         matrix = Matrix(made)
         matrix.record()
         return frozenset(matrix.sites)

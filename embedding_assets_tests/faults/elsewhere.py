@@ -20,10 +20,6 @@ ELSEWHERE = {
     "merge.poll_execution.ExecutionPoller._one": "merge/test_poll_execution.py",
     "orchestration.suspects.choose": "orchestration/test_suspects.py",
     "upkeep.tagging.remove_tag": "upkeep/test_tags.py",
-    # Submitting.
-    "cli.submit.submit_files": "openai_batches/test_submit.py",
-    "openai_batches.client.OpenAIBatches.create_batch": "openai_batches/test_submit.py",
-    "openai_batches.submit.send": "openai_batches/test_submit.py",
     # They only read: an error is told, and nothing was changed.
     "cli.batches._all": "cli/test_batches.py",
     "cli.snapshots.list_versions": "cli/test_errors.py",

@@ -48,7 +48,7 @@ class Matrix:
         try:
             self._disturbed(process)
             recover()
-            self.scene.check()
+            self.scene.check(first)
         except Exception as error:  # noqa: BLE001 - whatever went wrong is told, and the other cases go on
             told = " ".join(str(error).split())[:600]
             self.wrong.append(f"{first} {second or ''}: {type(error).__name__}: {told}")

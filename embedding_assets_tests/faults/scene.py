@@ -24,7 +24,7 @@ from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, cha
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
 from embedding_assets_tests.deltas import at, record, vector
 from embedding_assets_tests.faults.call_sites import CallSite
-from embedding_assets_tests.faults.process import Process, current, run_as
+from embedding_assets_tests.faults.process import Planned, Process, current, run_as
 from embedding_assets_tests.orchestration.world import World, error_line, texts
 from embedding_assets_tests.reference import Expected, reference_digest
 
@@ -174,8 +174,11 @@ class Scene:
         there = run_untapped(lambda: {entry.key: entry.size for entry in store.list(LINES.versions_prefix)})
         self.torn += [file.key for file in pointer.manifest.files if there.get(file.key) != file.size]
 
-    def check(self) -> None:
-        """All invariants of the publication protocol, and the content of an undisturbed run."""
+    def check(self, planned: Planned | None = None) -> None:
+        """All invariants of the publication protocol, and the content of an undisturbed run.
+
+        `planned` is the fault that struck first, where one did.
+        """
         store = self.world.services.store
         published = self.world.published()
         versions = list(chain(store, LINES, published))

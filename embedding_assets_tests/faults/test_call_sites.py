@@ -10,6 +10,7 @@ from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.elsewhere import forgotten
 from embedding_assets_tests.faults.matrix import Matrix
 from embedding_assets_tests.faults.scene import Scene
+from embedding_assets_tests.faults.submit_scene import SubmitScene
 from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
 
 LOG = logging.getLogger(__name__)
@@ -32,13 +33,25 @@ def test_each_call_site_of_an_ingest_survives_a_fault(scene: Scene) -> None:
 
 
 @pytest.mark.timeout(1200)
+def test_each_call_site_of_a_submission_survives_a_fault(submit_scene: SubmitScene) -> None:
+    """Nothing is lost, and nothing is paid for twice."""
+    matrix = Matrix(submit_scene)
+    matrix.record()
+    matrix.each_once()
+    assert_covered(matrix)
+
+
+@pytest.mark.timeout(1200)
 def test_each_call_site_of_the_upkeep_survives_a_fault(
-    sites_of_an_ingest: frozenset[CallSite], upkeep_scene: UpkeepScene
+    sites_of_an_ingest: frozenset[CallSite],
+    sites_of_a_submission: frozenset[CallSite],
+    upkeep_scene: UpkeepScene,
 ) -> None:
     """Tag, rollback, gc, reprocess: the sites that an ingest does not have. With those, none is forgotten."""
     matrix = Matrix(upkeep_scene, sites_of_an_ingest)
     matrix.record()
-    assert list(forgotten({site.caller for site in sites_of_an_ingest | matrix.sites.keys()})) == []
+    recorded = sites_of_an_ingest | sites_of_a_submission | matrix.sites.keys()
+    assert list(forgotten({site.caller for site in recorded})) == []
     matrix.each_once()
     assert_covered(matrix)
 
@@ -47,6 +60,15 @@ def test_each_call_site_of_the_upkeep_survives_a_fault(
 def test_each_call_site_of_an_ingest_survives_each_fault(scene: Scene) -> None:
     """The whole matrix."""
     matrix = Matrix(scene)
+    matrix.record()
+    matrix.whole()
+    assert_covered(matrix)
+
+
+@pytest.mark.long
+def test_each_call_site_of_a_submission_survives_each_fault(submit_scene: SubmitScene) -> None:
+    """The whole matrix of what is submitted."""
+    matrix = Matrix(submit_scene)
     matrix.record()
     matrix.whole()
     assert_covered(matrix)

@@ -9,6 +9,7 @@ from embedding_assets.databases import LINES
 from embedding_assets.merge.execution_manifest import new_execution_id
 from embedding_assets.snapshots.versions import chain
 from embedding_assets.upkeep.tagging import set_tag
+from embedding_assets_tests.faults.process import Planned
 from embedding_assets_tests.faults.scene import LEASE_SECONDS, Scene, completed
 from embedding_assets_tests.orchestration.world import texts
 from embedding_assets_tests.reference import Expected
@@ -56,7 +57,7 @@ class UpkeepScene(Scene):
         """What was withdrawn is still COMPLETED."""
         return {name: completed(3) for name in ("first", "second", "third")}
 
-    def check(self) -> None:
+    def check(self, planned: Planned | None = None) -> None:
         """Also: the tagged version is whole, and who is out is told."""
-        super().check()
+        super().check(planned)
         assert self.world.published().withdrawn == ("third",)

@@ -1,0 +1,86 @@
+"""Records and deletions submitted: whatever happens, each is on its way once. The third scene for faults."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from embedding_assets.databases import LINES
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.submission.parts import Asked, Limits
+from embedding_assets.submission.submit import Submitter
+from embedding_assets_tests.deltas import DIMENSIONS, MODEL
+from embedding_assets_tests.faults.process import Fault, Planned
+from embedding_assets_tests.faults.scene import BEFORE, Scene, run_untapped
+from embedding_assets_tests.orchestration.world import texts
+
+RECORDS = [BEFORE[0], *texts("s", 4, 60)]
+GONE = ("u1", "u2")
+RECORDS_A_BATCH = 2
+SETTINGS = Asked(MODEL, DIMENSIONS)
+
+BEYOND_US = (Fault.RESENT, Fault.PAUSED)
+"""What at the very creation of a batch costs twice: somebody between us and OpenAI who repeats a request that was
+sent once, and a process that stands still past its lease after its last look at it."""
+
+
+class SubmitScene(Scene):
+    """One version is published; a file of five records, one of them published, and one of two ids to delete."""
+
+    def begin(self) -> None:
+        """The published version."""
+        self.world.plant("before", BEFORE)
+        assert self.ingest(self.world.instance).failures == []
+        self.records.write_text(
+            "".join(json.dumps({"id": one.id, "text": one.document}) + "\n" for one in RECORDS)
+        )
+        self.gone.write_text("\n".join(GONE))
+
+    @property
+    def records(self) -> Path:
+        """The file of records."""
+        return self.world.home / "submitted.jsonl"
+
+    @property
+    def gone(self) -> Path:
+        """The file of ids."""
+        return self.world.home / "deleted"
+
+    def restore(self) -> None:
+        """OpenAI has no batch."""
+        super().restore()
+        self.world.server.order("reset")
+
+    def act(self) -> bool:
+        """What `embedding-assets submit` does; true where nothing was left to send."""
+        sender = self.world.services.sender(LINES, lambda line: None)
+        submitter = Submitter(sender, SETTINGS)
+        sent = submitter.submit([self.records], self.gone, Limits(requests=RECORDS_A_BATCH))
+        return not sent.batches
+
+    def check(self, planned: Planned | None = None) -> None:
+        """Each record and each deletion is in one live batch; each batch was made once, and has its row."""
+        services = self.world.services
+        rows = list(services.ledger.live(LINES).ready_to_plan)
+        submitted = Counter(value["id"] for row in rows if not row.is_deletion for value in self._lines(row))
+        assert submitted == Counter(one.id for one in RECORDS)
+        assert Counter(value["id"] for row in rows if row.is_deletion for value in self._lines(row)) == Counter(
+            GONE
+        )
+        made = Counter(
+            batch["metadata"]["batch_id"] for batch in self.world.server.control.get("/v1/batches").json()["data"]
+        )
+        assert made.keys() == {row.batch_id for row in rows if not row.is_deletion}
+        most = 2 if planned is not None and _beyond_us(planned) else 1
+        assert [count for count in made.values() if count > most] == [], made
+        assert all(row.request_count == len(self._lines(row)) for row in rows if not row.is_deletion)
+
+    def _lines(self, row: BatchSummary) -> list[dict[str, str]]:
+        stored = run_untapped(lambda: self.world.services.store.get(records_key(row.batch_id)))
+        return [json.loads(line) for line in stored.splitlines()]
+
+
+def _beyond_us(planned: Planned) -> bool:
+    return planned.fault in BEYOND_US and planned.site.caller.endswith("create_batch")
