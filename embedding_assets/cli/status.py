@@ -106,10 +106,10 @@ def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[st
     if not rows:
         STDOUT.print("no batches")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("database", "status"):
         table.add_column(name)
-    for name in ("batches", "oldest", "requested", "embedded", "failed", "unfinished", "cost (USD)"):
+    for name in ("count", "oldest", "requested", "embedded", "failed", "unfinished", "USD"):
         table.add_column(name, justify="right")
     grouped = _grouped(services, rows)
     for group in grouped:

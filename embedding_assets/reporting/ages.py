@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+HOURS_TOLD = 100
+"""From so many hours on only days are told."""
+
 
 def told_age(age: timedelta) -> str:
-    """Hours and minutes; an instant in the future is no age."""
-    hours, rest = divmod(max(0, int(age.total_seconds())), 3600)
-    return f"{hours}h{rest // 60:02d}m"
+    """Hours and minutes, or days where it is long; an instant in the future is no age."""
+    minutes = max(0, int(age.total_seconds())) // 60
+    hours = minutes // 60
+    return f"{hours // 24}d" if hours >= HOURS_TOLD else f"{hours}h{minutes % 60:02d}m"

@@ -18,10 +18,10 @@ class Cost:
 
     @property
     def told(self) -> str:
-        """For a person: `0.000012`, `0.000012+` where some are not counted, `?` where nothing is known."""
+        """For a person: `0.0123`, `0.0123+` where some are not counted, `?` where nothing is known."""
         if self.unknown and not self.usd:
             return "?"
-        return f"{self.usd:.6f}{'+' * bool(self.unknown)}"
+        return f"{self.usd:.4f}{'+' * bool(self.unknown)}"
 
 
 def batch_cost(row: BatchSummary) -> float | None:

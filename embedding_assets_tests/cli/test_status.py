@@ -170,7 +170,7 @@ def test_the_backlog_by_database_and_status(told: Told) -> None:
     pending = by_status["PENDING"]
     assert (pending["requested_unknown"], pending["cost_usd"], pending["cost_unknown"]) == (8, 0.03, 7)
     assert "cost unknown for 17 batches" in told.backlog.stdout
-    assert "0.030000+" in told.backlog.stdout
+    assert "0.0300+" in told.backlog.stdout
 
 
 def test_what_wants_attention_is_listed(told: Told) -> None:

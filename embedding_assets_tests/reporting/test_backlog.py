@@ -35,7 +35,7 @@ def test_a_group_for_each_database_and_status() -> None:
     ]
     going, done, words, odd = found
     assert (going.oldest, going.requested, going.requested_unknown, going.requested_told) == (OLD, 7, 1, "7+")
-    assert (done.cost.usd, done.cost.unknown, done.cost.told) == (0.01, 0, "0.010000")
+    assert (done.cost.usd, done.cost.unknown, done.cost.told) == (0.01, 0, "0.0100")
     assert (words.requested, words.embedded, words.failed, words.cost.told) == (4, 3, 1, "?")
     assert odd.requested_told == "?"
     told = going.document(NOW)
@@ -99,3 +99,4 @@ def test_the_most_pressing_comes_first() -> None:
 def test_an_age_is_hours_and_minutes() -> None:
     """Clocks that are apart make no negative age."""
     assert (told_age(timedelta(hours=30, minutes=5)), told_age(-timedelta(hours=1))) == ("30h05m", "0h00m")
+    assert (told_age(timedelta(hours=99, minutes=59)), told_age(timedelta(hours=100))) == ("99h59m", "4d")
