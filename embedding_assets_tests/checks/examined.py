@@ -47,17 +47,16 @@ class Examined:
         self.world.services.store.put(key, json.dumps(change(self.world.json(key))).encode())
 
     def look(self, check: str) -> dg.AssetCheckEvaluation:
-        """Run the checks of an asset by hand, without a partition, and give what one of them found."""
+        """Run one check by hand, without a partition, and give what it found."""
         key = dg.AssetKey(["lines", CHECKED[check]])
-        job = self.world.defs.get_implicit_global_asset_job_def().get_subset(
+        job = self.world.defs.resolve_implicit_global_asset_job_def().get_subset(
             asset_selection=set(),
-            asset_check_selection={
-                dg.AssetCheckKey(key, name) for name, asset in CHECKED.items() if asset == CHECKED[check]
-            },
+            asset_check_selection={dg.AssetCheckKey(key, check)},
         )
         result = job.execute_in_process(instance=self.world.instance, raise_on_error=False)
         assert result.success, "a check makes no run fail"
-        (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == check]
+        (found,) = result.get_asset_check_evaluations()
+        assert (found.asset_key, found.check_name) == (key, check)
         return found
 
 
