@@ -22,7 +22,7 @@ from embedding_assets.openai_batches.client import NOT_FOUND, OpenAIBatches, Rem
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.earlier import Earlier, earlier_ending
 from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
-from embedding_assets.openai_batches.poll_result import Action, PollResult
+from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
 from embedding_assets.snapshots.directory import (
@@ -102,6 +102,8 @@ class Poller:
             ended = earlier_ending(self._store, self._database, batch)
             if ended is not None:
                 return self._kept(batch, remote, ended, message)
+            if gone or remote.status == NOT_FOUND:
+                found.errors |= self._on_record(batch, requests)
             self._write_errors(batch.batch_id, found)
             return self._result(batch, remote, found, action="handle_failure", message=message)
         delta_id = self._delta_id(batch, found, (output, error, asked))
@@ -164,6 +166,7 @@ class Poller:
             precedence_at=batch.precedence,
             unknown_count=found.unknown,
             repeated_count=found.repeated,
+            retryable_count=sum(error.retryable for error in found.errors.values()),
             batch_error_code=remote.error_code if remote.status == "failed" else None,
         )
 
@@ -209,6 +212,19 @@ class Poller:
             self._store.put(key, ("\n".join(lines) + "\n").encode(), "application/jsonl")
         elif self._store.find(key) is not None:
             self._store.delete([key])
+
+    def _on_record(self, batch: BatchSummary, requests: Requests) -> dict[str, RequestError]:
+        """Of a batch that was opened again: what `errors.jsonl` has of its requests, or of all if none is known.
+
+        It is more than can be learnt now that OpenAI has nothing of it any more.
+        """
+        stored = self._store.find(errors_key(batch.batch_id)) if batch.generation else None
+        try:
+            lines = stored.data.splitlines() if stored is not None else []
+            errors = [RequestError.model_validate_json(line) for line in lines]
+        except ValidationError:
+            return {}
+        return {error.id: error for error in errors if error.id in requests.by_id or not requests.by_id}
 
     def _earlier_with_delta(self, batch: BatchSummary) -> PollResult | None:
         """The earlier poll's result, where its delta still stands: what was paid for is not thrown away."""

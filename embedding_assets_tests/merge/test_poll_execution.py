@@ -236,3 +236,17 @@ def test_a_refused_key_ends_the_execution(
     with pytest.raises(ServiceError, match="key"):
         poll(execution_poller, "b")
     assert bench.ledger.get("b").ingest_attempts == 0
+
+
+def test_a_good_poll_forgets_the_failures_before_it(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Failed twice, then polled well: should its execution fail, it begins at none again, without an error."""
+    planted(openai_server, "b", 1)
+    bench.row("b")
+    for _ in range(2):
+        assert bench.ledger.count_failure(bench.ledger.get("b"), "cannot be reached") is not None
+    [result], _ = poll(execution_poller, "b")
+    assert result.has_delta
+    row = bench.ledger.get("b")
+    assert (row.ingest_attempts, row.error, row.status) == (0, None, Status.PENDING)

@@ -263,6 +263,19 @@ def test_what_was_delivered_once_is_not_thrown_away(
     assert delta(store, again, tmp_path).keys() == set(IDS)
 
 
+def test_the_delta_of_another_openai_batch_is_not_used(
+    store: Store, poller: Poller, openai_server: OpenAIServer
+) -> None:
+    """The row names another OpenAI batch now, whose output is gone: what the former delivered is not its own."""
+    openai_server.plant("openai-b1", input=input_lines(IDS), output=OUTPUT)
+    assert poller.poll(row()).has_delta
+    planted = openai_server.plant("openai-b2", input=input_lines(IDS), output=OUTPUT)
+    openai_server.delete_file(planted["output_file_id"])
+    result = poller.poll(row(openai_batch_id="openai-b2"))
+    assert told(result) == ("handle_failure", 0, 0, 0, 3)
+    assert result.final_status is Status.FAILED
+
+
 def told_by_another_program(store: Store, key: str) -> None:
     """A poll result and a Chroma delta as another program left them: no manifest, fields of ours absent."""
     store.put(f"{key}chroma.sqlite3", b"sqlite")
