@@ -18,6 +18,7 @@ from embedding_assets.settings import Settings, load_settings
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.parts import Asked
+from embedding_assets.submission.resubmit import Policy, Resubmitter
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
@@ -53,6 +54,16 @@ class Services:
             Asked(self.settings.model, self.settings.dimensions),
             enqueued_tokens=self.settings.enqueued_tokens,
             force=force,
+            dry_run=dry_run,
+        )
+
+    def resubmitter(self, database: Database, tell: Tell, *, dry_run: bool = False) -> Resubmitter:
+        """What submits requests without an embedding again."""
+        settings = self.settings
+        return Resubmitter(
+            self.sender(database, tell),
+            Asked(settings.model, settings.dimensions),
+            Policy(settings.max_attempts, timedelta(seconds=settings.resubmit_wait_seconds)),
             dry_run=dry_run,
         )
 

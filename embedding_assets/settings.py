@@ -90,6 +90,14 @@ class Settings(BaseSettings):
             "with CHROMADB_STORAGE_MODE=efs it must be a directory that can be written"
         )
 
+    def database_of(self, batch_type: str) -> Database:
+        """The database that batches of this type feed. Raises InputError naming the types that exist."""
+        for database in self.databases:
+            if database.batch_type == batch_type:
+                return database
+        known = ", ".join(database.batch_type for database in self.databases)
+        raise InputError(f"no database has the batch type {batch_type!r}; configured are {known}")
+
     def database(self, name: str) -> Database:
         """The database called `name`. Raises InputError naming those that exist."""
         for database in self.databases:

@@ -1,16 +1,18 @@
-"""`reprocess` and `reset`: batches again from OpenAI's output, or the row alone."""
+"""`reprocess`, `resubmit`, `reset`: batches again from OpenAI's output, their failed requests, the row alone."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.output import STDOUT, print_json
+from embedding_assets.cli.output import STDOUT, print_json, progress
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.services import connect
+from embedding_assets.submission.submit import Submission
 
 BatchOption = Annotated[list[str], typer.Option("--batch", "-b", help="A batch id; may be given again.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -24,6 +26,34 @@ def reprocess(batch: BatchOption, as_json: JsonOption = False) -> None:
         if row.status.live:
             raise InputError(f"batch {row.batch_id} is {row.status}: there is nothing to open again")
     _print([ledger.reopen(row) for row in rows], as_json)
+
+
+def resubmit(
+    batch: BatchOption,
+    now: Annotated[bool, typer.Option("--now", help="Also what waits for OpenAI's limit of tokens.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit the failed and unfinished requests that a retry can help as new batches, with their precedence."""
+    services = connect()
+    rows = _all(services.ledger, batch)
+    told = Submission(price_usd=0.0)
+    with progress() as tell:
+        for row in rows:
+            database = services.settings.database_of(row.batch_type)
+            tell(f"resubmitting batch {row.batch_id} to {database.name}")
+            told.add(services.resubmitter(database, tell, dry_run=dry_run).resubmit(row, now=now))
+    if as_json:
+        print_json(asdict(told))
+        return
+    if not told.batches:
+        STDOUT.print("nothing to resubmit: no request without an embedding can be helped by a retry")
+        return
+    price = "of unknown price" if told.price_usd is None else f"{told.price_usd:.6f} USD"
+    STDOUT.print(
+        f"{told.requests} requests in {len(told.batches)} batches {'would be sent' if dry_run else 'sent'}: "
+        f"{told.tokens} tokens, {price}; {told.skipped} skipped, submitted later"
+    )
 
 
 def reset(

@@ -86,6 +86,7 @@ class BatchSummary(BaseModel):
     resubmitted_as: str | None = None
     token_count: int | None = None
     deletion_count: int | None = None
+    retryable_count: int | None = None
     execution_id: str | None = None
     snapshot_version: str | None = None
     completed_at: str | None = None

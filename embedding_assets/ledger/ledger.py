@@ -141,6 +141,16 @@ class Ledger:
         """A live batch came through: what it failed before counts no more against it."""
         return self._update_live(batch_id, generation, {"ingest_attempts": 0}, removes=("error",))
 
+    def note_resubmission(self, batch: BatchSummary, child: str) -> BatchSummary | None:
+        """Note as which batch a final one was submitted again; None where it was opened again meanwhile."""
+        return self._update(
+            batch.batch_id,
+            {"resubmitted_as": child},
+            removes=(),
+            condition="#status = :was AND " + _generation_is(batch.generation),
+            values={":was": str(batch.status), ":generation": batch.generation},
+        )
+
     def put_aside(self, batch_id: str, generation: int, reason: str) -> BatchSummary | None:
         """Keep a live batch from being planned until it is reset."""
         return self._update_live(batch_id, generation, {"set_aside": reason, "error": reason})
@@ -164,7 +174,7 @@ class Ledger:
         changed = self._update(
             batch.batch_id,
             sets,
-            removes=("set_aside", "ingest_attempts", "error"),
+            removes=("set_aside", "ingest_attempts", "error", "resubmitted_as"),
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},
         )

@@ -67,6 +67,7 @@ def version_batch(result: PollResult) -> VersionBatch:
         unfinished=result.unfinished_count,
         delta_key=result.delta_key,
         deleted=result.deletion_count,
+        retryable=result.retryable_count,
     )
 
 

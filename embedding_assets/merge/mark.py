@@ -73,6 +73,7 @@ def _mark(ledger: Ledger, manifest: VersionManifest, batch: VersionBatch) -> Bat
         "failed_count": batch.failed,
         "unfinished_count": batch.unfinished,
         "request_count": batch.embedded + batch.failed + batch.unfinished,
+        "retryable_count": batch.retryable,
         "execution_id": manifest.execution_id,
         "snapshot_version": manifest.version,
     }

@@ -139,6 +139,7 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSu
             "failed_count": result.failed_count,
             "unfinished_count": result.unfinished_count,
             "request_count": counted,
+            "retryable_count": result.retryable_count,
         }
         if result.kept_status is not None and not counted:
             values = {}

@@ -53,7 +53,8 @@ class PollResult(BaseModel):
     `batch_status` is OpenAI's own word, `not_found` where OpenAI does not know the batch. `delta_key` ends in
     `/` and is None without embeddings. `unknown_count` and `repeated_count` are answers that were left out:
     to ids that nobody asked for, and further ones to an id already answered. `deletion_count` are records that
-    a batch of deletions takes out; it requests nothing. `batch_error_code` is the code with which OpenAI failed
+    a batch of deletions takes out; it requests nothing. `retryable_count` are those of the failed and unfinished
+    that may succeed when they are sent again. `batch_error_code` is the code with which OpenAI failed
     the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that was published before
     and of which nothing can be had any more: it keeps that, and the counts are those of then.
     """
@@ -82,6 +83,7 @@ class PollResult(BaseModel):
     unknown_count: int = 0
     repeated_count: int = 0
     deletion_count: int = 0
+    retryable_count: int = 0
     batch_error_code: str | None = None
     kept_status: Status | None = None
 

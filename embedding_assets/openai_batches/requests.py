@@ -14,12 +14,13 @@ from embedding_assets.snapshots.records import checked_metadata, is_unicode, met
 
 @dataclass(frozen=True)
 class Request:
-    """One record to embed, without its vector. `metadata` is canonical JSON."""
+    """One record to embed, without its vector. `metadata` is canonical JSON; `text` None where it is unknown."""
 
     id: str
     document: str | None
     metadata: str | None
     input_sha256: str | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def read_records(path: Path, name: str) -> Requests:
             document=_text(document, where, "document"),
             metadata=metadata,
             input_sha256=_text(value.get("input_sha256"), where, "input_sha256"),
+            text=_text(value.get("text"), where, "text"),
         )
         if request.id in by_id:
             raise BatchError(f"{where}: the id {request.id!r} stands there for the second time")
@@ -68,7 +70,8 @@ def read_input_file(path: Path, name: str) -> Requests:
         text = body.get("input")
         if isinstance(text, list) and len(text) == 1:
             text = text[0]
-        request = Request(_id(value.get("custom_id"), where), _text(text, where, "body.input"), None)
+        told = _text(text, where, "body.input")
+        request = Request(_id(value.get("custom_id"), where), told, None, text=told)
         by_id.setdefault(request.id, request)
         model = model or _text(body.get("model"), where, "body.model")
         asked = body.get("dimensions")

@@ -41,6 +41,7 @@ class VersionBatch(BaseModel):
     unfinished: int
     delta_key: str | None = None
     deleted: int = 0
+    retryable: int = 0
 
 
 class VersionManifest(BaseModel):

@@ -44,6 +44,17 @@ class Submission:
     deletions: int = 0
     deferred: int = 0
 
+    def add(self, other: Submission) -> None:
+        """Count what another submission did as well."""
+        self.batches += other.batches
+        self.requests += other.requests
+        self.skipped += other.skipped
+        self.tokens += other.tokens
+        self.deletions += other.deletions
+        self.deferred += other.deferred
+        both = (self.price_usd, other.price_usd)
+        self.price_usd = None if both[0] is None or both[1] is None else both[0] + both[1]
+
 
 @dataclass(frozen=True)
 class _Remaining:

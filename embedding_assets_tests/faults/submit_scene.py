@@ -18,6 +18,8 @@ from embedding_assets_tests.orchestration.world import texts
 
 RECORDS = [BEFORE[0], *texts("s", 4, 60)]
 GONE = ("u1", "u2")
+EXPIRED = texts("e", 3, 80)
+BUDGET = 1_000_000
 RECORDS_A_BATCH = 2
 SETTINGS = Asked(MODEL, DIMENSIONS)
 
@@ -27,11 +29,12 @@ sent once, and a process that stands still past its lease after its last look at
 
 
 class SubmitScene(Scene):
-    """One version is published; a file of five records, one of them published, and one of two ids to delete."""
+    """A file of five records, one of them published, one of two ids to delete, and a batch that expired."""
 
     def begin(self) -> None:
         """The published version."""
         self.world.plant("before", BEFORE)
+        self.world.plant("expired", EXPIRED, status="expired", answered=EXPIRED[:1])
         assert self.ingest(self.world.instance).failures == []
         self.records.write_text(
             "".join(json.dumps({"id": one.id, "text": one.document}) + "\n" for one in RECORDS)
@@ -49,15 +52,21 @@ class SubmitScene(Scene):
         return self.world.home / "deleted"
 
     def restore(self) -> None:
-        """OpenAI has no batch."""
+        """OpenAI has no batch but the one that expired."""
         super().restore()
         self.world.server.order("reset")
+        self.world.plant_openai("expired", EXPIRED, status="expired", answered=EXPIRED[:1])
 
     def act(self) -> bool:
         """What `embedding-assets submit` does; true where nothing was left to send."""
-        sender = self.world.services.sender(LINES, lambda line: None)
-        submitter = Submitter(sender, SETTINGS)
+        services = self.world.services
+        sender = services.sender(LINES, lambda line: None)
+        submitter = Submitter(sender, SETTINGS, enqueued_tokens=BUDGET)
         sent = submitter.submit([self.records], self.gone, Limits(requests=RECORDS_A_BATCH))
+        expired = services.ledger.get("expired")
+        if expired.resubmitted_as is None:
+            services.resubmitter(LINES, lambda line: None).resubmit(expired, now=True)
+            return False
         return not sent.batches
 
     def check(self, planned: Planned | None = None) -> None:
@@ -65,13 +74,14 @@ class SubmitScene(Scene):
         services = self.world.services
         rows = list(services.ledger.live(LINES).ready_to_plan)
         submitted = Counter(value["id"] for row in rows if not row.is_deletion for value in self._lines(row))
-        assert submitted == Counter(one.id for one in RECORDS)
+        assert submitted == Counter(one.id for one in [*RECORDS, *EXPIRED[1:]])
+        child = services.ledger.get("expired").resubmitted_as
+        assert [row.batch_id for row in rows if row.parent_batch_id == "expired"] == [child]
         assert Counter(value["id"] for row in rows if row.is_deletion for value in self._lines(row)) == Counter(
             GONE
         )
-        made = Counter(
-            batch["metadata"]["batch_id"] for batch in self.world.server.control.get("/v1/batches").json()["data"]
-        )
+        listed = self.world.server.control.get("/v1/batches").json()["data"]
+        made = Counter(batch["metadata"]["batch_id"] for batch in listed if batch["metadata"])
         assert made.keys() == {row.batch_id for row in rows if not row.is_deletion}
         most = 2 if planned is not None and _beyond_us(planned) else 1
         assert [count for count in made.values() if count > most] == [], made

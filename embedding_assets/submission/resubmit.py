@@ -1,0 +1,198 @@
+"""Resubmitting: of a batch that has ended, the requests that a retry can help, as a new batch.
+
+The new batch has its parent's precedence: what was submitted later than the parent still wins. A batch is
+resubmitted once; its child, if it ends no better, is resubmitted in turn, up to a bounded number of attempts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+
+from embedding_assets.errors import BatchError, InputError, NotFoundError
+from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
+from embedding_assets.openai_batches.keys import errors_key, records_key
+from embedding_assets.openai_batches.poll_result import RequestError
+from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
+from embedding_assets.snapshots.records import input_sha256
+from embedding_assets.submission.known import Known
+from embedding_assets.submission.parts import Asked, Line
+from embedding_assets.submission.sender import Sender
+from embedding_assets.submission.submit import Submission
+from embedding_assets.submission.tokens import count_tokens, price_usd
+
+TOKEN_LIMIT = "token_limit_exceeded"
+"""OpenAI's code for a batch that it failed because too many tokens were enqueued: sent at once it fails again."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How often requests are tried, and how long the first of them waits; each later one twice as long."""
+
+    max_attempts: int
+    first_wait: timedelta
+
+    def due_at(self, row: BatchSummary) -> datetime:
+        """When a batch may be resubmitted without anybody asking for it."""
+        ended = parse_instant(row.completed_at) if row.completed_at else row.submitted_at
+        return ended + self.first_wait * (1 << (attempt_of(row) - 1))
+
+
+def attempt_of(row: BatchSummary) -> int:
+    """For the how-many-th time the requests of a batch were submitted, counted from 1."""
+    return row.attempt or 1
+
+
+def child_id(row: BatchSummary) -> str:
+    """The id of a batch's resubmission: there is one for each time that the batch ended."""
+    digest = hashlib.sha256(f"{row.batch_type} {row.batch_id} {row.generation}".encode())
+    return f"batch-{digest.hexdigest()[:32]}"
+
+
+def may_be_resubmitted(row: BatchSummary, policy: Policy) -> bool:
+    """Whether a final batch has requests that a retry can help, none of which was tried again yet."""
+    return (
+        not row.status.live
+        and not row.is_deletion
+        and row.resubmitted_as is None
+        and bool(row.retryable_count)
+        and attempt_of(row) < policy.max_attempts
+    )
+
+
+@dataclass(frozen=True)
+class Resubmitter:
+    """Resubmits batches of one database. `asked` is for batches whose rows do not tell their model."""
+
+    sender: Sender
+    asked: Asked
+    policy: Policy
+    dry_run: bool = False
+
+    def resubmit(self, row: BatchSummary, *, now: bool = False) -> Submission:
+        """Submit what a retry can help of one batch. With `now`, also where that is to wait.
+
+        Raises InputError where the batch is not to be resubmitted, with what to do instead.
+        """
+        self._check(row)
+        errors = [error for error in self._errors(row) if error.retryable]
+        waits = self.policy.due_at(row)
+        if not now and any(error.code == TOKEN_LIMIT for error in errors) and datetime.now(UTC) < waits:
+            raise InputError(
+                f"batch {row.batch_id} met OpenAI's limit of enqueued tokens and waits until "
+                f"{waits:%Y-%m-%d %H:%M} UTC; --now sends it at once"
+            )
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-resubmit-") as name:
+            ids = {error.id for error in errors}
+            return self._send(row, list(self._lines(row, ids, Path(name))) if ids else [])
+
+    def _check(self, row: BatchSummary) -> None:
+        if row.status.live:
+            raise InputError(f"batch {row.batch_id} is {row.status}: nobody knows yet what will be missing of it")
+        if row.is_deletion:
+            raise InputError(f"batch {row.batch_id} is one of deletions: `reprocess` brings it in again")
+        if row.resubmitted_as is not None:
+            raise InputError(f"batch {row.batch_id} was resubmitted as {row.resubmitted_as}")
+        if attempt_of(row) >= self.policy.max_attempts:
+            raise InputError(
+                f"batch {row.batch_id} is attempt {attempt_of(row)} of the {self.policy.max_attempts} that "
+                "EMBEDDING_ASSETS_MAX_ATTEMPTS allows"
+            )
+
+    def _errors(self, row: BatchSummary) -> list[RequestError]:
+        found = self.sender.store.find(errors_key(row.batch_id))
+        return [RequestError.model_validate_json(line) for line in found.data.splitlines()] if found else []
+
+    def _lines(self, row: BatchSummary, ids: set[str], folder: Path) -> Iterator[Line]:
+        """The requests again, as `records/` has them, else as OpenAI's input file has them."""
+        asked = self._asked(row)
+        path = folder / "requests"
+        try:
+            self.sender.store.download_file(records_key(row.batch_id), path)
+        except NotFoundError:
+            requests = self._input_file(row, path)
+        else:
+            requests = {**read_records(path, records_key(row.batch_id)).by_id}
+            if any(requests[one].text is None for one in ids & requests.keys()):
+                texts = self._input_file(row, folder / "input")
+                requests = {
+                    one: replace(request, text=texts[one].text) if one in texts else request
+                    for one, request in requests.items()
+                }
+        for record_id in (one for one in requests if one in ids):
+            request = requests[record_id]
+            if request.text is None:
+                raise BatchError(f"batch {row.batch_id}: the text of {record_id!r} is nowhere to be found")
+            yield _line(request, request.text, asked)
+
+    def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
+        remote = self.sender.openai.retrieve(row.openai_batch_id)
+        if remote.input_file_id is None:
+            raise BatchError(
+                f"batch {row.batch_id}: neither {records_key(row.batch_id)} nor OpenAI has its texts"
+            )
+        self.sender.openai.download(remote.input_file_id, path)
+        return dict(read_input_file(path, f"OpenAI's input file of batch {row.batch_id}").by_id)
+
+    def _asked(self, row: BatchSummary) -> Asked:
+        if row.model is None:
+            return self.asked
+        return Asked(row.model, row.dimensions)
+
+    def _send(self, row: BatchSummary, retried: list[Line]) -> Submission:
+        known = Known(self.sender.store, self.sender.ledger, self.sender.database, {line.id for line in retried})
+        known.refresh()
+        lines = [line for line in retried if not _superseded(known, line.id, row)]
+        told = Submission(skipped=len(retried) - len(lines), price_usd=0.0)
+        if not lines:
+            return told
+        batch_id = child_id(row)
+        told.requests = len(lines)
+        told.tokens = sum(line.tokens for line in lines)
+        told.price_usd = price_usd(told.tokens, self._asked(row).model)
+        told.batches = [batch_id]
+        if not self.dry_run:
+            self._send_once(row, batch_id, lines, told.tokens)
+        return told
+
+    def _send_once(self, row: BatchSummary, batch_id: str, lines: list[Line], tokens: int) -> None:
+        """Send the child, unless it is there already, and write its id into the parent's row."""
+        asked = self._asked(row)
+        fields = {
+            "model": asked.model,
+            "dimensions": asked.dimensions,
+            "attempt": attempt_of(row) + 1,
+            "parent_batch_id": row.batch_id,
+            "precedence_at": row.precedence,
+        }
+        with self.sender.claim(batch_id) as claim:
+            child = self.sender.ledger.get_many([batch_id]).get(batch_id) or self.sender.adopt(batch_id, fields)
+            if child is None:
+                counts = {"request_count": len(lines), "token_count": tokens}
+                self.sender.send(claim, batch_id, lines, asked, {**fields, **counts})
+            self.sender.ledger.note_resubmission(row, batch_id)
+
+
+def _superseded(known: Known, record_id: str, parent: BatchSummary) -> bool:
+    """Whether the record has a later submission, or one with the parent's precedence that is on its way."""
+    latest = known.latest(record_id)
+    return latest is not None and (latest.precedence_at, latest.batch_id) > (parent.precedence, parent.batch_id)
+
+
+def _line(request: Request, text: str, asked: Asked) -> Line:
+    document = request.document if request.document is not None else text
+    digest = input_sha256(text, document, request.metadata, asked.model, asked.dimensions)
+    stored = {
+        "id": request.id,
+        "text": text,
+        "document": document,
+        "metadata": orjson.loads(request.metadata) if request.metadata is not None else None,
+        "input_sha256": digest,
+    }
+    return Line(request.id, digest, count_tokens(text), orjson.dumps(stored) + b"\n")
