@@ -62,7 +62,8 @@ class Ledger:
         """Every live batch of `database`: all pages of the index, then read again consistently."""
         keys = []
         for status in LIVE:
-            keys += [row["PK"] for row in self._index(status, f"BATCH_TYPE#{database.batch_type}#BATCH_ID#")]
+            prefix = f"BATCH_TYPE#{database.batch_type}#BATCH_ID#"
+            keys += [row["PK"] for row in self._index(status, prefix, ProjectionExpression="PK")]
         rows = [parse_row(row) for row in self._rows(keys)]
         batches = sorted(
             (row for row in rows if isinstance(row, BatchSummary) and row.status.live),
@@ -230,13 +231,14 @@ class Ledger:
         row = parse_row(_plain(response["Attributes"]))
         return row if isinstance(row, BatchSummary) else None
 
-    def _index(self, status: Status, prefix: str) -> Iterator[Row]:
+    def _index(self, status: Status, prefix: str, **limits: Any) -> Iterator[Row]:
         with translated(f"listing {status} batches of table {self.table}"):
             pages = self.client.get_paginator("query").paginate(
                 TableName=self.table,
                 IndexName=INDEX,
                 KeyConditionExpression="GSI1PK = :status AND begins_with(GSI1SK, :prefix)",
                 ExpressionAttributeValues={":status": {"S": f"STATUS#{status}"}, ":prefix": {"S": prefix}},
+                **limits,
             )
             for page in pages:
                 for item in page["Items"]:

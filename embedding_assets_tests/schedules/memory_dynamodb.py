@@ -82,8 +82,9 @@ class MemoryDynamoDB:
         IndexName: str,
         KeyConditionExpression: str,
         ExpressionAttributeValues: Values,
+        ProjectionExpression: str | None = None,
     ) -> Item:
-        """The product's one query: GSI1PK equals, GSI1SK begins with."""
+        """The product's one query: GSI1PK equals, GSI1SK begins with; whole items, or one attribute of each."""
         status, prefix = (ExpressionAttributeValues[name]["S"] for name in (":status", ":prefix"))
         with self._lock:
             found = [
@@ -92,7 +93,10 @@ class MemoryDynamoDB:
                 if item.get("GSI1PK", {}).get("S") == status
                 and item.get("GSI1SK", {}).get("S", "").startswith(prefix)
             ]
-        return {"Items": sorted(found, key=lambda item: item["GSI1SK"]["S"])}
+        found.sort(key=lambda item: str(item["GSI1SK"]["S"]))
+        if ProjectionExpression is not None:
+            found = [{ProjectionExpression: item[ProjectionExpression]} for item in found]
+        return {"Items": found}
 
     def get_paginator(self, operation: str) -> Pages:
         """As boto3's."""
