@@ -1,4 +1,4 @@
-"""What Dagster loads: for each database assets with checks, a job and two sensors, all from one factory."""
+"""What Dagster loads: for each database assets with checks, jobs, sensors and a schedule, all from factories."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from embedding_assets.assets.polling import ARTEFACT_IO, polling_assets
 from embedding_assets.checks.asset_checks import execution_checks
 from embedding_assets.databases import Database
 from embedding_assets.io_managers.artefacts import ArtefactIOManager, OpOutputIOManager
+from embedding_assets.jobs.submission import (
+    inbox_schedule,
+    resubmission_sensor,
+    resubmit_job,
+    submit_job,
+)
 from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.orchestration.runs import job_name
 from embedding_assets.sensors.completion import completion_sensor
@@ -45,11 +51,17 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             completion_sensor(database, settings.sensor_seconds),
         )
     ]
+    submitting = [(database, submit_job(database), resubmit_job(database)) for database in settings.databases]
+    sensors += [resubmission_sensor(database, job) for database, _, job in submitting]
     return dg.Definitions(
         assets=assets,
         asset_checks=[check for database in settings.databases for check in execution_checks(database)],
-        jobs=[ingest_job(database) for database in settings.databases],
+        jobs=[
+            *(ingest_job(database) for database in settings.databases),
+            *(job for _, *jobs in submitting for job in jobs),
+        ],
         sensors=sensors,
+        schedules=[inbox_schedule(database, job) for database, job, _ in submitting],
         resources={
             "s3": s3,
             "services": ServicesResource(),

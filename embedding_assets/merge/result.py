@@ -16,9 +16,9 @@ class FinalMergeResult(BaseModel):
     total_embeddings: int
     added: int
     updated: int
-    removed: int
     unchanged: int
     processing_time_seconds: float
     batches: tuple[str, ...]
     content_digest: str | None = None
     size: int = 0
+    removed: int = 0

@@ -134,9 +134,7 @@ class Resubmitter:
     def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
         remote = self.sender.openai.retrieve(row.openai_batch_id)
         if remote.input_file_id is None:
-            raise BatchError(
-                f"batch {row.batch_id}: neither {records_key(row.batch_id)} nor OpenAI has its texts"
-            )
+            raise BatchError(f"batch {row.batch_id}: neither {records_key(row.batch_id)} nor OpenAI has its texts")
         self.sender.openai.download(remote.input_file_id, path)
         return dict(read_input_file(path, f"OpenAI's input file of batch {row.batch_id}").by_id)
 

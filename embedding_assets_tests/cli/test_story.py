@@ -102,7 +102,7 @@ def as_a_process(world: World, *arguments: str) -> Outcome:
 def test_submit_tells_what_it_sent(story: Story) -> None:
     """A batch for each file, all requests, tokens and price; a dry run tells the same and sends nothing."""
     told = story.submitted.json
-    assert set(told) == {"batches", "requests", "skipped", "tokens", "price_usd"}
+    assert set(told) == {"batches", "requests", "skipped", "tokens", "price_usd", "deletions", "deferred"}
     assert (len(told["batches"]), told["requests"], told["skipped"]) == (2, 4, 0)
     assert all(is_batch_id(batch_id) for batch_id in told["batches"])
     assert told["tokens"] > 4
@@ -112,7 +112,8 @@ def test_submit_tells_what_it_sent(story: Story) -> None:
 
 def test_what_was_submitted_is_not_sent_twice(story: Story) -> None:
     """The same files again: all skipped, no batch, no request."""
-    assert story.again.json == {"batches": [], "requests": 0, "skipped": 4, "tokens": 0, "price_usd": 0.0}
+    nothing = {"batches": [], "requests": 0, "tokens": 0, "price_usd": 0.0, "deletions": 0, "deferred": 0}
+    assert story.again.json == {**nothing, "skipped": 4}
     assert len(story.before.json["batches"]) == 2
 
 

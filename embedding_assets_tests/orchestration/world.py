@@ -174,11 +174,11 @@ class World:
         return {key for key in self.objects() if key.startswith(prefixes)}
 
     def rows(self) -> dict[str, Item]:
-        """Every item of the table as plain values, by PK."""
+        """Every item of the table but claims, as plain values by PK."""
         plain = TypeDeserializer().deserialize
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table, ConsistentRead=True)
         items = [{name: plain(value) for name, value in item.items()} for page in pages for item in page["Items"]]
-        return {item["PK"]: item for item in items}
+        return {item["PK"]: item for item in items if item["SK"] != "SUBMIT"}
 
     def row(self, batch_id: str) -> Item:
         """The row of one batch."""
