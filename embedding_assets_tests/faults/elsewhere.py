@@ -30,6 +30,7 @@ ELSEWHERE = {
     "openai_batches.client.OpenAIBatches.knows_model": "doctor",
     "openai_batches.poll.Poller._earlier_with_delta": "openai_batches/test_poll.py",
     "openai_batches.poll.Poller._is_there": "openai_batches/test_poll.py",
+    "openai_batches.poll.Poller._on_record": "outcomes",
     "orchestration.execution.with_provenance": "assets/test_execution.py",
     "reporting.facts._any": "cli/test_status.py",
     "reporting.facts._errors": "cli/test_status.py",
