@@ -1,0 +1,115 @@
+"""kill -9 at 20 random moments of a submission of 120,000 records, from outside: run again, each is sent once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from embedding_assets.databases import LINES
+from embedding_assets.local.stack import EmbeddedStack
+from embedding_assets.openai_batches.keys import records_key
+from embedding_assets_tests.conftest import AwsClients
+from embedding_assets_tests.orchestration.processes import start_command
+from embedding_assets_tests.orchestration.world import World, open_world
+
+LOG = logging.getLogger(__name__)
+KILLS = 20
+RECORDS = 120_000
+BATCHES = 3
+LONGEST_SECONDS = 600
+ENVIRONMENT = {"EMBEDDING_ASSETS_DIMENSIONS": "8", "EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": "5"}
+HELD = {"hold": "validating", "latency_seconds": 3600}
+"""OpenAI takes the batches and does nothing with them."""
+
+
+def run(world: World, path: Path, seconds: float | None) -> tuple[float, bool]:
+    """Start a submission and kill it so long after it began. How long it ran, and whether it was killed."""
+    process = start_command(["submit", "lines", str(path), "--json"], {**os.environ, **world.environment}, world.home)
+    begun = time.monotonic()
+    process.join(LONGEST_SECONDS if seconds is None else seconds)
+    alive = process.is_alive()
+    process.kill()
+    process.join()
+    return time.monotonic() - begun, alive
+
+
+def told(world: World) -> dict[str, int]:
+    """How many batches and requests the last submission told."""
+    document = json.loads((world.home / "stdout").read_text())
+    return {"batches": len(document["batches"]), **{name: document[name] for name in ("requests", "skipped")}}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_killed_at_twenty_moments(
+    stack: EmbeddedStack,
+    aws: AwsClients,
+    openai_clients: tuple[openai.OpenAI, httpx.Client],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Each in a world of its own: killed once at a random moment, then run until it ends, then once more."""
+    path = tmp_path_factory.mktemp("records") / "records.jsonl"
+    path.write_text("".join(f'{{"id": "r{number}", "text": "line number {number}"}}\n' for number in range(RECORDS)))
+    chance = random.Random(20261121)
+    whole = 0.0
+    found: Counter[str] = Counter()
+    for number in range(KILLS + 1):
+        home = tmp_path_factory.mktemp("home")
+        with open_world(stack, aws, openai_clients[1], home, **ENVIRONMENT) as world:
+            world.server.order("plans", {"plan": HELD, "next": 1000})
+            if number == 0:
+                whole, killed = run(world, path, None)
+                assert not killed
+                assert told(world) == {"batches": BATCHES, "requests": RECORDS, "skipped": 0}
+            else:
+                _, killed = run(world, path, chance.uniform(0.0, whole))
+                found[_state(world) if killed else "ended before"] += 1
+                _, unfinished = run(world, path, None)
+                assert not unfinished, "it did not end"
+            assert_each_is_sent_once(world)
+            seconds, _ = run(world, path, None)
+            assert told(world) == {"batches": 0, "requests": 0, "skipped": RECORDS}
+            assert_each_is_sent_once(world)
+            LOG.info("%d: the second time %.1f s, killed so far while %s", number, seconds, dict(found))
+    LOG.warning("a submission takes %.1f s; killed while: %s", whole, dict(found))
+    assert found.total() == KILLS
+    assert found.total() - found["ended before"] >= KILLS // 2
+
+
+def _state(world: World) -> str:
+    """How far the killed one had come."""
+    made, rows = len(_made(world)), len(world.statuses())
+    if made > rows:
+        return "made at OpenAI, without a row"
+    if made:
+        return f"{made} of {BATCHES} sent"
+    return "claimed" if world.keys("records/") else "reading"
+
+
+def _made(world: World) -> list[str]:
+    """The batch ids that OpenAI's batches tell."""
+    listed = world.server.control.get("/v1/batches").json()["data"]
+    return [batch["metadata"]["batch_id"] for batch in listed]
+
+
+def assert_each_is_sent_once(world: World) -> None:
+    """Three batches at OpenAI, each with its row, and every record in one of them."""
+    rows = world.services.ledger.live(LINES).ready_to_plan
+    assert sorted(_made(world)) == sorted(row.batch_id for row in rows)
+    assert len(rows) == BATCHES
+    ids = [
+        json.loads(line)["id"]
+        for row in rows
+        for line in world.services.store.get(records_key(row.batch_id)).splitlines()
+    ]
+    assert len(ids) == len(set(ids)) == RECORDS
+    assert sum(row.request_count or 0 for row in rows) == RECORDS
