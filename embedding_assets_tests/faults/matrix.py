@@ -11,6 +11,7 @@ from embedding_assets_tests.faults.process import Fault, Planned, Process, run_a
 from embedding_assets_tests.faults.scene import Scene
 
 LOG = logging.getLogger(__name__)
+LOG.setLevel(logging.INFO)
 
 
 class Matrix:
