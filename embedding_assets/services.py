@@ -14,6 +14,9 @@ from embedding_assets.merge.intermediate import IntermediateMerger
 from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
+from embedding_assets.rebuild.distance import DistanceRebuild
+from embedding_assets.rebuild.model import ModelRebuild
+from embedding_assets.rebuild.publish import AnewPublisher
 from embedding_assets.settings import Settings, load_settings
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
@@ -65,6 +68,29 @@ class Services:
             Asked(settings.model, settings.dimensions),
             Policy(settings.max_attempts, timedelta(seconds=settings.resubmit_wait_seconds)),
             dry_run=dry_run,
+        )
+
+    def _publisher(self, database: Database, tell: Tell) -> AnewPublisher:
+        return AnewPublisher(self.store, database, tell, self.shared_versions(database))
+
+    def distance_rebuild(self, database: Database, tell: Tell) -> DistanceRebuild:
+        """What publishes the published records anew."""
+        lease = self.settings.lock_lease_seconds
+        return DistanceRebuild(self._publisher(database, tell), self.ledger, database, lease)
+
+    def model_rebuild(
+        self, database: Database, asked: Asked, tell: Tell, *, dry_run: bool = False
+    ) -> ModelRebuild:
+        """What publishes the published records with vectors of another model."""
+        return ModelRebuild(
+            self._publisher(database, tell),
+            self.ledger,
+            database,
+            self.sender(database, tell),
+            self.poller(database),
+            asked,
+            self.settings.lock_lease_seconds,
+            dry_run,
         )
 
     def shared_versions(self, database: Database) -> SharedVersions | None:

@@ -10,7 +10,7 @@ import typer
 from rich.filesize import decimal
 from rich.progress import Progress
 
-from embedding_assets.cli import inspect, upkeep
+from embedding_assets.cli import inspect, rebuild, upkeep
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
 from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.ledger.batch_summary import parse_instant
@@ -27,6 +27,7 @@ app.command()(inspect.verify)
 app.command()(upkeep.rollback)
 app.command()(upkeep.gc)
 app.command()(upkeep.tag)
+app.command()(rebuild.rebuild)
 
 
 @app.command("list")

@@ -87,6 +87,7 @@ class BatchSummary(BaseModel):
     token_count: int | None = None
     deletion_count: int | None = None
     retryable_count: int | None = None
+    rebuild: str | None = None
     execution_id: str | None = None
     snapshot_version: str | None = None
     completed_at: str | None = None

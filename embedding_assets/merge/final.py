@@ -210,7 +210,7 @@ class FinalMerger:
                 f"{published.space}"
             )
         for result in accounted:
-            if not same_model(result.model, published.model):
+            if result.has_delta and not same_model(result.model, published.model):
                 raise MismatchError(
                     f"batch {result.batch_id} is of {result.model}, "
                     f"version {published.version} of {published.model}"

@@ -28,7 +28,10 @@ def mismatches(
         where = f"version {published.version}"
         model, dimensions = published.model, published.dimensions
         if published.space != database.space:
-            reason = f"the distance {database.space} of {database.name} is not {published.space}, that of {where}"
+            reason = (
+                f"the distance {database.space} of {database.name} is not {published.space}, that of {where}: "
+                f"`embedding-assets snapshots rebuild {database.name}` publishes it anew"
+            )
             return {result.batch_id: reason for result in polled}
     else:
         where = "most of its execution"

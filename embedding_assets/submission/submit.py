@@ -184,7 +184,8 @@ class Submitter:
         What remains is asked again under the claim: another submit may have sent it while this one waited.
         """
         sender = self.sender
-        row = {"model": self.asked.model, "dimensions": self.asked.dimensions}
+        asked = {"model": self.asked.model, "dimensions": self.asked.dimensions}
+        row = {} if part.deletion else asked
         with sender.claim(batch_id) as claim:
             used = sender.ledger.get_many([batch_id]).get(batch_id)
             if used is None and not part.deletion:

@@ -25,6 +25,14 @@ ELSEWHERE = {
     "jobs.submission.resubmit_job.resubmit_batches": "jobs/test_submission.py",
     "submission.inbox.Inbox._submit": "jobs/test_submission.py",
     "submission.inbox.Inbox.waiting": "jobs/test_submission.py",
+    # A rebuild publishes by the lock and the commit of every merge, and submits as a submission does.
+    "rebuild.model.ModelRebuild._impossible": "rebuild/test_model.py",
+    "rebuild.model.ModelRebuild._on_way": "rebuild/test_model.py",
+    "rebuild.model.ModelRebuild._submit": "rebuild/test_model.py",
+    "rebuild.model.ModelRebuild.step": "rebuild/test_model.py",
+    "rebuild.publish.AnewPublisher.publish": "rebuild/test_distance.py",
+    "rebuild.texts.StoredTexts._asked": "rebuild/test_model.py",
+    "rebuild.texts.StoredTexts._kept": "rebuild/test_model.py",
     # They only read: an error is told, and nothing was changed.
     "cli.batches._all": "cli/test_batches.py",
     "cli.snapshots.list_versions": "cli/test_errors.py",

@@ -242,6 +242,7 @@ def test_deletions_are_no_business_of_openai(
     assert (sent.requests, sent.deletions, sent.tokens, len(sent.batches)) == (0, 2, 0, 1)
     [row] = live(ledger)
     assert (row.deletion_count, row.openai_batch_id, row.is_deletion) == (2, "deletion", True)
+    assert (row.model, row.dimensions, row.request_count) == (None, None, None)
     assert store.get(records_key(row.batch_id)) == b'{"id":"a","deleted":true}\n{"id":"b","deleted":true}\n'
     assert submit(deletions=gone).batches == []
     assert submit(file("a")).requests == 1

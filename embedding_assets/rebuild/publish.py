@@ -1,0 +1,102 @@
+"""Publishing a version that is built anew: nothing of the one before is used but its place in the chain."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import chromadb
+import numpy as np
+import pyarrow as pa
+
+from embedding_assets.databases import Database
+from embedding_assets.errors import ConservationError
+from embedding_assets.ledger.batch_summary import format_instant
+from embedding_assets.ledger.lock import MergeLock
+from embedding_assets.merge.build import VersionBuilder
+from embedding_assets.merge.changes import Changes
+from embedding_assets.merge.exclusive import Tell
+from embedding_assets.snapshots.index import alive, digest_of
+from embedding_assets.snapshots.publish import commit
+from embedding_assets.snapshots.shared_root import SharedVersions
+from embedding_assets.snapshots.sources import RowSource
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.versions import Pointer, VersionBatch, VersionManifest, new_version
+
+
+@dataclass(frozen=True)
+class Anew:
+    """What is to be published: rows, each id once, and the record index that they and the tombstones make."""
+
+    sources: Sequence[RowSource]
+    index: pa.Table
+    model: str | None
+    batches: tuple[VersionBatch, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnewPublisher:
+    """Builds, verifies and publishes; to be used by whoever holds the lock."""
+
+    store: Store
+    database: Database
+    tell: Tell
+    shared: SharedVersions | None = None
+
+    def publish(self, anew: Anew, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
+        """Publish `anew` in place of `base`. Raises PreconditionError where another was published meanwhile.
+
+        Raises ConservationError where the rows are not those of the index.
+        """
+        started = time.monotonic()
+        rows = sum(source.file.count for source in anew.sources)
+        total = alive(anew.index).num_rows
+        if rows != total:
+            raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
+        version = new_version(lock.epoch)
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
+            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.tell)
+            every = np.ones(rows, dtype=np.bool_)
+            changes = Changes(every, ~every, (), 0, anew.index, index_changed=True)
+            built = builder.build(version, anew.sources, changes, lock.check)
+            self.tell(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
+            manifest = base.manifest.model_copy(
+                update={
+                    "version": version,
+                    "execution_id": purpose,
+                    "parent": base.manifest.version,
+                    "epoch": lock.epoch,
+                    "commit_id": uuid.uuid4().hex,
+                    "created_at": format_instant(datetime.now(UTC)),
+                    "model": anew.model,
+                    "dimensions": built.dimensions or base.manifest.dimensions,
+                    "space": self.database.space,
+                    "chroma_version": chromadb.__version__,
+                    "total_embeddings": total,
+                    "content_digest": digest_of(anew.index),
+                    "files": built.files,
+                    "batches": anew.batches,
+                    "fence": lock.epoch,
+                    "inputs_digest": None,
+                    "added": 0,
+                    "updated": total,
+                    "removed": 0,
+                    "unchanged": 0,
+                    "writer": "chroma",
+                    "rolled_back_to": None,
+                    "merge_seconds": round(time.monotonic() - started, 3),
+                }
+            )
+            lock.check()
+            self.store.upload_files(built.uploads)
+            lock.check()
+            commit(self.store, self.database, manifest, base)
+            self.tell(f"published version {version}: {total} embeddings, built anew")
+            if self.shared is not None:
+                self.shared.publish(manifest, self.tell, built.directory)
+        return manifest
