@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.output import STDOUT, print_json, progress
+from embedding_assets.cli.output import STDOUT, counted, print_json, progress, told_requests
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
@@ -47,13 +47,13 @@ def resubmit(
         print_json(asdict(told))
         return
     if not told.batches:
-        STDOUT.print("nothing to resubmit: no request without an embedding can be helped by a retry")
+        why = "no request without an embedding can be helped by a retry"
+        if told.skipped:
+            why = f"{counted(told.skipped, 'request')} that a retry can help, submitted since"
+        STDOUT.print(f"nothing to resubmit: {why}")
         return
-    price = "of unknown price" if told.price_usd is None else f"{told.price_usd:.6f} USD"
-    STDOUT.print(
-        f"{told.requests} requests in {len(told.batches)} batches {'would be sent' if dry_run else 'sent'}: "
-        f"{told.tokens} tokens, {price}; {told.skipped} skipped, submitted later"
-    )
+    skipped = f"; {told.skipped} skipped, submitted since" if told.skipped else ""
+    STDOUT.print(told_requests(told, dry_run=dry_run) + skipped)
 
 
 def reset(

@@ -12,6 +12,8 @@ import rich.table
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
+from embedding_assets.submission.submit import Submission
+
 PIPED_COLUMNS = 1_000_000
 """Wider than any line: what a program reads is neither cut off nor broken."""
 
@@ -61,6 +63,18 @@ def print_error(message: str) -> None:
 def warn(message: str) -> None:
     """A line on stderr that is no failure."""
     STDERR.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 batch`, `2 batches`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def told_requests(sent: Submission, *, dry_run: bool) -> str:
+    """What was sent, or would be, and what it costs."""
+    price = "of unknown price" if sent.price_usd is None else f"{sent.price_usd:.6f} USD"
+    what = f"{counted(sent.requests, 'request')} in {counted(len(sent.batches), 'batch', 'batches')}"
+    return f"{what} {'would be sent' if dry_run else 'sent'}: {counted(sent.tokens, 'token')}, {price}"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli.options import JsonOption
-from embedding_assets.cli.output import STDOUT, print_json, progress
+from embedding_assets.cli.output import STDOUT, counted, print_json, progress, told_requests
 from embedding_assets.services import connect
 from embedding_assets.submission.submit import Submission
 
@@ -44,11 +44,9 @@ def submit(
 
 
 def _told(sent: Submission, *, dry_run: bool) -> list[str]:
-    done = "would be sent" if dry_run else "sent"
-    price = "of unknown price" if sent.price_usd is None else f"{sent.price_usd:.6f} USD"
-    lines = [f"{sent.requests} requests in {len(sent.batches)} batches {done}: {sent.tokens} tokens, {price}"]
+    lines = [told_requests(sent, dry_run=dry_run)] if sent.requests or not sent.deletions else []
     if sent.deletions:
-        lines.append(f"{sent.deletions} deletions {done}")
+        lines.append(f"{counted(sent.deletions, 'deletion')} {'would be sent' if dry_run else 'sent'}")
     if sent.skipped:
         lines.append(f"{sent.skipped} skipped: published, or on their way, as they are")
     if sent.deferred:
