@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.output import STDOUT, counted, print_json, progress, told_requests
+from embedding_assets.cli.output import STDOUT, print_json, progress, told_requests
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
@@ -47,9 +47,8 @@ def resubmit(
         print_json(asdict(told))
         return
     if not told.batches:
-        why = "no request without an embedding can be helped by a retry"
-        if told.skipped:
-            why = f"{counted(told.skipped, 'request')} that a retry can help, submitted since"
+        since = "what a retry can help was submitted since"
+        why = since if told.skipped else "no request without an embedding can be helped by a retry"
         STDOUT.print(f"nothing to resubmit: {why}")
         return
     skipped = f"; {told.skipped} skipped, submitted since" if told.skipped else ""
