@@ -40,9 +40,12 @@ def resubmit(
     told = Submission(price_usd=0.0)
     with progress() as tell:
         for row in rows:
+            services.resubmitter(services.settings.database_of(row.batch_type), tell).check(row)
+        for row in rows:
             database = services.settings.database_of(row.batch_type)
-            tell(f"resubmitting batch {row.batch_id} to {database.name}")
-            told.add(services.resubmitter(database, tell, dry_run=dry_run).resubmit(row, now=now))
+            sent = services.resubmitter(database, tell, dry_run=dry_run).resubmit(row, now=now)
+            told.add(sent)
+            tell(f"batch {row.batch_id}: {sent.requests} requests as {', '.join(sent.batches) or 'nothing'}")
     if as_json:
         print_json(asdict(told))
         return

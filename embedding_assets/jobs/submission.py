@@ -11,7 +11,7 @@ import dagster as dg
 
 from embedding_assets.assets.boundary import dagster_errors
 from embedding_assets.databases import Database
-from embedding_assets.errors import InputError
+from embedding_assets.errors import BatchError, InputError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import QUIET
@@ -44,7 +44,7 @@ def submit_job(database: Database) -> dg.JobDefinition:
         with dagster_errors(), heartbeat(context.log.info, "submitting"):
             for done in Inbox(connected.store, database, submitter).submit_all():
                 if done.submission is None:
-                    problems.append(f"{done.key}: {done.problem}")
+                    problems.append(str(done.problem))
                     context.log.error(problems[-1])
                 else:
                     _tell(context, done.key, done.submission)
@@ -95,14 +95,21 @@ def resubmit_job(database: Database) -> dg.JobDefinition:
     ) -> None:
         connected = services.services
         resubmitter = connected.resubmitter(database, context.log.info)
+        problems = []
         with dagster_errors(), heartbeat(context.log.info, "resubmitting"):
             for batch_id in config.batch_ids:
                 try:
                     sent = resubmitter.resubmit(connected.ledger.get(batch_id), now=config.now)
                 except InputError as error:
                     context.log.warning(str(error))
-                    continue
-                _tell(context, batch_id, sent)
+                except BatchError as error:
+                    problems.append(str(error))
+                    context.log.error(problems[-1])
+                else:
+                    _tell(context, batch_id, sent)
+        if problems:
+            told = f"{len(problems)} batches not resubmitted: " + "; ".join(problems)
+            raise dg.Failure(told, allow_retries=False)
 
     @dg.job(
         name=name,

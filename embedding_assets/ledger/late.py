@@ -19,8 +19,12 @@ def live_since(batch: BatchSummary) -> datetime:
 
 
 def is_late(batch: BatchSummary, now: datetime) -> bool:
-    """Whether it is still not finished 20 hours after it was submitted; what is set aside waits for a person."""
-    return batch.status.live and batch.set_aside is None and now - live_since(batch) > LATE_AFTER
+    """Whether OpenAI should have finished it: 20 hours after it was submitted it is still live.
+
+    What is set aside waits for a person, and in deletions OpenAI has no part.
+    """
+    waits_for_openai = batch.status.live and batch.set_aside is None and not batch.is_deletion
+    return waits_for_openai and now - live_since(batch) > LATE_AFTER
 
 
 def late_warning(batches: Iterable[BatchSummary], now: datetime) -> str | None:
@@ -30,7 +34,7 @@ def late_warning(batches: Iterable[BatchSummary], now: datetime) -> str | None:
         return None
     named = ", ".join(f"{batch.batch_id} ({_hours(now - live_since(batch))} h)" for batch in late[:NAMED])
     more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
-    return f"OpenAI still works on {named}{more}: it is to end a batch within 24 h"
+    return f"still live are {named}{more}: OpenAI is to end a batch within 24 h"
 
 
 def _hours(age: timedelta) -> int:

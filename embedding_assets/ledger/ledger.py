@@ -142,11 +142,14 @@ class Ledger:
         """A live batch came through: what it failed before counts no more against it."""
         return self._update_live(batch_id, generation, {"ingest_attempts": 0}, removes=("error",))
 
-    def note_resubmission(self, batch: BatchSummary, child: str) -> BatchSummary | None:
-        """Note as which batch a final one was submitted again; None where it was opened again meanwhile."""
+    def note_resubmission(self, batch: BatchSummary, child: str | None) -> BatchSummary | None:
+        """Note as which batch a final one was submitted again, or that there is nothing in it to submit again.
+
+        Returns None where it was opened again meanwhile.
+        """
         return self._update(
             batch.batch_id,
-            {"resubmitted_as": child},
+            {"resubmitted_as": child} if child is not None else {"retryable_count": 0},
             removes=(),
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},

@@ -124,6 +124,8 @@ def requested_of(row: BatchSummary) -> int | None:
     """How many requests a row tells of: by itself, or as the sum of what became of them."""
     if row.request_count is not None:
         return row.request_count
+    if row.is_deletion:
+        return 0
     ended = (row.embedded_count, row.failed_count, row.unfinished_count)
     known = [count for count in ended if count is not None]
     return sum(known) if len(known) == len(ended) else None

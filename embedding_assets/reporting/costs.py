@@ -30,6 +30,8 @@ def batch_cost(row: BatchSummary) -> float | None:
     OpenAI bills what it answered. Of a batch that ended with fewer embeddings than requests the share of its
     requests that were embedded is counted; one that goes on counts whole.
     """
+    if row.is_deletion:
+        return 0.0
     if row.token_count is None or row.model is None:
         return None
     whole = price_usd(row.token_count, row.model)

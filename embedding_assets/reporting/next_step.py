@@ -59,9 +59,11 @@ def _of_a_final_one(facts: BatchFacts) -> NextStep:
     row = facts.row
     if facts.publication is not None and facts.publication.without is not None:
         return NextStep("nothing, unless what the rollback took out shall come back", reprocess(row.batch_id))
-    if row.resubmitted_as is not None:
-        return NextStep("what had no embedding was submitted again", story(row.resubmitted_as))
     missing = (row.failed_count or 0) + (row.unfinished_count or 0)
+    if row.resubmitted_as is not None:
+        beyond = max(0, missing - (row.retryable_count or 0))
+        rest = f"; no retry can help the other {_requests(beyond)}, which errors.jsonl lists" if beyond else ""
+        return NextStep(f"what a retry can help was submitted again{rest}", story(row.resubmitted_as))
     helped = _helped_by_a_retry(facts)
     if helped:
         return NextStep(f"{helped} of its requests can be sent again", resubmit(row.batch_id))
@@ -77,7 +79,9 @@ def _of_a_final_one(facts: BatchFacts) -> NextStep:
 
 
 def _helped_by_a_retry(facts: BatchFacts) -> int:
-    """How many requests a retry can help: as their errors say; without those, the unfinished ones."""
+    """How many requests a retry can help: as the row says, or their errors; without those, the unfinished ones."""
+    if facts.row.retryable_count is not None:
+        return facts.row.retryable_count
     if facts.errors:
         return sum(group.count for group in facts.errors if group.retryable)
     return facts.row.unfinished_count or 0

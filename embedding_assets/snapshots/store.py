@@ -34,11 +34,12 @@ DELETE_AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One listed object; `size` in bytes."""
+    """One listed object; `size` in bytes, `etag` without its quotes."""
 
     key: str
     size: int
     last_modified: datetime
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class Store:
         with translated(f"listing {self.uri(prefix)}"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
-                    yield StoredObject(entry["Key"], entry["Size"], entry["LastModified"])
+                    etag = entry.get("ETag", "").strip('"')
+                    yield StoredObject(entry["Key"], entry["Size"], entry["LastModified"], etag)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete the objects; one that is not there is no error."""

@@ -45,7 +45,7 @@ class Inbox:
             try:
                 yield Submitted(file.key, self._submit(file))
             except EmbeddingAssetsError as error:
-                yield Submitted(file.key, None, str(error).replace(f"{self._local_name(file)} ", ""))
+                yield Submitted(file.key, None, str(error))
 
     def waiting(self) -> list[StoredObject]:
         """Files without a receipt, oldest first."""
@@ -65,20 +65,20 @@ class Inbox:
 
     def receipt_key(self, file: StoredObject) -> str:
         """Key of the receipt for a file as it was written at that moment."""
-        written = f"{file.last_modified:%Y%m%dT%H%M%S%fZ}-{file.size}"
+        written = f"{file.last_modified:%Y%m%dT%H%M%SZ}-{file.etag}"
         return f"{self._receipts}{file.key.removeprefix(self.prefix)}@{written}.json"
 
     def _submit(self, file: StoredObject) -> Submission:
         suffix = PurePosixPath(file.key).suffix
         if suffix not in (*RECORDS, DELETIONS):
-            raise InputError(f"its name ends neither in {', '.join(RECORDS)} nor in {DELETIONS}")
+            raise InputError(f"{file.key}: its name ends neither in {', '.join(RECORDS)} nor in {DELETIONS}")
         with tempfile.TemporaryDirectory(prefix="embedding-assets-inbox-") as folder:
-            path = Path(folder) / self._local_name(file)
+            path = Path(folder) / f"file{suffix}"
             self.store.download_file(file.key, path)
-            sent = self.submitter.submit([], path) if suffix == DELETIONS else self.submitter.submit([path])
+            try:
+                sent = self.submitter.submit([], path) if suffix == DELETIONS else self.submitter.submit([path])
+            except InputError as error:
+                raise InputError(str(error).replace(str(path), file.key)) from error
         if not sent.deferred:
             self.store.put(self.receipt_key(file), orjson.dumps({"file": file.key, **asdict(sent)}))
         return sent
-
-    def _local_name(self, file: StoredObject) -> str:
-        return PurePosixPath(file.key).name

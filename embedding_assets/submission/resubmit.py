@@ -78,9 +78,11 @@ class Resubmitter:
     def resubmit(self, row: BatchSummary, *, now: bool = False) -> Submission:
         """Submit what a retry can help of one batch. With `now`, also where that is to wait.
 
-        Raises InputError where the batch is not to be resubmitted, with what to do instead.
+        Where nothing is left that a retry can help, the row is told, so that nobody comes back to it. Raises
+        InputError where the batch is not to be resubmitted, with what to do instead; BatchError where nobody has
+        the texts any more.
         """
-        self._check(row)
+        self.check(row)
         errors = [error for error in self._errors(row) if error.retryable]
         waits = self.policy.due_at(row)
         if not now and any(error.code == TOKEN_LIMIT for error in errors) and datetime.now(UTC) < waits:
@@ -90,9 +92,15 @@ class Resubmitter:
             )
         with tempfile.TemporaryDirectory(prefix="embedding-assets-resubmit-") as name:
             ids = {error.id for error in errors}
-            return self._send(row, list(self._lines(row, ids, Path(name))) if ids else [])
+            try:
+                lines = list(self._lines(row, ids, Path(name))) if ids else []
+            except BatchError:
+                self._note(row, None)
+                raise
+            return self._send(row, lines)
 
-    def _check(self, row: BatchSummary) -> None:
+    def check(self, row: BatchSummary) -> None:
+        """Raise InputError where a batch in this state is never resubmitted."""
         if row.status.live:
             raise InputError(f"batch {row.batch_id} is {row.status}: nobody knows yet what will be missing of it")
         if row.is_deletion:
@@ -144,13 +152,17 @@ class Resubmitter:
         return Asked(row.model, row.dimensions)
 
     def _send(self, row: BatchSummary, retried: list[Line]) -> Submission:
+        batch_id = child_id(row)
+        if self.sender.ledger.get_many([batch_id]):
+            self._note(row, batch_id)
+            return Submission(skipped=len(retried), price_usd=0.0)
         known = Known(self.sender.store, self.sender.ledger, self.sender.database, {line.id for line in retried})
         known.refresh()
         lines = [line for line in retried if not _superseded(known, line.id, row)]
         told = Submission(skipped=len(retried) - len(lines), price_usd=0.0)
         if not lines:
+            self._note(row, None)
             return told
-        batch_id = child_id(row)
         told.requests = len(lines)
         told.tokens = sum(line.tokens for line in lines)
         told.price_usd = price_usd(told.tokens, self._asked(row).model)
@@ -174,13 +186,19 @@ class Resubmitter:
             if child is None:
                 counts = {"request_count": len(lines), "token_count": tokens}
                 self.sender.send(claim, batch_id, lines, asked, {**fields, **counts})
-            self.sender.ledger.note_resubmission(row, batch_id)
+            self._note(row, batch_id)
+
+    def _note(self, row: BatchSummary, child: str | None) -> None:
+        if not self.dry_run:
+            self.sender.ledger.note_resubmission(row, child)
 
 
 def _superseded(known: Known, record_id: str, parent: BatchSummary) -> bool:
-    """Whether the record has a later submission, or one with the parent's precedence that is on its way."""
+    """Whether the record was submitted by another batch since: later, or as an earlier child of the parent."""
     latest = known.latest(record_id)
-    return latest is not None and (latest.precedence_at, latest.batch_id) > (parent.precedence, parent.batch_id)
+    if latest is None or latest.batch_id == parent.batch_id:
+        return False
+    return latest.precedence_at >= parent.precedence
 
 
 def _line(request: Request, text: str, asked: Asked) -> Line:

@@ -83,8 +83,7 @@ def test_a_broken_file_stops_no_other(world: World) -> None:
         assert not result.success
         told = failure_of(result)
         assert "2 files not submitted" in told
-        assert "lines/inbox/broken.jsonl: " in told
-        assert "line 1: text must be text" in told
+        assert "lines/inbox/broken.jsonl line 1: text must be text" in told
         assert "lines/inbox/picture.png: its name ends neither in .jsonl, .parquet nor in .ids" in told
     assert len(world.services.ledger.live(LINES).ready_to_plan) == 1
 
@@ -125,6 +124,21 @@ def test_failed_requests_are_resubmitted_when_their_time_has_come(world: World) 
     assert tick(world, "lines_resubmission").skip_message == "no batch is to be resubmitted now"
     assert run(world, "resubmit_lines", dict(request.run_config)).success
     assert world.server.requests("POST /v1/batches") == 1
+
+
+def test_a_batch_whose_texts_are_gone_stops_no_other(world: World) -> None:
+    """It is named, and not come back to."""
+    for name in ("ghost", "other"):
+        world.plant(name, texts(name, 2), status="expired", answered=[])
+    world.ingest()
+    world.server.forget_batch("openai-ghost")
+    result = run(world, "resubmit_lines", resubmit_config(LINES, ["ghost", "other"]))
+    assert not result.success
+    assert "1 batches not resubmitted: batch ghost: " in failure_of(result)
+    ledger = world.services.ledger
+    assert ledger.get("other").resubmitted_as is not None
+    assert (ledger.get("ghost").resubmitted_as, ledger.get("ghost").retryable_count) == (None, 0)
+    assert due_batches(world.services, LINES, datetime.now(UTC) + timedelta(days=1)) == []
 
 
 def test_schedule_and_sensor_wait_for_somebody_to_start_them(world: World) -> None:

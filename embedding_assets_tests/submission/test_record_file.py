@@ -110,3 +110,10 @@ def test_ids_that_cannot_be_read(tmp_path: Path, content: bytes, why: str) -> No
     assert str(path) in str(raised.value)
     with pytest.raises(InputError, match="No such file"):
         read_ids(tmp_path / "missing")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path) -> None:
+    """Some editors write one."""
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"id": "a", "text": "t"}\n', encoding="utf-8-sig")
+    assert [record.id for record in read_records(path)] == ["a"]

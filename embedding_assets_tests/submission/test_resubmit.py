@@ -135,6 +135,32 @@ def test_what_was_submitted_later_is_not_sent_again(
     assert b'"busy"' not in store.get(records_key(sent.batches[0]))
 
 
+@pytest.mark.parametrize("batch_id", ["a-batch", "zzz"])
+def test_what_a_child_embedded_is_not_sent_again_after_a_reprocess(
+    resubmitter: Resubmitter, ended: Ended, ledger: Ledger, store: Store, batch_id: str
+) -> None:
+    """The child has its parent's precedence: neither of the two ids may decide whether it counts."""
+    parent = ended(LOST, batch_id=batch_id)
+    [child] = resubmitter.resubmit(parent).batches
+    again = ledger.reopen(ledger.get(batch_id))
+    row = ledger.finish(batch_id, again.generation, Status.EXPIRED, {"retryable_count": 1})
+    assert row is not None
+    sent = resubmitter.resubmit(row)
+    assert (sent.requests, sent.skipped) == (0, 1)
+    assert [one.batch_id for one in ledger.live(LINES).ready_to_plan] == [child]
+
+
+def test_nothing_left_is_noted(resubmitter: Resubmitter, ended: Ended, ledger: Ledger, store: Store) -> None:
+    """Else a sensor would come back to it for ever."""
+    parent = ended(LOST)
+    row = {"openai_batch_id": "o", "batch_type": LINES.batch_type, "status": Status.PENDING}
+    ledger.create(BatchSummary.model_validate({"batch_id": "later", "submitted_at": at(1), **row}))
+    store.put(records_key("later"), b'{"id": "lost"}\n')
+    assert may_be_resubmitted(parent, POLICY)
+    assert resubmitter.resubmit(parent).batches == []
+    assert not may_be_resubmitted(ledger.get("parent"), POLICY)
+
+
 def test_texts_come_from_openai_where_we_have_none(
     resubmitter: Resubmitter, ended: Ended, store: Store, openai_server: OpenAIServer
 ) -> None:
@@ -148,7 +174,7 @@ def test_texts_come_from_openai_where_we_have_none(
     found = resubmitter.resubmit(ended(LOST, BUSY, kept=False))
     stored = [json.loads(text) for text in store.get(records_key(found.batches[0])).splitlines()]
     assert [(one["text"], one["document"]) for one in stored] == [(f"asked of {n}",) * 2 for n in ("lost", "busy")]
-    other = ended(LOST, batch_id="other", kept=False)
+    other = ended(LOST, batch_id="other", kept=False, submitted_at=at(1))
     store.put(records_key("other"), b'{"id": "lost", "document": "shown", "metadata": {"n": 2}}\n')
     found = resubmitter.resubmit(other)
     [kept] = [json.loads(text) for text in store.get(records_key(found.batches[0])).splitlines()]
@@ -195,6 +221,7 @@ def test_a_batch_that_was_reprocessed_may_be_resubmitted_again(
     assert again.resubmitted_as is None
     row = ledger.finish("parent", again.generation, Status.EXPIRED, {"retryable_count": 1})
     assert row is not None
+    assert ledger.finish(first[0], 0, Status.EXPIRED, {}) is not None
     assert resubmitter.resubmit(row).batches != first
 
 
