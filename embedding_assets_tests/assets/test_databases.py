@@ -41,16 +41,16 @@ def names(world: World) -> tuple[set[str], set[str], set[str]]:
 
 
 def wanted_names(*databases: str) -> tuple[set[str], set[str], set[str]]:
-    """What the contract names for these databases."""
+    """What the contract names for these databases, and what submits."""
     return (
         {f"{name}/{asset}" for name in databases for asset in ASSETS},
-        {f"ingest_{name}" for name in databases},
-        {f"{name}_{kind}" for name in databases for kind in ("pending_batches", "completion")},
+        {f"{kind}_{name}" for name in databases for kind in ("ingest", "submit", "resubmit")},
+        {f"{name}_{kind}" for name in databases for kind in ("pending_batches", "completion", "resubmission")},
     )
 
 
 def test_lines_and_words_ship(world: World) -> None:
-    """Exactly the contract's assets, jobs and sensors, partitioned by batch or by execution."""
+    """The contract's assets, jobs and sensors and those that submit; partitioned by batch or by execution."""
     assert names(world) == wanted_names("lines", "words")
     graph = world.defs.resolve_asset_graph()
     for name in ("lines", "words"):
@@ -61,7 +61,7 @@ def test_lines_and_words_ship(world: World) -> None:
 
 
 def test_the_graph_leads_from_batches_to_the_final_snapshot(world: World) -> None:
-    """Each asset stands on the one before it; the final snapshot on the plan of its merge too."""
+    """Each asset stands on the one before it; the final snapshot on what was polled and planned too."""
     graph = world.defs.resolve_asset_graph()
     parents = {
         asset: {key.path[-1] for key in graph.get(dg.AssetKey(["lines", asset])).parent_keys} for asset in ASSETS
@@ -72,7 +72,7 @@ def test_the_graph_leads_from_batches_to_the_final_snapshot(world: World) -> Non
         "execution_poll_results": {"poll_results"},
         "chunks": {"execution_poll_results"},
         "intermediate_snapshots": {"chunks"},
-        "final_snapshot": {"chunks", "intermediate_snapshots"},
+        "final_snapshot": {"execution_poll_results", "chunks", "intermediate_snapshots"},
     }
 
 

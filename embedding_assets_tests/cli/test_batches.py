@@ -50,7 +50,12 @@ def test_reprocess_opens_a_final_batch_again(shared: World, new_row: NewRow, sta
     before = shared.row(batch_id)
     told = command("reprocess", "--batch", batch_id, "--json").json["batches"]
     assert [(row["batch_id"], row["status"], row["generation"]) for row in told] == [(batch_id, "PENDING", 1)]
-    assert changed(shared, batch_id, before) == {"status": "PENDING", "GSI1PK": "STATUS#PENDING", "generation": 1}
+    assert changed(shared, batch_id, before) == {
+        "status": "PENDING",
+        "GSI1PK": "STATUS#PENDING",
+        "generation": 1,
+        "reopened_from": status,
+    }
     assert batch_id in planned(shared)
 
 

@@ -48,7 +48,8 @@ class Patient:
             listed = self.aws.s3.list_objects_v2(Bucket=bucket, Prefix="dagster/").get("Contents", [])
             uploads = self.aws.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
             found |= {one["Key"] for one in listed} | {one["Key"] for one in uploads}
-        if table in self.aws.dynamodb.list_tables()["TableNames"]:
+        pages = self.aws.dynamodb.get_paginator("list_tables").paginate()
+        if any(table in page["TableNames"] for page in pages):
             items = self.aws.dynamodb.scan(TableName=table, ConsistentRead=True)["Items"]
             keys = {next(iter(value.values())) for item in items for name, value in item.items() if name == "PK"}
             found |= {str(key) for key in keys if str(key).startswith("DOCTOR")}

@@ -33,8 +33,8 @@ def test_records_of_ours(tmp_path: Path) -> None:
     text = line({"id": "b", "text": "t", "document": "d", "metadata": {"z": 1, "a": "ä"}, "input_sha256": "0a"})
     found = records(tmp_path, text + "\n\n" + line({"id": "a", "text": "t", "document": "", "metadata": None}))
     assert list(found.by_id.values()) == [
-        Request("b", "d", '{"a":"ä","z":1}', "0a"),
-        Request("a", "", None, None),
+        Request("b", "d", '{"a":"ä","z":1}', "0a", "t"),
+        Request("a", "", None, None, "t"),
     ]
     assert (found.model, found.dimensions) == (None, None)
 
@@ -90,8 +90,8 @@ def test_openais_input_file(tmp_path: Path) -> None:
     """`custom_id` is the id, `body.input` the document; model and dimensions are what was asked."""
     found = input_file(tmp_path, input_lines(["a", "東京"], dimensions=8))
     assert list(found.by_id.values()) == [
-        Request("a", "text of a", None, None),
-        Request("東京", "text of 東京", None, None),
+        Request("a", "text of a", None, None, "text of a"),
+        Request("東京", "text of 東京", None, None, "text of 東京"),
     ]
     assert (found.model, found.dimensions) == (MODEL, 8)
 

@@ -146,6 +146,7 @@ def test_a_published_row_tells_where_its_embeddings_are(story: Story, batch_id: 
         "embedded_count": count,
         "failed_count": 0,
         "unfinished_count": 0,
+        "retryable_count": 0,
         "request_count": count,
         "execution_id": story.first.executions[database == "words"],
         "snapshot_version": story.first.versions[database],

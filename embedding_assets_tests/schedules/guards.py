@@ -202,7 +202,7 @@ GUARDS: list[tuple[Guard, Story]] = [
         Guard(
             "merge: only what fits what is published",
             "merge.final",
-            "if published.dimensions is not None and published.dimensions != dimensions:",
+            "if None not in (published.dimensions, dimensions) and published.dimensions != dimensions:",
             "if False:",
         ),
         story.another_dimension,
