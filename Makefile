@@ -14,7 +14,7 @@ dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level WARNING
