@@ -132,11 +132,18 @@ class Scene:
             return self.ingest(fresh)
 
     def act(self) -> bool:
-        """Do what the scene is about; true where nothing was left to do."""
+        """Do what the scene is about; true where nothing was left to do.
+
+        What could not be laid on the shared root is told, and laid by the next run.
+        """
         report = self.ingest()
         if report.failures:
             raise TransientError("; ".join(report.failures))
-        return not report.executions
+        return not report.executions and self._shown() == self.world.published().version
+
+    def _shown(self) -> str:
+        """The version that the shared root shows."""
+        return (self.shared / LINES.latest_prefix.rstrip("/")).resolve().name
 
     def drain(self, first: Process | None = None) -> set[CallSite]:
         """Other processes, of which `first` may fail, run until nothing is ready and nothing failed.
@@ -192,7 +199,7 @@ class Scene:
         assert manifest_problems(store, LINES, published) == []
         assert self.torn == []
         latest = self.shared / LINES.latest_prefix.rstrip("/")
-        assert latest.resolve().name == published.version, "the shared root shows another version"
+        assert self._shown() == published.version, "the shared root shows another version"
         assert [file.path for file in published.files if not matches(latest / file.path, file)] == []
         assert self.pointers == sorted(self.pointers), "the pointer's epoch fell"
         epochs = [version.epoch for version in versions]
