@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from embedding_assets.checks.finding import Finding
 from embedding_assets.errors import DamagedError
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary
+from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.merge.plan import ExecutionManifest, poll_results_key
@@ -124,8 +124,7 @@ def _kept(store: Store, row: BatchSummary | None, result: PollResult) -> Kept:
         found = store.find(errors_key(result.batch_id))
         errors = tuple(group_errors(found.data.splitlines())) if found is not None else ()
     of_this_poll = row.generation == 0 or not row.status.live
-    deletes = row.openai_batch_id == NOT_AT_OPENAI
-    requested = row.request_count if of_this_poll and not deletes else None
+    requested = row.request_count if of_this_poll and not row.is_deletion else None
     return Kept(requested, delta.count if delta is not None else None, errors)
 
 

@@ -22,7 +22,7 @@ from embedding_assets.openai_batches.client import NOT_FOUND, OpenAIBatches, Rem
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.earlier import Earlier, earlier_ending
 from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
-from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
+from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError, read_errors
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
 from embedding_assets.snapshots.directory import (
@@ -220,8 +220,7 @@ class Poller:
         """
         stored = self._store.find(errors_key(batch.batch_id)) if batch.generation else None
         try:
-            lines = stored.data.splitlines() if stored is not None else []
-            errors = [RequestError.model_validate_json(line) for line in lines]
+            errors = read_errors(stored.data) if stored is not None else []
         except ValidationError:
             return {}
         return {error.id: error for error in errors if error.id in requests.by_id or not requests.by_id}

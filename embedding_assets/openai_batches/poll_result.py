@@ -47,6 +47,11 @@ class RequestError(BaseModel):
         return can_help(self.reason, self.code, self.status_code)
 
 
+def read_errors(data: bytes) -> list[RequestError]:
+    """The lines of an `errors.jsonl`. Raises pydantic's ValidationError where one is broken."""
+    return [RequestError.model_validate_json(line) for line in data.splitlines()]
+
+
 class PollResult(BaseModel):
     """One batch as polled. requested = embedding_count + failed_count + unfinished_count.
 

@@ -26,7 +26,7 @@ from embedding_assets.merge.guard import same_model
 from embedding_assets.merge.poll_execution import settle_row
 from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll import Poller
-from embedding_assets.openai_batches.poll_result import PollResult, RequestError
+from embedding_assets.openai_batches.poll_result import PollResult, read_errors
 from embedding_assets.openai_batches.requests import read_records
 from embedding_assets.openai_batches.survey import survey
 from embedding_assets.rebuild.publish import Anew, AnewPublisher
@@ -155,7 +155,8 @@ class ModelRebuild:
         """What a finished batch delivered; None where it delivered nothing, which ends it."""
         result = self.poller.poll(row)
         if not result.has_delta or result.delta_key is None:
-            settle_row(self.ledger, row, result)
+            if not self.dry_run:
+                settle_row(self.ledger, row, result)
             return None
         manifest = download_snapshot(self.publisher.store, result.delta_key, folder)
         if manifest is None:
@@ -196,9 +197,7 @@ class ModelRebuild:
         found: set[str] = set()
         for row in rows:
             stored = self.publisher.store.find(errors_key(row.batch_id))
-            errors = (
-                [RequestError.model_validate_json(line) for line in stored.data.splitlines()] if stored else []
-            )
+            errors = read_errors(stored.data) if stored else []
             found |= {error.id for error in errors if not error.retryable}
         return found
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, format_instant, parse_instant
+from embedding_assets.ledger.batch_summary import format_instant, parse_instant
 from embedding_assets.ledger.late import is_late
 from embedding_assets.merge.accounting import planned_at
 from embedding_assets.reporting.backlog import requested_of
@@ -123,15 +123,10 @@ def tell_story(facts: BatchFacts, now: datetime) -> Story:
     )
 
 
-def deletes(row: BatchSummary) -> bool:
-    """Whether it is a batch of deletions, which requests nothing."""
-    return row.openai_batch_id == NOT_AT_OPENAI
-
-
 def balance_of(facts: BatchFacts) -> Balance:
     """From the row of a final batch; of a live one from its poll, if that is of this generation and has counts."""
     row, result = facts.row, facts.result
-    if deletes(row):
+    if row.is_deletion:
         return Balance(0, 0, 0, 0, "row")
     if not row.status.live and requested_of(row) is not None:
         counts = (row.embedded_count, row.failed_count, row.unfinished_count)
@@ -153,7 +148,7 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     for attempt in facts.attempts:
         number = f", attempt {attempt.attempt}" if attempt.attempt else ""
         if attempt.batch_id == row.batch_id:
-            where = "deletions" if deletes(row) else f"to OpenAI as {row.openai_batch_id}"
+            where = "deletions" if row.is_deletion else f"to OpenAI as {row.openai_batch_id}"
             yield Happening(row.submitted_at, f"submitted {where}{number}")
         else:
             whose = "parent" if attempt.submitted_at < row.submitted_at else "submitted again"

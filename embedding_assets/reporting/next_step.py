@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.late import is_late, live_since
 from embedding_assets.ledger.ledger import OWN_FAILURES
 from embedding_assets.reporting.ages import told_age
@@ -48,7 +48,7 @@ def _of_a_live_one(facts: BatchFacts, now: datetime) -> NextStep:
             f"it is live for {age}, and OpenAI is to end a batch within 24 h; an ingest publishes what there is",
             INGEST,
         )
-    if row.openai_batch_id == NOT_AT_OPENAI:
+    if row.is_deletion:
         return NextStep("the next execution takes its records out", INGEST)
     if row.generation:
         return NextStep("it was opened again; the next execution polls and publishes it anew", INGEST)

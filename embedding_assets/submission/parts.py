@@ -156,7 +156,7 @@ class _Growing:
 
     def add(self, record: Record, asked: Asked, size: int) -> None:
         """Append one record."""
-        line = stored_line(record, asked)
+        line = line_of(record, asked).stored
         self._digest.update(line)
         self._sink.write(b"%d " % record.tokens + line)
         self.requests += 1
@@ -177,13 +177,14 @@ def request_line(record_id: str, text: str, asked: Asked) -> bytes:
     return orjson.dumps({"custom_id": record_id, "method": "POST", "url": "/v1/embeddings", "body": body}) + b"\n"
 
 
-def stored_line(record: Record, asked: Asked) -> bytes:
-    """One line of `records/{batch_id}.jsonl`."""
+def line_of(record: Record, asked: Asked) -> Line:
+    """A record as a line of a part."""
+    digest = input_sha256(record.text, record.document, record.metadata, asked.model, asked.dimensions)
     stored = {
         "id": record.id,
         "text": record.text,
         "document": record.document,
         "metadata": parse_metadata(record.metadata),
-        "input_sha256": input_sha256(record.text, record.document, record.metadata, asked.model, asked.dimensions),
+        "input_sha256": digest,
     }
-    return orjson.dumps(stored) + b"\n"
+    return Line(record.id, digest, record.tokens, orjson.dumps(stored) + b"\n")

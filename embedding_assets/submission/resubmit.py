@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import orjson
-
 from embedding_assets.errors import BatchError, InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
 from embedding_assets.openai_batches.keys import errors_key, records_key
-from embedding_assets.openai_batches.poll_result import RequestError
+from embedding_assets.openai_batches.poll_result import RequestError, read_errors
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
-from embedding_assets.snapshots.records import input_sha256
 from embedding_assets.submission.known import Known
-from embedding_assets.submission.parts import Asked, Line
+from embedding_assets.submission.parts import Asked, Line, line_of
+from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submission
 from embedding_assets.submission.tokens import count_tokens, price_usd
@@ -115,7 +113,7 @@ class Resubmitter:
 
     def _errors(self, row: BatchSummary) -> list[RequestError]:
         found = self.sender.store.find(errors_key(row.batch_id))
-        return [RequestError.model_validate_json(line) for line in found.data.splitlines()] if found else []
+        return read_errors(found.data) if found else []
 
     def _lines(self, row: BatchSummary, ids: set[str], folder: Path) -> Iterator[Line]:
         """The requests again, as `records/` has them, else as OpenAI's input file has them."""
@@ -137,13 +135,18 @@ class Resubmitter:
             request = requests[record_id]
             if request.text is None:
                 raise BatchError(f"batch {row.batch_id}: the text of {record_id!r} is nowhere to be found")
-            yield _line(request, request.text, asked)
+            document = request.document if request.document is not None else request.text
+            tokens = count_tokens(request.text)
+            yield line_of(Record(record_id, request.text, document, request.metadata, tokens), asked)
 
     def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
         remote = self.sender.openai.retrieve(row.openai_batch_id)
         if remote.input_file_id is None:
             raise BatchError(f"batch {row.batch_id}: neither {records_key(row.batch_id)} nor OpenAI has its texts")
-        self.sender.openai.download(remote.input_file_id, path)
+        try:
+            self.sender.openai.download(remote.input_file_id, path)
+        except NotFoundError as error:
+            raise BatchError(f"batch {row.batch_id}: OpenAI has deleted the file with its texts") from error
         return dict(read_input_file(path, f"OpenAI's input file of batch {row.batch_id}").by_id)
 
     def _asked(self, row: BatchSummary) -> Asked:
@@ -199,16 +202,3 @@ def _superseded(known: Known, record_id: str, parent: BatchSummary) -> bool:
     if latest is None or latest.batch_id == parent.batch_id:
         return False
     return latest.precedence_at >= parent.precedence
-
-
-def _line(request: Request, text: str, asked: Asked) -> Line:
-    document = request.document if request.document is not None else text
-    digest = input_sha256(text, document, request.metadata, asked.model, asked.dimensions)
-    stored = {
-        "id": request.id,
-        "text": text,
-        "document": document,
-        "metadata": orjson.loads(request.metadata) if request.metadata is not None else None,
-        "input_sha256": digest,
-    }
-    return Line(request.id, digest, count_tokens(text), orjson.dumps(stored) + b"\n")

@@ -125,6 +125,11 @@ def test_a_dry_run_submits_nothing(world: World) -> None:
     sent = world.server.requests("POST /v1/batches")
     assert rebuild(world, dry_run=True).step(PURPOSE) == Progress(1, 0, submitted=1)
     assert world.server.requests("POST /v1/batches") == sent
+    world.server.order("plans", {"plan": {"status": "failed"}, "next": 1})
+    assert rebuild(world).step(PURPOSE).submitted == 1
+    [row] = world.services.ledger.live(LINES).set_aside
+    assert rebuild(world, dry_run=True).step(PURPOSE).version is None
+    assert world.services.ledger.get(row.batch_id) == row
 
 
 def test_a_crash_between_is_not_paid_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

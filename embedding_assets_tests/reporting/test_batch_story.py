@@ -82,7 +82,7 @@ OUTCOMES: dict[str, tuple[BatchFacts, str, str, str | None]] = {
     "ended by hand": (facts(row("FAILED")), "how much it requested is not known yet", "submit the records", None),
     "completed, written by another program": (facts(row("COMPLETED")), "not known yet", "it is done", None),
     "deletions, to come": (
-        facts(row("PENDING", openai_batch_id="deletion")),
+        facts(row("PENDING", openai_batch_id="deletion", deletion_count=2)),
         "requested nothing",
         "takes its records out",
         "embedding-assets ingest",

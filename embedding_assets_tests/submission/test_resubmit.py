@@ -188,6 +188,17 @@ def test_texts_that_are_nowhere(resubmitter: Resubmitter, ended: Ended, openai_s
     assert openai_server.requests("POST /v1/files") == 0
 
 
+def test_a_file_that_openai_deleted_ends_it(
+    resubmitter: Resubmitter, ended: Ended, ledger: Ledger, openai_server: OpenAIServer
+) -> None:
+    """An error of this batch alone, and nothing comes back to it."""
+    planted = openai_server.plant("openai-parent", status="expired", input="{}")
+    openai_server.delete_file(planted["input_file_id"])
+    with pytest.raises(BatchError, match="OpenAI has deleted the file with its texts"):
+        resubmitter.resubmit(ended(LOST, kept=False))
+    assert ledger.get("parent").retryable_count == 0
+
+
 def test_a_token_limit_waits(resubmitter: Resubmitter, ended: Ended) -> None:
     """Twice as long each time, unless somebody insists."""
     for attempt, minutes in ((1, 15), (2, 30)):
