@@ -13,6 +13,7 @@ EmbeddingAssetsError
 ├── DamagedError           stored bytes are not what their manifest says
 │   └── DamagedVersionError   they are those of a published version: no batch is to blame
 ├── WithdrawnError         a rollback took out what was about to be merged
+├── UnsuitableError        Chroma itself has to write a version that was to be written directly
 ├── SharedRootError        the shared file system root cannot take a version: it is published all the same
 └── LockError              the merge lock is held by another, or was lost
 
@@ -71,6 +72,10 @@ class DamagedVersionError(DamagedError):
 
 class WithdrawnError(EmbeddingAssetsError):
     """A rollback took a batch out while an execution was about to merge it: only `reprocess` brings it back."""
+
+
+class UnsuitableError(EmbeddingAssetsError):
+    """A version cannot be written directly: Chroma itself has to write it."""
 
 
 class SharedRootError(EmbeddingAssetsError):

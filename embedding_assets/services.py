@@ -71,7 +71,8 @@ class Services:
         )
 
     def _publisher(self, database: Database, tell: Tell) -> AnewPublisher:
-        return AnewPublisher(self.store, database, tell, self.shared_versions(database))
+        shared, writer = self.shared_versions(database), self.settings.index_writer
+        return AnewPublisher(self.store, database, tell, shared, writer)
 
     def distance_rebuild(self, database: Database, tell: Tell) -> DistanceRebuild:
         """What publishes the published records anew."""
@@ -119,8 +120,9 @@ class Services:
 
     def final_merger(self, database: Database, tell: Tell) -> FinalMerger:
         """Merges executions into versions; `tell` is given a line now and then."""
-        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
-        return FinalMerger(self.store, self.ledger, database, lease, tell, shared)
+        settings, shared = self.settings, self.shared_versions(database)
+        lease, writer = settings.lock_lease_seconds, settings.index_writer
+        return FinalMerger(self.store, self.ledger, database, lease, tell, shared, writer)
 
     def rollback(self, database: Database, tell: Tell) -> Rollback:
         """Publishes older versions again."""

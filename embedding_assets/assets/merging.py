@@ -238,6 +238,7 @@ def _final_metadata(services: ServicesResource, merged: FinalMergeResult) -> dic
         "batches": dg.MetadataValue.json(list(merged.batches)),
         "bytes": dg.MetadataValue.int(merged.size),
         "content_digest": dg.MetadataValue.text(merged.content_digest or ""),
+        "writer": dg.MetadataValue.text(merged.written),
         "pointer": dg.MetadataValue.path(store.uri(f"{merged.snapshot_key}manifest.json")),
     }
     return metadata

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedError, DamagedVersionError
+from embedding_assets.errors import DamagedError, DamagedVersionError, UnsuitableError
 from embedding_assets.merge.changes import Changes
 from embedding_assets.merge.exclusive import Tell
-from embedding_assets.merge.fold import Mask, same_dimensions
+from embedding_assets.merge.fold import Mask, chosen_rows, keys_of, same_dimensions
+from embedding_assets.merge.metadata_only import Published, amendments, metadata_only, published_of
 from embedding_assets.snapshots.chroma import ChromaWriter
+from embedding_assets.snapshots.direct_writer import write_directly
 from embedding_assets.snapshots.directory import list_files
 from embedding_assets.snapshots.gather import gather
 from embedding_assets.snapshots.index import empty_index, read_index, write_index
+from embedding_assets.snapshots.published_rows import published_rows
+from embedding_assets.snapshots.rows import regrouped
+from embedding_assets.snapshots.self_check import self_check
 from embedding_assets.snapshots.sources import RowSource, chroma_rows
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.verify import verify
 from embedding_assets.snapshots.versions import INDEX_FILE, VersionFile, VersionManifest, version_prefix
+
+IndexWriter = Literal["chroma", "direct", "auto"]
+"""Who writes a version that is built anew: Chroma itself, or `direct_writer` wherever it can."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Who wrote a version's Chroma files, and why not directly where that was tried.
+
+    `writer` is `direct`, `chroma`, or `none` where the files are the base's.
+    """
+
+    writer: Literal["direct", "chroma", "none"]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,11 +59,16 @@ class BuiltVersion:
     uploads: tuple[tuple[Path, str], ...]
     dimensions: int | None
     directory: Path
+    written: Written
 
     @property
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
+
+    def writer_after(self, before: str | None) -> str | None:
+        """Who wrote the Chroma files: whoever wrote the base's where those are named."""
+        return before if self.written.writer == "none" else self.written.writer
 
 
 @dataclass(frozen=True)
@@ -55,7 +84,9 @@ class VersionBuilder:
     folder: Path
     laid: Path | None = None
     tell: Tell = lambda message: None
+    writer: IndexWriter = "auto"
 
+    @cached_property
     def base_index(self) -> pa.Table:
         """The record index of the base; an empty one without a base."""
         if self.base is None:
@@ -75,18 +106,98 @@ class VersionBuilder:
         directory = self.folder / "version"
         directory.mkdir()
         dimensions = self._dimensions(sources)
+        written = Written("none")
         if changes.changed or self.base is None:
             if self.base is not None:
                 self._download(directory, only_index=False)
-            operations = changes.added + 2 * changes.updated + len(changes.removed)
-            chroma = ChromaWriter(directory, self.database.collection, self.database.space, operations, dimensions)
-            with chroma as writer:
-                writer.delete(changes.removed)
-                _apply(writer, sources, changes, check)
-            check()
-            verify(directory, self.database.collection, changes.index, _changed_ids(sources, changes))
+            written = self._write(directory, sources, changes, dimensions, check)
         write_index(changes.index, directory / INDEX_FILE)
-        return self._located(version, directory, dimensions)
+        return self._located(version, directory, dimensions, written)
+
+    def _write(
+        self,
+        directory: Path,
+        sources: Sequence[RowSource],
+        changes: Changes,
+        dimensions: int | None,
+        check: Callable[[], None],
+    ) -> Written:
+        """Bring `directory`, which holds the base's files, to what `changes` says, and verify it."""
+        reason = None
+        if self.writer != "chroma" and self._is_anew(changes):
+            new = self.folder / "direct"
+            try:
+                self._write_anew(directory, new, sources, changes, check)
+            except (UnsuitableError, DamagedError) as problem:
+                if isinstance(problem, DamagedVersionError):
+                    raise
+                reason = str(problem)
+                self.tell(f"Chroma writes this version itself: {reason}")
+            else:
+                shutil.rmtree(directory)
+                new.rename(directory)
+                return Written("direct")
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+        self._write_by_chroma(directory, sources, changes, dimensions, check)
+        check()
+        verify(directory, self.database.collection, changes.index, changes.changed_ids)
+        return Written("chroma", reason)
+
+    def _is_anew(self, changes: Changes) -> bool:
+        """Whether more is new than stays: then the whole graph is built again."""
+        stays = self.base.total_embeddings - changes.updated - len(changes.removed) if self.base else 0
+        return changes.added + changes.updated > stays
+
+    def _write_anew(
+        self,
+        base: Path,
+        directory: Path,
+        sources: Sequence[RowSource],
+        changes: Changes,
+        check: Callable[[], None],
+    ) -> None:
+        """Write what stays of the base and what is new without Chroma, and let Chroma try it."""
+        new = changes.add | changes.update
+        kept: list[RowSource] = []
+        stays = np.zeros(0, dtype=np.bool_)
+        if self.base is not None:
+            kept = published_rows(base, self.base, self.base_index, self.folder / "published.arrow")
+            gone = {*changes.changed_ids, *changes.removed}
+            ids = keys_of(kept).column("id").to_pylist()
+            stays = np.array([record_id not in gone for record_id in ids], dtype=np.bool_)
+        name, space = self.database.collection, self.database.space
+        answers = write_directly(
+            directory, name, space, lambda: chain(chosen_rows(kept, stays), chosen_rows(sources, new)), check
+        )
+        check()
+        verify(directory, name, changes.index, None, lambda copy: self_check(copy, name, answers))
+
+    def _write_by_chroma(
+        self,
+        directory: Path,
+        sources: Sequence[RowSource],
+        changes: Changes,
+        dimensions: int | None,
+        check: Callable[[], None],
+    ) -> None:
+        amend = np.zeros(len(changes.update), dtype=np.bool_)
+        published: Published = {}
+        if changes.updated:
+            ids = [one for batch in chosen_rows(sources, changes.update) for one in batch.column("id").to_pylist()]
+            published = published_of(self.base_index, ids)
+            amend = metadata_only(sources, changes.update, published)
+        replace = changes.update & ~amend
+        operations = changes.added + changes.updated + int(replace.sum()) + len(changes.removed)
+        chroma = ChromaWriter(directory, self.database.collection, self.database.space, operations, dimensions)
+        with chroma as writer:
+            writer.delete(changes.removed)
+            for batch in _runs(sources, amend, check):
+                writer.amend(batch.column("id").to_pylist(), amendments(batch, published))
+            for batch in _runs(sources, replace, check):
+                writer.replace(chroma_rows(batch))
+            for batch in _runs(sources, changes.add, check):
+                writer.add(chroma_rows(batch))
 
     def _dimensions(self, sources: Sequence[RowSource]) -> int | None:
         """The vectors' length; None where there is none yet."""
@@ -105,7 +216,7 @@ class VersionBuilder:
                 f"shared root, {gathered.downloaded:,} from S3"
             )
 
-    def _located(self, version: str, directory: Path, dimensions: int | None) -> BuiltVersion:
+    def _located(self, version: str, directory: Path, dimensions: int | None, written: Written) -> BuiltVersion:
         base_files = self.base.files if self.base else ()
         there = {(file.path, file.size, file.sha256): file.key for file in base_files}
         entries = list_files(directory)
@@ -119,32 +230,14 @@ class VersionBuilder:
                 key = version_prefix(self.database, version) + entry.path
                 uploads.append((directory / entry.path, key))
             named[entry.path] = VersionFile(key=key, **entry.model_dump())
-        return BuiltVersion(tuple(named[path] for path in sorted(named)), tuple(uploads), dimensions, directory)
+        return BuiltVersion(
+            tuple(named[path] for path in sorted(named)), tuple(uploads), dimensions, directory, written
+        )
 
 
-def _apply(
-    writer: ChromaWriter, sources: Sequence[RowSource], changes: Changes, check: Callable[[], None]
-) -> None:
-    for batch, add, update in _with_masks(sources, changes):
-        check()
-        if update.any():
-            writer.replace(chroma_rows(batch.filter(pa.array(update))))
-        if add.any():
-            writer.add(chroma_rows(batch if add.all() else batch.filter(pa.array(add))))
-
-
-def _with_masks(sources: Sequence[RowSource], changes: Changes) -> Iterator[tuple[pa.RecordBatch, Mask, Mask]]:
-    position = 0
-    for source in sources:
-        for batch in source.batches():
-            part = slice(position, position + batch.num_rows)
-            position += batch.num_rows
-            yield batch, changes.add[part], changes.update[part]
-
-
-def _changed_ids(sources: Sequence[RowSource], changes: Changes) -> list[str]:
-    return [
-        record_id
-        for batch, add, update in _with_masks(sources, changes)
-        for record_id in batch.filter(pa.array(add | update)).column("id").to_pylist()
-    ]
+def _runs(sources: Sequence[RowSource], mask: Mask, check: Callable[[], None]) -> Iterator[pa.RecordBatch]:
+    """The chosen rows in batches that are worth an operation of Chroma; `check` is called before each."""
+    if mask.any():
+        for batch in regrouped(chosen_rows(sources, mask)):
+            check()
+            yield batch

@@ -22,13 +22,14 @@ from embedding_assets.snapshots.index import COLUMNS, SCHEMA, sort_index
 class Changes:
     """What a merge does. `add` and `update` are masks over the incoming rows, in their order.
 
-    `removed` are the ids of published records that a deletion takes out. `unchanged` counts incoming ids that are
+    `changed_ids` are the ids of the rows that they choose. `removed` are the ids of published records that a deletion takes out. `unchanged` counts incoming ids that are
     published as they are, or by a later submission. `index` is the new record index; `index_changed` is false
     where it equals the old one.
     """
 
     add: Mask
     update: Mask
+    changed_ids: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: int
     index: pa.Table
@@ -80,6 +81,7 @@ def compare(incoming: pa.Table, base: pa.Table, stale: Collection[str] = ()) -> 
     return Changes(
         add=_spread(add, ordinals, incoming.num_rows),
         update=_spread(update, ordinals, incoming.num_rows),
+        changed_ids=tuple(chosen.filter(pa.array(add | update)).column("id").to_pylist()),
         removed=tuple(chosen.filter(pa.array(remove)).column("id").to_pylist()),
         unchanged=len(ordinals) - int((add | update | remove).sum()),
         index=index,

@@ -34,7 +34,7 @@ from embedding_assets.merge.accounting import (
     still_withdrawn,
     version_batch,
 )
-from embedding_assets.merge.build import BuiltVersion, VersionBuilder
+from embedding_assets.merge.build import BuiltVersion, IndexWriter, VersionBuilder, Written
 from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.deletions import deletions_of, with_deletions
 from embedding_assets.merge.exclusive import Tell, exclusive
@@ -67,6 +67,7 @@ class _Outcome:
     updated: int = 0
     removed: int = 0
     unchanged: int = 0
+    written: Written | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class FinalMerger:
     lease_seconds: float
     tell: Tell = lambda message: None
     shared: SharedVersions | None = None
+    writer: IndexWriter = "auto"
 
     def merge(self, results: Sequence[PollResult], snapshots: IntermediateSnapshots) -> FinalMergeResult:
         """Publish what `snapshots` hold and return what is published then.
@@ -148,7 +150,7 @@ class FinalMerger:
             }
             builder = self._builder(base, folder)
             incoming = with_deletions(keys_of(sources, more=CARRIED), deletions_of(self.store, merge.accounted))
-            changes = compare(incoming, builder.base_index(), stale)
+            changes = compare(incoming, builder.base_index, stale)
             to_mark = any(
                 result.batch_id in rows
                 and rows[result.batch_id].status.live
@@ -173,12 +175,12 @@ class FinalMerger:
             if self.shared is not None:
                 self.shared.publish(manifest, self.tell, built.directory)
         removed = len(changes.removed)
-        return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged)
+        return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged, built.written)
 
     def _builder(self, base: Pointer | None, folder: Path) -> VersionBuilder:
         published = base.manifest if base else None
         laid = self.shared.directory(published.version) if self.shared and published else None
-        return VersionBuilder(self.store, self.database, published, folder, laid, self.tell)
+        return VersionBuilder(self.store, self.database, published, folder, laid, self.tell, self.writer)
 
     def _refuse_withdrawn(self, merge: _Merge, base: Pointer | None) -> None:
         """A batch that was published and rolled back since it was polled must not come in by itself."""
@@ -251,7 +253,7 @@ class FinalMerger:
             updated=changes.updated,
             removed=removed,
             unchanged=changes.unchanged,
-            writer="chroma",
+            writer=built.writer_after(base.manifest.writer if base else None),
             sweeping=base.manifest.sweeping if base else (),
             merge_seconds=round(time.monotonic() - merge.started, 3),
         )
@@ -277,4 +279,6 @@ class FinalMerger:
             batches=tuple(result.batch_id for result in accounted),
             content_digest=manifest.content_digest if manifest else None,
             size=manifest.size if manifest else 0,
+            writer=manifest.writer if manifest else None,
+            writer_reason=outcome.written.reason if outcome and outcome.written else None,
         )

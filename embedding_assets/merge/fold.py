@@ -6,7 +6,7 @@ later source. Conservation: the ids that come out are the union of the ids that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,22 @@ def same_dimensions(sources: Sequence[RowSource]) -> int:
     return found[0]
 
 
+def chosen_rows(sources: Sequence[RowSource], mask: Mask) -> Iterator[pa.RecordBatch]:
+    """The rows of all sources that `mask` chooses, in order; it has an entry for each of them.
+
+    Raises ConservationError where the sources have another number of rows.
+    """
+    position = 0
+    for source in sources:
+        for batch in source.batches():
+            wanted = mask[position : position + batch.num_rows]
+            position += batch.num_rows
+            if wanted.any():
+                yield batch if wanted.all() else batch.filter(pa.array(wanted))
+    if position != len(mask):
+        raise ConservationError(f"{len(mask)} rows were counted, {position} read")
+
+
 def fold(sources: Sequence[RowSource], path: Path) -> int:
     """Write the winners of `sources` to an Arrow file at `path`; return how many rows it has.
 
@@ -60,14 +76,9 @@ def fold(sources: Sequence[RowSource], path: Path) -> int:
     schema = row_schema(same_dimensions(sources))
     keys = keys_of(sources)
     chosen = winners(keys)
-    position = 0
     with RowWriter(path, schema) as writer:
-        for source in sources:
-            for batch in source.batches():
-                wanted = chosen[position : position + batch.num_rows]
-                position += batch.num_rows
-                writer.write(batch if wanted.all() else batch.filter(pa.array(wanted)))
+        writer.write_all(chosen_rows(sources, chosen))
     distinct = pc.count_distinct(keys.column("id")).as_py() if keys.num_rows else 0
-    if writer.count != distinct or position != keys.num_rows:
+    if writer.count != distinct:
         raise ConservationError(f"folding {distinct} ids gave {writer.count} rows")
     return writer.count

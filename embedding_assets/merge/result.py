@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FinalMergeResult(BaseModel):
-    """What an execution published, or found published. `snapshot_version` is None where nothing ever was."""
+    """What an execution published, or found published. `snapshot_version` is None where nothing ever was.
+
+    `writer` is who wrote the version's Chroma files, `chroma` or `direct`; `writer_reason` why Chroma had to.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,3 +25,10 @@ class FinalMergeResult(BaseModel):
     content_digest: str | None = None
     size: int = 0
     removed: int = 0
+    writer: str | None = None
+    writer_reason: str | None = None
+
+    @property
+    def written(self) -> str:
+        """Who wrote the version's Chroma files, in words."""
+        return f"{self.writer} ({self.writer_reason})" if self.writer_reason else self.writer or ""

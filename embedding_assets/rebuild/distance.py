@@ -15,8 +15,8 @@ from embedding_assets.errors import ConservationError, DamagedVersionError, Inpu
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.exclusive import exclusive
 from embedding_assets.rebuild.publish import Anew, AnewPublisher
-from embedding_assets.rebuild.published_rows import published_rows
 from embedding_assets.snapshots.index import read_index
+from embedding_assets.snapshots.published_rows import published_rows
 from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest
 from embedding_assets.upkeep.inspection import problems_of
 

@@ -18,7 +18,7 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError
 from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.build import VersionBuilder
+from embedding_assets.merge.build import IndexWriter, VersionBuilder
 from embedding_assets.merge.changes import Changes
 from embedding_assets.merge.exclusive import Tell
 from embedding_assets.snapshots.index import alive, digest_of
@@ -47,6 +47,7 @@ class AnewPublisher:
     database: Database
     tell: Tell
     shared: SharedVersions | None = None
+    writer: IndexWriter = "auto"
 
     def publish(self, anew: Anew, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
         """Publish `anew` in place of `base`. Raises PreconditionError where another was published meanwhile.
@@ -60,9 +61,10 @@ class AnewPublisher:
             raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
         version = new_version(lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
-            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.tell)
+            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.tell, self.writer)
             every = np.ones(rows, dtype=np.bool_)
-            changes = Changes(every, ~every, (), 0, anew.index, index_changed=True)
+            ids = tuple(alive(anew.index).column("id").to_pylist())
+            changes = Changes(every, ~every, ids, (), 0, anew.index, index_changed=True)
             built = builder.build(version, anew.sources, changes, lock.check)
             self.tell(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
             manifest = base.manifest.model_copy(
@@ -87,7 +89,7 @@ class AnewPublisher:
                     "updated": total,
                     "removed": 0,
                     "unchanged": 0,
-                    "writer": "chroma",
+                    "writer": built.written.writer,
                     "rolled_back_to": None,
                     "merge_seconds": round(time.monotonic() - started, 3),
                 }

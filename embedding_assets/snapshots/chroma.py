@@ -99,11 +99,19 @@ def read_rows(collection: Collection, ids: Sequence[str] | None = None) -> Itera
         offset += len(page.ids)
 
 
-def _page(collection: Collection, what: dict[str, Any]) -> ChromaRows:
-    found = collection.get(include=["embeddings", "documents", "metadatas"], **what)
-    vectors = np.asarray(found["embeddings"], dtype=np.float32)
+def read_texts(collection: Collection, ids: Sequence[str]) -> Iterator[ChromaRows]:
+    """The rows with the given ids, page by page, without their vectors: those have no columns."""
+    for start in range(0, len(ids), ROWS_AT_ONCE):
+        yield _page(collection, {"ids": list(ids[start : start + ROWS_AT_ONCE])}, with_vectors=False)
+
+
+def _page(collection: Collection, what: dict[str, Any], *, with_vectors: bool = True) -> ChromaRows:
+    found = collection.get(
+        include=["embeddings", "documents", "metadatas"] if with_vectors else ["documents", "metadatas"], **what
+    )
+    vectors = np.asarray(found["embeddings"] if with_vectors else [], dtype=np.float32)
     if vectors.ndim != 2:
-        vectors = np.zeros((0, 0), dtype=np.float32)
+        vectors = np.zeros((len(found["ids"]), 0), dtype=np.float32)
     documents: list[str | None] = [*(found["documents"] or [])]
     metadata: list[dict[str, Any] | None] = [
         None if entry is None else dict(entry) for entry in found["metadatas"] or []
@@ -186,6 +194,16 @@ class ChromaWriter:
         """
         self.delete(rows.ids)
         self.add(rows)
+
+    def amend(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]]) -> None:
+        """Change the metadata of rows, and neither their vectors nor their documents: the graph stays as it is.
+
+        A key stays where `metadata` does not name it; one whose value is None is taken away.
+        """
+        update: Any = self._collection.update
+        for start in range(0, len(ids), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            update(ids=list(ids[part]), metadatas=list(metadata[part]))
 
     def _finish(self) -> None:
         """Flush the tail of the queue into the graph, restore Chroma's own threshold, compact."""

@@ -6,7 +6,7 @@ two records with one id wins: the greatest `(precedence_at, batch_id)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -97,6 +97,25 @@ def vectors_of(batch: pa.RecordBatch) -> np.ndarray[tuple[int, int], np.dtype[np
     return shaped
 
 
+def regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of at least ROWS_AT_ONCE, but for the last; small ones are put together."""
+    waiting: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        if batch.num_rows:
+            waiting.append(batch)
+            rows += batch.num_rows
+        if rows >= ROWS_AT_ONCE:
+            yield _together(waiting)
+            waiting, rows = [], 0
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
 class RowWriter:
     """Writes record batches of one schema to an Arrow IPC file. A context manager; counts its rows."""
 
@@ -111,6 +130,11 @@ class RowWriter:
         if batch.num_rows:
             self._writer.write_batch(batch)
             self.count += batch.num_rows
+
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Append the rows of many batches, small ones put together: a reader pays for each batch."""
+        for batch in regrouped(batches):
+            self.write(batch)
 
     def __enter__(self) -> RowWriter:
         return self

@@ -5,19 +5,31 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from chromadb.api.models.Collection import Collection as ChromaCollection
 
 from embedding_assets.errors import DamagedError
-from embedding_assets.snapshots.chroma import ChromaRows, all_ids, open_collection, quick_check, read_rows
+from embedding_assets.snapshots.chroma import (
+    ChromaRows,
+    all_ids,
+    open_collection,
+    quick_check,
+    read_rows,
+    read_texts,
+)
+from embedding_assets.snapshots.graph_files import GraphFiles, find_graph
 from embedding_assets.snapshots.index import alive, sample
 from embedding_assets.snapshots.records import parse_metadata, record_hash
 
 SAMPLE_SIZE = 1000
 """Records checked of those that a merge did not touch."""
+
+THROUGH_CHROMA = 256
+"""Of the records checked, those whose vectors are read through Chroma too, and not from the graph's files alone."""
 
 FLOAT_TOLERANCE = 1e-14
 """Chroma gives back floats of the metadata up to a few last bits off."""
@@ -26,28 +38,44 @@ Expected = Mapping[str, tuple[bytes, str | None]]
 """By id: the record's hash, and its metadata as canonical JSON as it was sent."""
 
 
-def verify(directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None) -> None:
+Probe = Callable[[Path], Iterator[str]]
+"""Tries a private copy, may change it, and says what is wrong."""
+
+
+def verify(
+    directory: Path,
+    collection: str,
+    index: pa.Table,
+    changed: Collection[str] | None,
+    probe: Probe = lambda copy: iter(()),
+) -> None:
     """Raise DamagedError unless the Chroma `directory` holds exactly what `index` says.
 
     Checks SQLite's quick_check, the count, the whole id set, and vectors, documents and metadata of the
-    `changed` ids and of a sample of the others; with None, of all.
+    `changed` ids and of a sample of the others; with None, of all. `probe` tries the copy last.
     """
-    problems = list(find_problems(directory, collection, index, changed))
+    problems = list(find_problems(directory, collection, index, changed, probe))
     if problems:
         raise DamagedError(f"the built snapshot is not what was merged: {problems[0]}")
 
 
 def find_problems(
-    directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None
+    directory: Path,
+    collection: str,
+    index: pa.Table,
+    changed: Collection[str] | None,
+    probe: Probe = lambda copy: iter(()),
 ) -> Iterator[str]:
     """What is wrong, one line each; at most one line for each kind of damage."""
     try:
-        yield from _problems(directory, collection, index, changed)
+        yield from _problems(directory, collection, index, changed, probe)
     except DamagedError as error:
         yield str(error)
 
 
-def _problems(directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None) -> Iterator[str]:
+def _problems(
+    directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None, probe: Probe
+) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="embedding-assets-verify-") as name:
         copy = Path(name) / "copy"
         shutil.copytree(directory, copy)
@@ -62,6 +90,7 @@ def _problems(directory: Path, collection: str, index: pa.Table, changed: Collec
                 *(published.column(name).to_pylist() for name in ("id", "hash", "metadata")), strict=True
             )
         }
+        graph = find_graph(copy)
         with open_collection(copy, collection) as opened:
             if opened.count() != len(expected):
                 yield f"Chroma counts {opened.count()} records, the record index {len(expected)}"
@@ -72,9 +101,37 @@ def _problems(directory: Path, collection: str, index: pa.Table, changed: Collec
             if extra:
                 yield f"{len(extra)} records are too many, one is {min(extra)!r}"
             wanted = _wanted(sorted(ids & expected.keys()), changed)
-            wrong = [record_id for page in read_rows(opened, wanted) for record_id in _wrong(page, expected)]
+            through_chroma = wanted if graph is None else sample(wanted, THROUGH_CHROMA, len(ids))
+            wrong = {one for page in read_rows(opened, through_chroma) for one in _wrong(page, expected)}
+            if graph is not None:
+                wrong.update(_wrong_in_files(opened, graph, wanted, expected))
             if wrong:
                 yield f"{len(wrong)} of {len(wanted)} records read differ, one is {min(wrong)!r}"
+        yield from probe(copy)
+
+
+def _wrong_in_files(
+    opened: ChromaCollection, graph: GraphFiles, wanted: list[str], expected: Expected
+) -> Iterator[str]:
+    """The wanted records that differ, their vectors being read from the graph's files."""
+    texts = {
+        record_id: (document, metadata)
+        for page in read_texts(opened, wanted)
+        for record_id, document, metadata in zip(page.ids, page.documents, page.metadata, strict=True)
+    }
+    for ids, vectors in graph.vectors():
+        there = [number for number, record_id in enumerate(ids) if record_id in texts]
+        told = [texts.pop(ids[number]) for number in there]
+        yield from _wrong(
+            ChromaRows(
+                [ids[number] for number in there],
+                vectors[there],
+                [document for document, _ in told],
+                [metadata for _, metadata in told],
+            ),
+            expected,
+        )
+    yield from texts
 
 
 def _wanted(ids: list[str], changed: Collection[str] | None) -> list[str]:

@@ -411,6 +411,7 @@ def test_a_version_that_is_not_what_was_merged_is_not_published(
 ) -> None:
     """Whatever Chroma did to it: nothing is uploaded, nothing published."""
     monkeypatch.setattr("embedding_assets.merge.build.ChromaWriter", LossyWriter)
+    monkeypatch.setattr("embedding_assets.snapshots.direct_writer.installed", lambda: False)
     with pytest.raises(DamagedError, match="not what was merged"):
         bench.merge([bench.batch("b1", records("a", 3), at(0))], 1)
     assert bench.keys("lines/snapshot/") == set()

@@ -1,0 +1,128 @@
+"""The files of Chroma's graph, read without Chroma: which vector is stored under which id.
+
+Layout (chromadb 1.0 to 1.5): `header.bin` is an int32 1 and hnswlib's header of 96 bytes; `data_level0.bin` has one
+element of `element_size` bytes after the other, in it the vector and the label; `index_metadata.pickle` is a plain
+dict that maps labels to ids. Chroma reads the same bytes when it gives a vector back, at a hundredth of the speed.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedding_assets.errors import DamagedError
+
+HEADER_FILE = "header.bin"
+ELEMENTS_FILE = "data_level0.bin"
+LENGTHS_FILE = "length.bin"
+LINKS_FILE = "link_lists.bin"
+IDS_FILE = "index_metadata.pickle"
+
+FORMAT = struct.Struct("<i")
+HEADER = struct.Struct("<QQQQQQiIQQQdQ")
+"""hnswlib's `saveIndex`: offset, capacity, count, element size, label and vector offsets, levels, links."""
+
+ELEMENTS_AT_ONCE = 2048
+
+Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What hnswlib's header says of its elements; offsets and sizes in bytes."""
+
+    capacity: int
+    count: int
+    element_size: int
+    label_offset: int
+    vector_offset: int
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
+        return (self.label_offset - self.vector_offset) // 4
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads plain values alone: a pickle that names anything to be called is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+@dataclass(frozen=True)
+class GraphFiles:
+    """The graph of a closed, flushed Chroma directory with one collection."""
+
+    folder: Path
+    header: Header
+    ids: dict[int, str]
+    """Id by label."""
+
+    def vectors(self) -> Iterator[tuple[list[str], Vectors]]:
+        """Every stored vector with its id, some thousand at a time; what was deleted is left out."""
+        size = self.header.element_size
+        with (self.folder / ELEMENTS_FILE).open("rb") as stream:
+            for start in range(0, self.header.count, ELEMENTS_AT_ONCE):
+                wanted = min(ELEMENTS_AT_ONCE, self.header.count - start)
+                elements = np.frombuffer(stream.read(wanted * size), dtype=np.uint8)
+                if elements.size != wanted * size:
+                    raise DamagedError(f"{ELEMENTS_FILE} is shorter than its header says")
+                yield self._alive(elements.reshape(wanted, size))
+
+    def _alive(self, elements: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[list[str], Vectors]:
+        labels = _columns(elements, self.header.label_offset, 8, "<u8")[:, 0].tolist()
+        vectors: Vectors = _columns(elements, self.header.vector_offset, 4 * self.header.dimensions, "<f4")
+        ids = [self.ids.get(label) for label in labels]
+        known = [number for number, record_id in enumerate(ids) if record_id is not None]
+        if len(known) == len(ids):
+            return [record_id for record_id in ids if record_id is not None], vectors
+        return [self.ids[labels[number]] for number in known], vectors[known]
+
+
+def _columns(elements: np.ndarray[Any, np.dtype[np.uint8]], offset: int, size: int, kind: str) -> Any:
+    return np.ascontiguousarray(elements[:, offset : offset + size]).view(kind)
+
+
+def find_graph(directory: Path) -> GraphFiles | None:
+    """The graph of a Chroma directory; None where there is none, or not exactly one of the layout known here.
+
+    Raises DamagedError where it has that layout and is not whole.
+    """
+    headers = list(directory.glob(f"*/{HEADER_FILE}"))
+    if len(headers) != 1:
+        return None
+    header = read_header(headers[0])
+    if header is None:
+        return None
+    return GraphFiles(headers[0].parent, header, _read_ids(headers[0].parent / IDS_FILE))
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a graph; None where it is not of the layout known here."""
+    data = path.read_bytes()
+    if len(data) != FORMAT.size + HEADER.size or FORMAT.unpack_from(data) != (1,):
+        return None
+    fields = HEADER.unpack_from(data, FORMAT.size)
+    offset, capacity, count, element_size, label_offset, vector_offset = fields[:6]
+    links = fields[9]
+    if (offset, vector_offset, element_size) != (0, 4 + 4 * links, label_offset + 8):
+        return None
+    if label_offset <= vector_offset or (label_offset - vector_offset) % 4:
+        return None
+    return Header(capacity, count, element_size, label_offset, vector_offset)
+
+
+def _read_ids(path: Path) -> dict[int, str]:
+    try:
+        told = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+        return dict(told["label_to_id"])
+    except (OSError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{IDS_FILE} cannot be read: {error}") from error

@@ -1,0 +1,63 @@
+"""What Chroma must be able to do with a directory that it did not write: search it, change it, open it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedding_assets.snapshots.chroma import open_collection
+from embedding_assets.snapshots.direct_writer import Answers
+
+TOLERANCE = 1e-4
+"""How far two ways to compute one distance may lie apart, of the distance and of 1."""
+
+PROBE = "embedding-assets self-check"
+
+
+def self_check(copy: Path, collection: str, answers: Answers) -> Iterator[str]:
+    """What Chroma cannot do with `copy`, one line each. The copy is changed: throw it away afterwards.
+
+    Its searches must come as near as hnswlib's in the same graph; a record is added, found by its vector and
+    by its text, replaced and deleted, and is so after the directory was opened again.
+    """
+    with open_collection(copy, collection) as opened:
+        before = opened.count()
+        yield from _searched(opened, answers)
+        add: Any = opened.upsert
+        add(ids=[PROBE], embeddings=answers.queries[:1], documents=["probe 1"], metadatas=[{"probe": 1}])
+        yield from _told(opened.count() == before + 1, "a record that is added is not there")
+        yield from _told(_by_text(opened, "probe 1") == [PROBE], "a record that is added is not found by its text")
+        add(ids=[PROBE], embeddings=-answers.queries[:1], documents=["probe 2"], metadatas=[{"probe": 2}])
+    with open_collection(copy, collection) as opened:
+        found: Any = opened.get(ids=[PROBE], include=["embeddings", "documents", "metadatas"])
+        same = len(found["ids"]) == 1 and np.allclose(found["embeddings"][0], -answers.queries[0], atol=1e-6)
+        yield from _told(same and found["documents"] == ["probe 2"], "a record that is replaced is another one")
+        yield from _told(_by_text(opened, "probe 1") == [], "a text that was replaced is still found")
+        opened.delete(ids=[PROBE])
+    with open_collection(copy, collection) as opened:
+        yield from _told(opened.count() == before, "a record that was deleted is still there")
+        yield from _searched(opened, answers)
+
+
+def _told(right: bool, problem: str) -> Iterator[str]:
+    if not right:
+        yield f"self-check: {problem}"
+
+
+def _by_text(opened: Any, text: str) -> list[str]:
+    found: list[str] = opened.get(where_document={"$contains": text}, where={"probe": {"$gte": 0}})["ids"]
+    return found
+
+
+def _searched(opened: Any, answers: Answers) -> Iterator[str]:
+    nearest = answers.distances.shape[1]
+    found = opened.query(query_embeddings=answers.queries, n_results=nearest, include=["distances"])
+    distances = np.asarray(found["distances"], dtype=np.float32)
+    if distances.shape != answers.distances.shape:
+        yield f"self-check: a search gives {distances.shape}, not {answers.distances.shape}"
+    elif not np.allclose(distances, answers.distances, rtol=TOLERANCE, atol=TOLERANCE):
+        apart = float(np.abs(distances - answers.distances).max())
+        yield f"self-check: searches in the files lie up to {apart:.3g} from those in the graph"
