@@ -61,7 +61,7 @@ class FolderS3:
         """Every object under a prefix."""
         top = self._folder / Bucket
         start = (top / Prefix) if Prefix.endswith("/") else (top / Prefix).parent
-        contents = [
+        contents: list[dict[str, Any]] = [
             {
                 "Key": path.relative_to(top).as_posix(),
                 "Size": path.stat().st_size,
@@ -79,5 +79,6 @@ class FolderS3:
     def _existing(self, bucket: str, key: str) -> Path:
         path = self._path(bucket, key)
         if not path.is_file():
-            raise ClientError({"Error": {"Code": "NoSuchKey"}, "ResponseMetadata": {"HTTPStatusCode": 404}}, "Get")
+            missing: Any = {"Error": {"Code": "NoSuchKey"}, "ResponseMetadata": {"HTTPStatusCode": 404}}
+            raise ClientError(missing, "GetObject")
         return path

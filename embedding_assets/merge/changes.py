@@ -22,9 +22,9 @@ from embedding_assets.snapshots.index import COLUMNS, SCHEMA, sort_index
 class Changes:
     """What a merge does. `add` and `update` are masks over the incoming rows, in their order.
 
-    `changed_ids` are the ids of the rows that they choose. `removed` are the ids of published records that a deletion takes out. `unchanged` counts incoming ids that are
-    published as they are, or by a later submission. `index` is the new record index; `index_changed` is false
-    where it equals the old one.
+    `changed_ids` are the ids of the rows that they choose. `removed` are the ids of published records that a
+    deletion takes out. `unchanged` counts incoming ids that are published as they are, or by a later
+    submission. `index` is the new record index; `index_changed` is false where it equals the old one.
     """
 
     add: Mask

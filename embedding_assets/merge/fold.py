@@ -64,7 +64,7 @@ def chosen_rows(sources: Sequence[RowSource], mask: Mask) -> Iterator[pa.RecordB
             if wanted.any():
                 yield batch if wanted.all() else batch.filter(pa.array(wanted))
     if position != len(mask):
-        raise ConservationError(f"{len(mask)} rows were counted, {position} read")
+        raise ConservationError(f"{len(mask)} ids gave {position} rows")
 
 
 def fold(sources: Sequence[RowSource], path: Path) -> int:

@@ -128,7 +128,7 @@ def _seeds(batches: Iterable[pa.RecordBatch]) -> ChromaRows:
     seen: set[tuple[str, type]] = set()
     chosen: list[pa.RecordBatch] = []
     for batch in batches:
-        fresh = []
+        fresh: list[int] = []
         columns = (batch.column(name).to_pylist() for name in ("document", "metadata"))
         for number, (document, metadata) in enumerate(zip(*columns, strict=True)):
             kinds = {(key, type(value)) for key, value in _parsed(metadata).items()}

@@ -1,8 +1,8 @@
 """The files of Chroma's graph, read without Chroma: which vector is stored under which id.
 
-Layout (chromadb 1.0 to 1.5): `header.bin` is an int32 1 and hnswlib's header of 96 bytes; `data_level0.bin` has one
-element of `element_size` bytes after the other, in it the vector and the label; `index_metadata.pickle` is a plain
-dict that maps labels to ids. Chroma reads the same bytes when it gives a vector back, at a hundredth of the speed.
+Layout (chromadb 1.5): `header.bin` is an int32 1 and hnswlib's header of 96 bytes; `data_level0.bin` has one
+element of `element_size` bytes after the other, in it the vector and the label; `index_metadata.pickle` is a
+plain dict that maps labels to ids. Chroma loads these same bytes and gives vectors back from them, much slower.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ SAMPLE_SIZE = 1000
 """Records checked of those that a merge did not touch."""
 
 THROUGH_CHROMA = 256
-"""Of the records checked, those whose vectors are read through Chroma too, and not from the graph's files alone."""
+"""Of the records checked, those whose vectors are read through Chroma and from the graph's files."""
 
 FLOAT_TOLERANCE = 1e-14
 """Chroma gives back floats of the metadata up to a few last bits off."""
