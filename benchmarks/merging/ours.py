@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedding_assets.databases import LINES
-from embedding_assets.merge.build import BuiltVersion, VersionBuilder
+from embedding_assets.merge.accounting import version_batch
+from embedding_assets.merge.already_published import already_published, with_published
+from embedding_assets.merge.build import BuiltVersion, IndexWriter, VersionBuilder
 from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.fold import keys_of
 from embedding_assets.merge.intermediate import IntermediateMerger, open_intermediates
@@ -31,8 +33,14 @@ class Merged:
     changes: Changes
 
 
-def merge(store: Store, results: Sequence[PollResult], base: VersionManifest | None, folder: Path) -> Merged:
+def merge(
+    store: Store, results: Sequence[PollResult], base: VersionManifest | None, folder: Path, writer: IndexWriter
+) -> Merged:
     """From deltas to a built and verified version in `folder`, with the settings' defaults."""
+    folder.mkdir(parents=True)
+    if base is not None:
+        again = [result.model_copy(update={"generation": 1}) for result in results]
+        results = with_published(store, LINES, base, again)
     execution = f"20260102T120000Z-{uuid.uuid4().hex[:8]}"
     merger = IntermediateMerger(store, LINES, "arrow")
     chunks = [merger.merge_chunk(chunk) for chunk in split_chunks(execution, results, CHUNK_SIZE)]
@@ -42,13 +50,16 @@ def merge(store: Store, results: Sequence[PollResult], base: VersionManifest | N
         merged = [merger.merge_group(execution, number, group) for number, group in enumerate(groups)]
         parts = [Intermediate(intermediate_key=one.intermediate_key, digest=one.digest) for one in merged]
     sources = open_intermediates(store, parts, folder / "parts")
-    builder = VersionBuilder(store, LINES, base, folder)
-    changes = compare(keys_of(sources, more=CARRIED), builder.base_index)
+    builder = VersionBuilder(store, LINES, base, folder, writer=writer)
+    left_out = {result.batch_id for result in results if not result.to_fold}
+    if base is not None and left_out:
+        left_out = already_published(store, LINES, base, builder.base_index, results)
+    changes = compare(keys_of(sources, more=CARRIED), builder.base_index, left_out=left_out)
     version = f"{(base.epoch if base else 0) + 1}-{uuid.uuid4().hex[:12]}"
     return Merged(builder.build(version, sources, changes, lambda: None), changes)
 
 
-def publish(store: Store, merged: Merged, epoch: int) -> VersionManifest:
+def publish(store: Store, merged: Merged, epoch: int, results: Sequence[PollResult]) -> VersionManifest:
     """Upload what was built; the manifest with which the next merge builds on it."""
     store.upload_files(merged.built.uploads)
     return VersionManifest(
@@ -67,5 +78,5 @@ def publish(store: Store, merged: Merged, epoch: int) -> VersionManifest:
         total_embeddings=alive(merged.changes.index).num_rows,
         content_digest=digest_of(merged.changes.index),
         files=merged.built.files,
-        batches=(),
+        batches=tuple(version_batch(result) for result in results),
     )

@@ -195,7 +195,7 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
     ) -> dg.Output[FinalMergeResult]:
         merger = services.services.final_merger(database, context.log.info)
         results = [result for chunk in chunks for result in chunk.delta_results]
-        results += [result for result in polled if result.publishes and not result.has_delta]
+        results += [result for result in polled if result.publishes and not result.to_fold]
         with dagster_errors(), heartbeat(context.log.info, "the final merge"):
             merged = merger.merge(results, snapshots)
         return dg.Output(merged, metadata=_final_metadata(services, merged))

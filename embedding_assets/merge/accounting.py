@@ -33,7 +33,7 @@ def inputs_digest(accounted: Sequence[PollResult]) -> str:
 def check_complete(accounted: Sequence[PollResult], snapshots: IntermediateSnapshots) -> None:
     """What was polled came into chunks, what came out of the chunks into groups, and all of that is merged."""
     execution_id = snapshots.execution_id
-    polled = sum(result.embedding_count for result in accounted)
+    polled = sum(result.embedding_count for result in accounted if result.published_as is None)
     chunked = sum(chunk.rows_in for chunk in snapshots.chunks)
     if polled != chunked:
         raise ConservationError(

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from embedding_assets.errors import ConservationError
 from embedding_assets.merge.fold import Mask, winners
-from embedding_assets.snapshots.index import COLUMNS, SCHEMA, sort_index
+from embedding_assets.snapshots.index import COLUMNS, SCHEMA, alive, sort_index
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,15 @@ class Changes:
         return bool(self.added or self.updated or self.removed)
 
 
-def compare(incoming: pa.Table, base: pa.Table, stale: Collection[str] = ()) -> Changes:
+def compare(
+    incoming: pa.Table, base: pa.Table, stale: Collection[str] = (), left_out: Collection[str] = ()
+) -> Changes:
     """Compare all incoming rows (key columns and what the index carries) with the base's index.
 
     A row whose hash is null is a deletion.
     A row of a `stale` batch, which was opened again since it was polled, yields to a published row of the same
-    batch: that one is newer. Raises ConservationError where ids of base and incoming do not add up.
+    batch: that one is newer. The records of the batches `left_out` are published and not among the incoming ones:
+    they count as unchanged. Raises ConservationError where ids of base and incoming do not add up.
     """
     ordinals = np.flatnonzero(winners(incoming))
     chosen = incoming.take(pa.array(ordinals)).combine_chunks()
@@ -83,10 +86,18 @@ def compare(incoming: pa.Table, base: pa.Table, stale: Collection[str] = ()) -> 
         update=_spread(update, ordinals, incoming.num_rows),
         changed_ids=tuple(chosen.filter(pa.array(add | update)).column("id").to_pylist()),
         removed=tuple(chosen.filter(pa.array(remove)).column("id").to_pylist()),
-        unchanged=len(ordinals) - int((add | update | remove).sum()),
+        unchanged=len(ordinals) - int((add | update | remove).sum()) + _left_out(base, chosen, left_out),
         index=index,
         index_changed=not index.equals(base),
     )
+
+
+def _left_out(base: pa.Table, chosen: pa.Table, batches: Collection[str]) -> int:
+    """How many published records are of the batches and have no row among the incoming ones."""
+    published = alive(base)
+    theirs = published.filter(pc.is_in(published.column("batch_id"), pa.array(batches, pa.string())))
+    incoming = theirs.filter(pc.is_in(theirs.column("id"), chosen.column("id").combine_chunks()))
+    return int(theirs.num_rows - incoming.num_rows)
 
 
 def _wins(chosen: pa.Table, there: pa.Table, stale: Collection[str]) -> Mask:

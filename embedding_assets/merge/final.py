@@ -34,6 +34,7 @@ from embedding_assets.merge.accounting import (
     still_withdrawn,
     version_batch,
 )
+from embedding_assets.merge.already_published import already_published
 from embedding_assets.merge.build import BuiltVersion, IndexWriter, VersionBuilder, Written
 from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.deletions import deletions_of, with_deletions
@@ -150,7 +151,8 @@ class FinalMerger:
             }
             builder = self._builder(base, folder)
             incoming = with_deletions(keys_of(sources, more=CARRIED), deletions_of(self.store, merge.accounted))
-            changes = compare(incoming, builder.base_index, stale)
+            left_out = self._left_out(merge, base, builder)
+            changes = compare(incoming, builder.base_index, stale, left_out)
             to_mark = any(
                 result.batch_id in rows
                 and rows[result.batch_id].status.live
@@ -181,6 +183,22 @@ class FinalMerger:
         published = base.manifest if base else None
         laid = self.shared.directory(published.version) if self.shared and published else None
         return VersionBuilder(self.store, self.database, published, folder, laid, self.tell, self.writer)
+
+    def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
+        """The batches that were not folded since all is published; TransientError where it is not any more."""
+        told = [result for result in merge.accounted if result.published_as is not None]
+        if not told:
+            return set()
+        there = set()
+        if base is not None:
+            there = already_published(self.store, self.database, base.manifest, builder.base_index, told)
+        for result in told:
+            if result.batch_id not in there:
+                raise TransientError(
+                    f"batch {result.batch_id} was in version {result.published_as} when it was polled, and is not "
+                    "published like that any more: its execution has to be planned again"
+                )
+        return there
 
     def _refuse_withdrawn(self, merge: _Merge, base: Pointer | None) -> None:
         """A batch that was published and rolled back since it was polled must not come in by itself."""

@@ -52,9 +52,9 @@ def same_dimensions(sources: Sequence[RowSource]) -> int:
 
 
 def chosen_rows(sources: Sequence[RowSource], mask: Mask) -> Iterator[pa.RecordBatch]:
-    """The rows of all sources that `mask` chooses, in order; it has an entry for each of them.
+    """The rows of all sources that `mask` chooses, in order; it has an entry for each of them, and may have more.
 
-    Raises ConservationError where the sources have another number of rows.
+    Raises ConservationError where a chosen row is not among those of the sources.
     """
     position = 0
     for source in sources:
@@ -63,7 +63,7 @@ def chosen_rows(sources: Sequence[RowSource], mask: Mask) -> Iterator[pa.RecordB
             position += batch.num_rows
             if wanted.any():
                 yield batch if wanted.all() else batch.filter(pa.array(wanted))
-    if position != len(mask):
+    if position > len(mask) or mask[position:].any():
         raise ConservationError(f"{len(mask)} ids gave {position} rows")
 
 

@@ -91,7 +91,7 @@ def group_prefix(execution_id: str, group: int) -> str:
 
 def split_chunks(execution_id: str, results: Sequence[PollResult], chunk_size: int) -> list[Chunk]:
     """Chunks of the results that have a delta, in their order. ConservationError where one got lost."""
-    with_delta = [result for result in results if result.has_delta]
+    with_delta = [result for result in results if result.to_fold]
     chunks = [
         Chunk(chunk_index=index, batch_id=execution_id, delta_results=tuple(part))
         for index, part in enumerate(_parts(with_delta, chunk_size))

@@ -17,6 +17,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.already_published import with_published
 from embedding_assets.merge.guard import mismatches
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.openai_batches.poll import Poller
@@ -104,12 +105,12 @@ class ExecutionPoller:
         )
 
     def _guarded(self, results: Sequence[PollResult], rows: Mapping[str, BatchSummary]) -> list[PollResult]:
-        """Set aside the batches that do not fit what is published, with the reason."""
+        """Set aside the batches that do not fit what is published, with the reason; tell what is published."""
         pointer = read_pointer(self.store, self.database)
         unfit = mismatches(results, self.database, pointer.manifest if pointer else None)
         for batch_id, reason in unfit.items():
             self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
-        return [
+        fitting = [
             result.model_copy(
                 update={
                     "action": "error",
@@ -122,6 +123,7 @@ class ExecutionPoller:
             else result
             for result in results
         ]
+        return with_published(self.store, self.database, pointer.manifest if pointer else None, fitting)
 
 
 def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary:

@@ -62,6 +62,7 @@ class PollResult(BaseModel):
     that may succeed when they are sent again. `batch_error_code` is the code with which OpenAI failed
     the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that was published before
     and of which nothing can be had any more: it keeps that, and the counts are those of then.
+    `published_as` is the version that holds all of the delta already, so that it is not folded again.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -91,6 +92,12 @@ class PollResult(BaseModel):
     retryable_count: int = 0
     batch_error_code: str | None = None
     kept_status: Status | None = None
+    published_as: str | None = None
+
+    @property
+    def to_fold(self) -> bool:
+        """Whether its delta has to be merged: it has one, and the published version does not hold it already."""
+        return self.has_delta and self.published_as is None
 
     @property
     def publishes(self) -> bool:
