@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,13 +45,18 @@ Beat = Callable[[], None]
 
 
 class Poller:
-    """Polls batches of one database; safe to use from several threads."""
+    """Polls batches of one database; safe to use from several threads.
+
+    They wait for the network side by side, and parse one at a time: one thread that parses has all that a
+    process can parse, and many that want to only take time from each other.
+    """
 
     def __init__(self, store: Store, openai: OpenAIBatches, database: Database, form: Format) -> None:
         self._store = store
         self._openai = openai
         self._database = database
         self._form = form
+        self._parsing = threading.Lock()
 
     def poll(self, batch: BatchSummary, beat: Beat = lambda: None) -> PollResult:
         """Poll one batch and write what it delivered; `beat` is called while a download goes on.
@@ -96,7 +102,10 @@ class Poller:
                 )
             requests = Requests({})
         arrow = folder / "delta" / ARROW_FILE
-        found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow, _batch_error(remote))
+        with self._parsing:
+            found = reconcile(
+                requests, batch.dimensions, (output, error), remote.status, arrow, _batch_error(remote)
+            )
         if not found.written:
             message = refused or _why_nothing(remote, found, gone)
             ended = earlier_ending(self._store, self._database, batch)

@@ -20,6 +20,8 @@ ABSENT = struct.pack("<Q", 2**64 - 1)
 INT_LIMIT = 2**63
 """Chroma turns integers from here on into floats."""
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar | list[Scalar]]
 
@@ -89,7 +91,7 @@ def metadata_json(metadata: Metadata | None) -> str | None:
     """Canonical JSON: sorted keys, no spaces, no ASCII escaping. None where there is no metadata."""
     if metadata is None:
         return None
-    return json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return CANONICAL.encode(metadata)
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:
