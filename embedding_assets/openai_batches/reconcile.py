@@ -60,7 +60,7 @@ def reconcile(
     `answers` are OpenAI's output and error file; `batch_error` is code and message of what OpenAI failed the
     whole batch with: that is why a request has no answer. Raises ConservationError where a request got lost.
     """
-    judged = chain.from_iterable(map(read_answers, answers))
+    judged: Iterator[Good | Bad] = chain.from_iterable(map(read_answers, answers))
     expected = dimensions or requests.dimensions
     if not expected:
         expected, judged = usual_dimensions(judged)
