@@ -154,10 +154,10 @@ def run(asked: Asked) -> dict[str, Any]:
                     found = measured(stack, work, encoding, folder / encoding, asked.batches)
                     told[encoding][work].append(found)
                 forget_polls(services)
-    summary = {encoding: summed_up(told[encoding], sizes[encoding], asked) for encoding in asked.encodings}
-    report: dict[str, Any] = {"asked": asdict(asked), "cores": os.cpu_count()}
-    for encoding, found in summary.items():
-        report[encoding] = found
+    summary: dict[str, dict[str, Any]] = {
+        encoding: summed_up(told[encoding], sizes[encoding], asked) for encoding in asked.encodings
+    }
+    report: dict[str, Any] = {"asked": asdict(asked), "cores": os.cpu_count(), **summary}
     if set(ENCODINGS) <= summary.keys():
         report["base64_against_float"] = {
             "bytes": sizes["base64"] / sizes["float"],
