@@ -147,13 +147,13 @@ def _doubles(delivered: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64
     """A list of numbers as float64. Raises ValueError where anything else is in it.
 
     `struct` packs numbers and refuses the rest, save true and false, which it takes for 1 and 0. Only where one
-    of these came out are the types looked at: that takes as long as all the packing.
+    of these may have come out are the types looked at: that takes longer than all the packing.
     """
     try:
         packed = np.frombuffer(struct.pack(f"{len(delivered)}d", *delivered), dtype=np.float64)
-        if not ((packed == 0) | (packed == 1)).any():
+        if np.count_nonzero(packed) == packed.size and packed.max() < 1:
             return packed
-    except (struct.error, OverflowError):
+    except (struct.error, OverflowError, ValueError):
         pass
     if not NUMBERS.issuperset(map(type, delivered)):
         raise ValueError("not a list of numbers")

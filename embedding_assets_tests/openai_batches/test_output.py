@@ -233,7 +233,9 @@ def test_no_answer_is_lost_by_looking_for_the_dimensions() -> None:
     assert [one.id for one in again] == [f"r{n}" for n in range(400)]
 
 
-@pytest.mark.parametrize("numbers", ["0, 0.5", "1, 0", "0.0, 1.0", "-0.0, 1e0", "3e38, 3e38", "1e-50, 2"])
+@pytest.mark.parametrize(
+    "numbers", ["0, 0.5", "1, 0", "0.0, 1.0", "-0.0, 1e0", "3e38, 3e38", "1e-50, 2", "-7, -1", "0.5, 1"]
+)
 def test_numbers_that_are_rare_are_numbers(numbers: str) -> None:
     """Whole ones, whose places true and false could take, and ones whose squares no float32 holds."""
     good = judged(with_vector(f"[{numbers}]"))
