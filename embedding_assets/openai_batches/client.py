@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,18 +92,20 @@ class OpenAIBatches:
 
     def __init__(self, client: openai.OpenAI | None = None) -> None:
         self._sdk = client
+        self._making = threading.Lock()
 
     @property
     def sdk(self) -> openai.OpenAI:
-        """The SDK's client, made on first use. SettingsError without a key."""
-        if self._sdk is None:
-            try:
-                self._sdk = openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
-            except openai.OpenAIError as error:
-                raise SettingsError(
-                    "OPENAI_API_KEY is not set: it is the key of the account that runs the batches"
-                ) from error
-        return self._sdk
+        """The SDK's client, made on first use, once for all threads. SettingsError without a key."""
+        with self._making:
+            if self._sdk is None:
+                try:
+                    self._sdk = openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
+                except openai.OpenAIError as error:
+                    raise SettingsError(
+                        "OPENAI_API_KEY is not set: it is the key of the account that runs the batches"
+                    ) from error
+            return self._sdk
 
     def retrieve(self, openai_batch_id: str) -> RemoteBatch:
         """One batch; status NOT_FOUND where OpenAI does not know it."""

@@ -10,15 +10,17 @@ import base64
 import binascii
 import json
 import re
+import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import orjson
+import pybase64
 
 from embedding_assets.snapshots.records import is_unicode
 
@@ -28,6 +30,9 @@ SAMPLE = 101
 """Lines looked at to learn the length of a batch's vectors where nothing tells it."""
 
 CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+READ_AT_ONCE = 2**20
+"""Each read lets another thread have its turn, so lines of 21 KB want fewer of them."""
 
 NUMBERS = frozenset({int, float, type(None)})
 """What JSON numbers become; a null becomes NaN, which is told as such."""
@@ -58,9 +63,9 @@ class Bad:
 
 def read_answers(path: Path) -> Iterator[Good | Bad]:
     """Every line of an output or error file, one at a time; no line is skipped, no line raises."""
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=READ_AT_ONCE) as stream:
         for line in stream:
-            if line.strip():
+            if not line.isspace():
                 yield judge(line)
 
 
@@ -112,7 +117,7 @@ def _vector(record_id: str, body: dict[str, Any]) -> Good | Bad:
         return Bad(record_id, "failed", "malformed_vector", "the answer's vector cannot be read")
     if vector.ndim != 1 or not vector.size:
         return Bad(record_id, "failed", "empty_vector", "the answer has no vector")
-    if not np.isfinite(vector).all():
+    if np.count_nonzero(np.isfinite(vector)) != vector.size:
         return Bad(record_id, "failed", "not_finite", "the answer's vector has NaN or an infinity")
     model = body.get("model")
     return Good(record_id, vector, model if isinstance(model, str) and model else None)
@@ -121,22 +126,55 @@ def _vector(record_id: str, body: dict[str, Any]) -> Good | Bad:
 def _decoded(delivered: object) -> Vector:
     """A vector from a list of numbers or from base64 of little-endian float32."""
     if isinstance(delivered, str):
-        return np.frombuffer(base64.b64decode(delivered, validate=True), dtype="<f4").astype(
-            np.float32, copy=False
-        )
+        return np.frombuffer(_bytes(delivered), dtype="<f4").astype(np.float32, copy=False)
     if delivered is None:
         return np.zeros(0, dtype=np.float32)
-    if not isinstance(delivered, list) or not NUMBERS.issuperset(map(type, delivered)):
+    if not isinstance(delivered, list):
         raise ValueError("neither base64 nor a list of numbers")
     with np.errstate(over="ignore"):
-        return np.array(delivered, dtype=np.float64).astype(np.float32)
+        return _doubles(delivered).astype(np.float32)
 
 
-def usual_dimensions(*paths: Path) -> int | None:
-    """The length that most of the first good vectors of the files have; None where there is none."""
-    good = (answer for path in paths for answer in read_answers(path) if isinstance(answer, Good))
-    lengths = Counter(len(answer.vector) for answer in islice(good, SAMPLE))
-    return lengths.most_common(1)[0][0] if lengths else None
+def _bytes(delivered: str) -> bytes:
+    """What base64 stands for. The fast decoder gives the same as the standard library, but refuses more."""
+    try:
+        return pybase64.b64decode(delivered, validate=True)
+    except (ValueError, binascii.Error):
+        return base64.b64decode(delivered, validate=True)
+
+
+def _doubles(delivered: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """A list of numbers as float64. Raises ValueError where anything else is in it.
+
+    `struct` packs numbers and refuses the rest, save true and false, which it takes for 1 and 0. Only where one
+    of these may have come out are the types looked at: that takes longer than all the packing.
+    """
+    try:
+        packed = np.frombuffer(struct.pack(f"{len(delivered)}d", *delivered), dtype=np.float64)
+        if np.count_nonzero(packed) == packed.size and packed.max() < 1:
+            return packed
+    except (struct.error, OverflowError, ValueError):
+        pass
+    if not NUMBERS.issuperset(map(type, delivered)):
+        raise ValueError("not a list of numbers")
+    return np.array(delivered, dtype=np.float64)
+
+
+def usual_dimensions(answers: Iterable[Good | Bad]) -> tuple[int | None, Iterator[Good | Bad]]:
+    """The length that most of the first good vectors have, None where there is none; and all answers, unchanged.
+
+    The first ones are kept until they are taken, so that nothing is parsed twice.
+    """
+    coming = iter(answers)
+    seen: list[Good | Bad] = []
+    lengths: Counter[int] = Counter()
+    for answer in coming:
+        seen.append(answer)
+        if isinstance(answer, Good):
+            lengths[len(answer.vector)] += 1
+            if lengths.total() == SAMPLE:
+                break
+    return (lengths.most_common(1)[0][0] if lengths else None), chain(seen, coming)
 
 
 def _salvaged_id(line: bytes) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from embedding_assets.snapshots.directory import (
     file_sha256,
     find_complete,
     find_manifest,
+    is_complete,
     list_files,
     upload_snapshot,
 )
@@ -40,17 +42,24 @@ from embedding_assets.snapshots.store import Store
 DELTA_VERSION = "1"
 """Part of every delta id: raised when the same input would give other bytes."""
 
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
+
 Beat = Callable[[], None]
 
 
 class Poller:
-    """Polls batches of one database; safe to use from several threads."""
+    """Polls batches of one database; safe to use from several threads.
+
+    They wait for the network side by side, and parse one at a time: one thread that parses has all that a
+    process can parse, and many that want to only take time from each other.
+    """
 
     def __init__(self, store: Store, openai: OpenAIBatches, database: Database, form: Format) -> None:
         self._store = store
         self._openai = openai
         self._database = database
         self._form = form
+        self._parsing = threading.Lock()
 
     def poll(self, batch: BatchSummary, beat: Beat = lambda: None) -> PollResult:
         """Poll one batch and write what it delivered; `beat` is called while a download goes on.
@@ -74,8 +83,9 @@ class Poller:
 
     def _terminal(self, batch: BatchSummary, remote: RemoteBatch, folder: Path, beat: Beat) -> PollResult:
         output, error, asked = (folder / name for name in ("output.jsonl", "error.jsonl", "asked.jsonl"))
-        gone = not self._fetch(remote.output_file_id, output, beat)
-        self._fetch(remote.error_file_id, error, beat)
+        output_sha256 = self._fetch(remote.output_file_id, output, beat)
+        gone = output_sha256 is None
+        error_sha256 = self._fetch(remote.error_file_id, error, beat)
         if gone or remote.status == NOT_FOUND:
             earlier = self._earlier_with_delta(batch)
             if earlier is not None:
@@ -96,7 +106,10 @@ class Poller:
                 )
             requests = Requests({})
         arrow = folder / "delta" / ARROW_FILE
-        found = reconcile(requests, batch.dimensions, (output, error), remote.status, arrow, _batch_error(remote))
+        with self._parsing:
+            found = reconcile(
+                requests, batch.dimensions, (output, error), remote.status, arrow, _batch_error(remote)
+            )
         if not found.written:
             message = refused or _why_nothing(remote, found, gone)
             ended = earlier_ending(self._store, self._database, batch)
@@ -106,7 +119,8 @@ class Poller:
                 found.errors |= self._on_record(batch, requests)
             self._write_errors(batch.batch_id, found)
             return self._result(batch, remote, found, action="handle_failure", message=message)
-        delta_id = self._delta_id(batch, found, (output, error, asked))
+        hashes = (output_sha256 or EMPTY_SHA256, error_sha256 or EMPTY_SHA256, file_sha256(asked))
+        delta_id = self._delta_id(batch, found, hashes)
         delta_key = f"{self._database.delta_prefix}{delta_id}/"
         self._write_delta(arrow.parent, delta_key, found)
         self._write_errors(batch.batch_id, found)
@@ -114,17 +128,16 @@ class Poller:
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
 
-    def _fetch(self, file_id: str | None, path: Path, beat: Beat) -> bool:
-        """Bring a file; an absent one counts as empty. False where OpenAI names it but it is gone."""
+    def _fetch(self, file_id: str | None, path: Path, beat: Beat) -> str | None:
+        """Bring a file, return its sha256; an absent one is empty. None where OpenAI names it but it is gone."""
         path.touch()
         if file_id is None:
-            return True
+            return EMPTY_SHA256
         try:
-            self._openai.download(file_id, path, beat)
+            return self._openai.download(file_id, path, beat)
         except NotFoundError:
             path.write_bytes(b"")
-            return False
-        return True
+            return None
 
     def _requests(self, batch: BatchSummary, remote: RemoteBatch, path: Path) -> Requests | None:
         """What was asked for; None where neither `records/` nor OpenAI's input file is there."""
@@ -134,7 +147,7 @@ class Poller:
             return read_records(path, key)
         except NotFoundError:
             pass
-        if remote.input_file_id is None or not self._fetch(remote.input_file_id, path, lambda: None):
+        if remote.input_file_id is None or self._fetch(remote.input_file_id, path, lambda: None) is None:
             return None
         return read_input_file(path, f"OpenAI's input file of batch {batch.batch_id}")
 
@@ -183,17 +196,17 @@ class Poller:
         }
         return result.model_copy(update={"kept_status": ended.status, **counts})
 
-    def _delta_id(self, batch: BatchSummary, found: Reconciled, files: tuple[Path, Path, Path]) -> str:
+    def _delta_id(self, batch: BatchSummary, found: Reconciled, hashes: tuple[str, str, str]) -> str:
         """A function of the batch, the bytes of its output, errors and records, and the format.
 
         So are the dimensions, unless the row tells them: then they belong to the batch.
         """
-        hashes = [file_sha256(file) for file in files]
         parts = [DELTA_VERSION, batch.batch_id, str(found.dimensions), *hashes, self._form]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
     def _write_delta(self, directory: Path, prefix: str, found: Reconciled) -> None:
-        if find_complete(self._store, prefix) is not None:
+        stood = find_manifest(self._store, prefix)
+        if stood is not None and is_complete(self._store, prefix, stood):
             return
         pack(directory, self._form, self._database.collection)
         manifest = SnapshotManifest(
@@ -203,7 +216,8 @@ class Poller:
             collection=self._database.collection,
             files=list_files(directory),
         )
-        upload_snapshot(self._store, directory, prefix, manifest)
+        over_nothing = stood is None and self._form == "arrow"  # Chroma's files differ from one build to the next
+        upload_snapshot(self._store, directory, prefix, manifest, over_nothing=over_nothing)
 
     def _write_errors(self, batch_id: str, found: Reconciled) -> None:
         key = errors_key(batch_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,24 +60,21 @@ def reconcile(
     `answers` are OpenAI's output and error file; `batch_error` is code and message of what OpenAI failed the
     whole batch with: that is why a request has no answer. Raises ConservationError where a request got lost.
     """
-    output, error = answers
-    expected = dimensions or requests.dimensions or usual_dimensions(output, error)
+    judged: Iterator[Good | Bad] = chain.from_iterable(map(read_answers, answers))
+    expected = dimensions or requests.dimensions
+    if not expected:
+        expected, judged = usual_dimensions(judged)
     found = Reconciled(model=requests.model, dimensions=expected)
     if expected is None:
-        for answer in _read(output, error):
+        for answer in judged:
             _note(found, requests, answer)
     else:
         with RowWriter(arrow, delta_schema(expected)) as writer:
-            _write(found, requests, _read(output, error), expected, writer)
+            _write(found, requests, judged, expected, writer)
         found.written = writer.count
     _note_unanswered(found, requests, status, batch_error)
     _balance(found, requests)
     return found
-
-
-def _read(output: Path, error: Path) -> Iterator[Good | Bad]:
-    yield from read_answers(output)
-    yield from read_answers(error)
 
 
 def _write(

@@ -98,19 +98,25 @@ def find_manifest(store: Store, prefix: str) -> SnapshotManifest | None:
 def find_complete(store: Store, prefix: str) -> SnapshotManifest | None:
     """Like `find_manifest`, but None also where a file that it names is missing or has another size."""
     manifest = find_manifest(store, prefix)
-    if manifest is None:
-        return None
+    return manifest if manifest is not None and is_complete(store, prefix, manifest) else None
+
+
+def is_complete(store: Store, prefix: str, manifest: SnapshotManifest) -> bool:
+    """Whether every file that the manifest names lies under `prefix` and has its size."""
     there = {stored.key: stored.size for stored in store.list(prefix)}
-    complete = all(there.get(prefix + entry.path) == entry.size for entry in manifest.files)
-    return manifest if complete else None
+    return all(there.get(prefix + entry.path) == entry.size for entry in manifest.files)
 
 
-def upload_snapshot(store: Store, directory: Path, prefix: str, manifest: SnapshotManifest) -> None:
+def upload_snapshot(
+    store: Store, directory: Path, prefix: str, manifest: SnapshotManifest, *, over_nothing: bool = False
+) -> None:
     """Write the files of `directory` under `prefix`, the manifest last.
 
-    A manifest that stood there is removed first, so that no moment shows an old manifest over new files.
+    A manifest that stood there is removed first, so that no moment shows an old manifest over new files. With
+    `over_nothing` the caller has seen that none stood there, and whoever writes there meanwhile writes the same.
     """
-    store.delete([prefix + MANIFEST])
+    if not over_nothing:
+        store.delete([prefix + MANIFEST])
     store.upload_files((directory / entry.path, prefix + entry.path) for entry in manifest.files)
     store.put(prefix + MANIFEST, manifest.model_dump_json(indent=2).encode())
 

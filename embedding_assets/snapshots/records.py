@@ -16,9 +16,12 @@ from typing import Any, cast
 
 from embedding_assets.errors import InputError
 
-ABSENT = struct.pack("<Q", 2**64 - 1)
+_LENGTH = struct.Struct("<Q")
+ABSENT = _LENGTH.pack(2**64 - 1)
 INT_LIMIT = 2**63
 """Chroma turns integers from here on into floats."""
+
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar | list[Scalar]]
@@ -89,7 +92,7 @@ def metadata_json(metadata: Metadata | None) -> str | None:
     """Canonical JSON: sorted keys, no spaces, no ASCII escaping. None where there is no metadata."""
     if metadata is None:
         return None
-    return json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return CANONICAL.encode(metadata)
 
 
 def parse_metadata(text: str | None) -> dict[str, Any] | None:
@@ -99,14 +102,10 @@ def parse_metadata(text: str | None) -> dict[str, Any] | None:
 
 def record_hash(record_id: str, vector: bytes, document: str | None, metadata: str | None) -> bytes:
     """32 bytes that are equal for equal records. `vector` is little-endian float32, `metadata` canonical JSON."""
-    digest = hashlib.sha256()
+    pieces: list[bytes] = []
     for part in (record_id.encode(), vector, _utf8(document), _utf8(metadata)):
-        if part is None:
-            digest.update(ABSENT)
-        else:
-            digest.update(struct.pack("<Q", len(part)))
-            digest.update(part)
-    return digest.digest()
+        pieces += (ABSENT,) if part is None else (_LENGTH.pack(len(part)), part)
+    return hashlib.sha256(b"".join(pieces)).digest()
 
 
 def _utf8(text: str | None) -> bytes | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -197,3 +199,17 @@ def test_texts_are_embedded_at_once(
     found = openai.embed(["one", "two", "one"], MODEL, dimensions)
     assert [len(one) for one in found] == [dimensions or 1536] * 3
     assert found[0] == found[2] != found[1]
+
+
+def test_all_threads_share_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty that ask at once: each client of its own would read the certificates again."""
+    monkeypatch.setenv("OPENAI_API_KEY", "fake")
+    batches = OpenAIBatches()
+    together = threading.Barrier(50)
+
+    def ask(_: int) -> openai_sdk.OpenAI:
+        together.wait()
+        return batches.sdk
+
+    with ThreadPoolExecutor(50) as pool:
+        assert len({id(client) for client in pool.map(ask, range(50))}) == 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedding_assets.openai_batches.output import Bad, Good, judge, read_answers, usual_dimensions
+from embedding_assets.openai_batches.output import SAMPLE, Bad, Good, judge, read_answers, usual_dimensions
 from embedding_assets_tests.answers import answer, encoded, failed_line, line, output_line, unfinished_line
 from embedding_assets_tests.deltas import MODEL, vector
 
@@ -207,10 +209,59 @@ def test_every_line_is_read(tmp_path: Path) -> None:
     assert [found.id for found in read_answers(path)] == ["r1\u2028", None, "r2"]
 
 
-def test_the_usual_dimensions_are_most_vectors(tmp_path: Path) -> None:
+def test_the_usual_dimensions_are_most_vectors() -> None:
     """A few wrong lengths at the beginning do not decide; without a good vector there is none."""
-    path = tmp_path / "output.jsonl"
-    path.write_text("".join([output_line("a", [1.0]), *(output_line(f"r{n}", VECTOR) for n in range(3))]))
-    assert usual_dimensions(path) == 8
-    path.write_text(failed_line("a"))
-    assert usual_dimensions(path) is None
+    answers = [
+        judged(text) for text in (output_line("a", [1.0]), *(output_line(f"r{n}", VECTOR) for n in range(3)))
+    ]
+    assert usual_dimensions(answers)[0] == 8
+    assert usual_dimensions([judged(failed_line("a"))])[0] is None
+
+
+def test_no_answer_is_lost_by_looking_for_the_dimensions() -> None:
+    """All come after it as they would have come without, each once, and no more than a sample is read ahead."""
+    answers = [judged(output_line(f"r{n}", VECTOR) if n % 3 else failed_line(f"r{n}")) for n in range(400)]
+    taken: list[Good | Bad] = []
+
+    def coming() -> Iterator[Good | Bad]:
+        for one in answers:
+            taken.append(one)
+            yield one
+
+    dimensions, again = usual_dimensions(coming())
+    assert (dimensions, sum(isinstance(one, Good) for one in taken)) == (8, SAMPLE)
+    assert [one.id for one in again] == [f"r{n}" for n in range(400)]
+
+
+@pytest.mark.parametrize(
+    "numbers", ["0, 0.5", "1, 0", "0.0, 1.0", "-0.0, 1e0", "3e38, 3e38", "1e-50, 2", "-7, -1", "0.5, 1"]
+)
+def test_numbers_that_are_rare_are_numbers(numbers: str) -> None:
+    """Whole ones, whose places true and false could take, and ones whose squares no float32 holds."""
+    good = judged(with_vector(f"[{numbers}]"))
+    assert isinstance(good, Good)
+    assert good.vector.tolist() == [float(np.float32(float(number))) for number in numbers.split(", ")]
+
+
+@pytest.mark.parametrize("text", ["0.5, true", "false, 0.5", "0, false", "1.0, true", "true"])
+def test_true_and_false_are_no_numbers(text: str) -> None:
+    """Not beside numbers either."""
+    assert judged(with_vector(f"[{text}]")) == Bad(
+        "r1", "failed", "malformed_vector", "the answer's vector cannot be read"
+    )
+
+
+@given(st.text("AB/+=ä \n-_", max_size=12) | st.text("ABCD=", max_size=9))
+def test_base64_is_what_the_standard_library_takes_it_for(text: str) -> None:
+    """Also where its last bits are not zero, which the fast decoder refuses."""
+    found = judged(output_line("r1", text))
+    try:
+        wanted = base64.b64decode(text, validate=True)
+    except ValueError:
+        assert isinstance(found, Bad)
+        return
+    if wanted and len(wanted) % 4 == 0 and np.isfinite(np.frombuffer(wanted, dtype="<f4")).all():
+        assert isinstance(found, Good)
+        assert found.vector.tobytes() == wanted
+    else:
+        assert isinstance(found, Bad)

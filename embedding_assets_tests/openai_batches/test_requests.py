@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from embedding_assets.errors import BatchError
+from embedding_assets.openai_batches import requests
 from embedding_assets.openai_batches.requests import Request, Requests, read_input_file, read_records
 from embedding_assets_tests.answers import input_lines, line
 from embedding_assets_tests.deltas import MODEL
@@ -143,3 +147,32 @@ def test_ascii_escapes_are_the_same_text(tmp_path: Path) -> None:
     one = records(tmp_path, json.dumps(value, ensure_ascii=True))
     two = records(tmp_path, json.dumps(value, ensure_ascii=False))
     assert one == two
+
+
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.decimals(places=25, allow_nan=False).map(float)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(st.characters(codec=None), max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=VALUES, ascii_only=st.booleans())
+def test_a_line_is_what_the_standard_library_reads(value: Any, ascii_only: bool) -> None:
+    """Numbers of any size, NaN, lone surrogates: the fast parser changes no value and no type."""
+    text = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+
+    def read(parse: Callable[[bytes], Any]) -> str:
+        try:
+            return repr(parse(text))
+        except ValueError as error:
+            return str(error)
+
+    assert read(requests._parsed) == read(lambda line: json.loads(line.decode()))
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**18, 10**19])
+def test_integers_stay_integers(number: int) -> None:
+    """Also those that 64 bits do not hold: they are refused later, and not published as floats."""
+    found = requests._parsed(b'{"n": %d}' % number)["n"]
+    assert (found, type(found)) == (number, int)

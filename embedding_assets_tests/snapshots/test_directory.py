@@ -66,6 +66,16 @@ def test_an_upload_that_breaks_off_leaves_no_manifest(
     assert find_manifest(store, PREFIX) is None
 
 
+def test_over_nothing_nothing_is_removed(store: Store, tmp_path: Path) -> None:
+    """A first upload needs no call more than its objects; the manifest of one who wrote the same stays."""
+    manifest = made(tmp_path / "made", one=b"first")
+    upload_snapshot(store, tmp_path / "made", PREFIX, manifest)
+    (tmp_path / "made" / "one").unlink()
+    with pytest.raises(OSError, match="one"):
+        upload_snapshot(store, tmp_path / "made", PREFIX, manifest, over_nothing=True)
+    assert find_complete(store, PREFIX) == manifest
+
+
 @pytest.mark.parametrize("damage", [b"first!", b"First"])
 def test_wrong_bytes_are_damage(store: Store, uploaded: SnapshotManifest, tmp_path: Path, damage: bytes) -> None:
     """Another size, or the same size and other bytes: told with the key."""
