@@ -12,7 +12,6 @@ import dagster as dg
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
-from embedding_assets.merge.mark import keep_rows
 from embedding_assets.openai_batches.keys import batch_key, errors_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.event_batches import log_together
@@ -26,10 +25,7 @@ TOLD_WITHIN_SECONDS = 2.0
 
 @dataclass
 class PolledBatches:
-    """Batches that were polled, and of which Dagster is told many at a time, both events of each in their order.
-
-    The row lies in the bucket before Dagster hears of it.
-    """
+    """Batches that were polled; Dagster is told of many at a time, both events of each in their order."""
 
     services: Services
     database: Database
@@ -49,7 +45,6 @@ class PolledBatches:
         told, self._waiting = self._waiting, []
         if not told:
             return
-        keep_rows(self.services.store, [row for row, _ in told])
         events = [
             event
             for row, result in told

@@ -11,7 +11,7 @@ from embedding_assets.assets.boundary import RETRIES, dagster_errors
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.merge.execution_manifest import read_manifest
-from embedding_assets.merge.mark import keep_rows
+from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.poll_execution import settle_row
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.heartbeat import heartbeat
@@ -45,7 +45,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         with dagster_errors():
             for batch_id in context.partition_keys:
                 row = services.services.ledger.get(batch_id)
-                keep_rows(services.services.store, [row])
+                keep_row(services.services.store, row)
                 context.log_event(batch_event(services.services, database, row))
         yield from ()
 

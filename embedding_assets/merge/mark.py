@@ -6,7 +6,7 @@ is the manifest's. Marking again changes nothing; it also repairs what an earlie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -45,18 +45,14 @@ def mark_chain(store: Store, ledger: Ledger, database: Database, published: Vers
             break
         unmarked.append(manifest)
     marked = [row for manifest in reversed(unmarked) for row in _mark_version(ledger, manifest)]
-    keep_rows(store, marked)
+    with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
+        list(pool.map(lambda row: keep_row(store, row), marked))
     bookmark.write(published.version)
     return marked
 
 
-def keep_rows(store: Store, rows: Sequence[BatchSummary]) -> None:
-    """Each row as it is now, for whoever loads the asset `batches`."""
-    with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
-        list(pool.map(lambda row: _keep(store, row), rows))
-
-
-def _keep(store: Store, row: BatchSummary) -> None:
+def keep_row(store: Store, row: BatchSummary) -> None:
+    """The row as it is now, for whoever loads the asset `batches`."""
     store.put(batch_key(row.batch_id), row.model_dump_json(indent=2).encode())
 
 
