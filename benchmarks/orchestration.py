@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.filled import completed, place, plant, put_rows
+from benchmarks.slowdown import slowdown
 from benchmarks.stopwatch import SPANS_FILE
 from benchmarks.timeline import WORK, Span, stages, steps_of
 from embedding_assets.local.stack import EmbeddedStack
@@ -65,7 +66,7 @@ def measure(stack: EmbeddedStack, batches: int, executor: str) -> Cell:
             "EMBEDDING_ASSETS_EXECUTOR": executor,
             SPANS_FILE: str(spans_file),
         }
-        load = os.getloadavg()[0]
+        load, slowed = os.getloadavg()[0], slowdown()
         cpu_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.time()
         command = [sys.executable, "-m", "benchmarks.measured_ingest"]
@@ -82,6 +83,7 @@ def measure(stack: EmbeddedStack, batches: int, executor: str) -> Cell:
         "executor": executor,
         "batches": batches,
         "load_before": round(load, 2),
+        "slowdown_before": round(slowed, 2),
         "wall": round(sum(found.values()), 3),
         "work": round(work, 3),
         "overhead": round(sum(found.values()) - work, 3),
@@ -107,6 +109,7 @@ def table(cells: list[Cell]) -> Table:
     row("wall", [cell["wall"] for cell in cells])
     row("CPU of all processes", [cell["cpu"] for cell in cells])
     row("load before", [cell["load_before"] for cell in cells])
+    row("slowdown before", [cell["slowdown_before"] for cell in cells])
     return shown
 
 
