@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import (
@@ -16,6 +18,7 @@ from botocore.exceptions import (
     HTTPClientError,
     IncompleteReadError,
 )
+from botocore.loaders import Loader, create_loader
 
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
 
@@ -48,13 +51,25 @@ MAX_CONNECTIONS = 64
 
 def s3_client(*, retries: bool = True) -> S3Client:
     """An S3 client. Without `retries` the SDK sends each request once: for conditional writes."""
-    return boto3.session.Session().client("s3", config=_config(retries))
+    return _session().client("s3", config=_config(retries))
 
 
 def dynamodb_client() -> DynamoDBClient:
     """A DynamoDB client. Raises ServiceError where no region is configured."""
     with translated("DynamoDB"):
-        return boto3.session.Session().client("dynamodb", config=_config(retries=True))
+        return _session().client("dynamodb", config=_config(retries=True))
+
+
+def _session() -> boto3.session.Session:
+    """A session of its own credentials that shares what botocore's data files say: parsing them takes longest."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
+    return boto3.session.Session(botocore_session=core)
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    return create_loader(data_path)
 
 
 def _config(retries: bool) -> Config:

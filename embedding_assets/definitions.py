@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster_aws.s3 import S3Resource
 
 from embedding_assets.assets.merging import merging_assets
 from embedding_assets.assets.polling import ARTEFACT_IO, polling_assets
@@ -16,7 +15,7 @@ from embedding_assets.jobs.submission import (
     resubmit_job,
     submit_job,
 )
-from embedding_assets.orchestration.resources import ServicesResource
+from embedding_assets.orchestration.resources import ServicesResource, SharingS3Resource
 from embedding_assets.orchestration.runs import job_name
 from embedding_assets.sensors.completion import completion_sensor
 from embedding_assets.sensors.pending_batches import pending_batches_sensor
@@ -37,7 +36,7 @@ def ingest_job(database: Database) -> dg.UnresolvedAssetJobDefinition:
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """All assets, jobs, sensors and resources for the databases of `settings`."""
-    s3 = S3Resource()
+    s3 = SharingS3Resource()
     assets = [
         asset
         for database in settings.databases

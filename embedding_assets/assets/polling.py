@@ -6,13 +6,13 @@ from typing import Any
 
 import dagster as dg
 
+from embedding_assets.assets.batch_events import batch_event, poll_event, telling
 from embedding_assets.assets.boundary import RETRIES, dagster_errors
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError
-from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets.merge.execution_manifest import read_manifest
+from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.poll_execution import settle_row
-from embedding_assets.openai_batches.keys import batch_key, errors_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
@@ -45,7 +45,8 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         with dagster_errors():
             for batch_id in context.partition_keys:
                 row = services.services.ledger.get(batch_id)
-                context.log_event(_batch_event(services.services, database, row))
+                keep_row(services.services.store, row)
+                context.log_event(batch_event(services.services, database, row))
         yield from ()
 
     @dg.asset(
@@ -96,15 +97,12 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         _tag_run(context)
         connected = services.services
 
-        def on_batch(row: BatchSummary, result: PollResult) -> None:
-            context.log_event(_batch_event(connected, database, row))
-            context.log_event(_poll_event(connected, database, result))
-
         started = time.monotonic()
         with dagster_errors(), heartbeat(context.log.info, "polling"):
             manifest = read_manifest(connected.store, context.partition_key)
             context.log.info(f"polling {manifest.total_batches} batches")
-            results = connected.execution_poller(database).poll(manifest, on_batch)
+            with telling(connected, database, context) as polled:
+                results = connected.execution_poller(database).poll(manifest, polled.add)
         seconds = dg.MetadataValue.float(round(time.monotonic() - started, 3))
         return dg.Output(results, metadata={**_counts(results), "duration_seconds": seconds})
 
@@ -121,7 +119,7 @@ def _poll_again(services: Services, database: Database, batch_id: str) -> dg.Ass
         settle_row(services.ledger, row, result)
     elif result.publishes:
         services.ledger.reopen(row)
-    return _poll_event(services, database, result)
+    return poll_event(services, database, result)
 
 
 def _tag_run(context: dg.AssetExecutionContext) -> None:
@@ -150,40 +148,3 @@ def _counts(results: list[PollResult]) -> dict[str, dg.MetadataValue]:
     if problems:
         metadata["problems"] = dg.MetadataValue.md("\n".join(problems))
     return metadata
-
-
-def _batch_event(services: Services, database: Database, row: BatchSummary) -> dg.AssetMaterialization:
-    """The row as it is now, written and told to Dagster."""
-    key = batch_key(row.batch_id)
-    services.store.put(key, row.model_dump_json(indent=2).encode())
-    metadata: dict[str, dg.MetadataValue] = {
-        "status": dg.MetadataValue.text(row.status.value),
-        "openai_batch_id": dg.MetadataValue.text(row.openai_batch_id),
-        "submitted_at": dg.MetadataValue.text(format_instant(row.submitted_at)),
-        "generation": dg.MetadataValue.int(row.generation),
-        "table_row": dg.MetadataValue.text(f"{services.settings.table_name} BATCH#{row.batch_id} / STATUS"),
-        "s3_location": dg.MetadataValue.path(services.store.uri(key)),
-    }
-    return dg.AssetMaterialization(asset_key=[database.name, "batches"], partition=row.batch_id, metadata=metadata)
-
-
-def _poll_event(services: Services, database: Database, result: PollResult) -> dg.AssetMaterialization:
-    store = services.store
-    metadata: dict[str, dg.MetadataValue] = {
-        "batch_status": dg.MetadataValue.text(result.batch_status),
-        "action": dg.MetadataValue.text(result.action),
-        "embedded": dg.MetadataValue.int(result.embedding_count),
-        "failed": dg.MetadataValue.int(result.failed_count),
-        "unfinished": dg.MetadataValue.int(result.unfinished_count),
-        "duration_seconds": dg.MetadataValue.float(result.processing_time_seconds),
-        "s3_location": dg.MetadataValue.path(store.uri(result_key(result.batch_id))),
-    }
-    if result.delta_key:
-        metadata["delta"] = dg.MetadataValue.path(store.uri(result.delta_key))
-    if result.failed_count or result.unfinished_count:
-        metadata["errors"] = dg.MetadataValue.path(store.uri(errors_key(result.batch_id)))
-    if result.message:
-        metadata["message"] = dg.MetadataValue.text(result.message)
-    return dg.AssetMaterialization(
-        asset_key=[database.name, "poll_results"], partition=result.batch_id, metadata=metadata
-    )

@@ -46,12 +46,12 @@ def mark_chain(store: Store, ledger: Ledger, database: Database, published: Vers
         unmarked.append(manifest)
     marked = [row for manifest in reversed(unmarked) for row in _mark_version(ledger, manifest)]
     with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
-        list(pool.map(lambda row: _keep(store, row), marked))
+        list(pool.map(lambda row: keep_row(store, row), marked))
     bookmark.write(published.version)
     return marked
 
 
-def _keep(store: Store, row: BatchSummary) -> None:
+def keep_row(store: Store, row: BatchSummary) -> None:
     """The row as it is now, for whoever loads the asset `batches`."""
     store.put(batch_key(row.batch_id), row.model_dump_json(indent=2).encode())
 

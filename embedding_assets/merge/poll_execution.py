@@ -19,6 +19,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.already_published import with_published
 from embedding_assets.merge.guard import mismatches
+from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import LIVE_STATUS, PollResult
@@ -76,7 +77,15 @@ class ExecutionPoller:
     def _one(
         self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]
     ) -> tuple[BatchSummary | None, PollResult]:
-        """The row as it is afterwards, and what was found."""
+        """The row as it is afterwards, which lies in the bucket then, and what was found."""
+        settled, result = self._polled(planned, row, beat)
+        if settled is not None:
+            keep_row(self.store, settled)
+        return settled, result
+
+    def _polled(
+        self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]
+    ) -> tuple[BatchSummary | None, PollResult]:
         if row is None:
             return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")
         try:

@@ -11,6 +11,7 @@ from embedding_assets.errors import SettingsError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.mark import mark_chain
 from embedding_assets.openai_batches.keys import batch_key
+from embedding_assets.orchestration.event_batches import report_together
 from embedding_assets.services import Services
 from embedding_assets.snapshots.versions import read_pointer
 
@@ -24,8 +25,7 @@ def mark_and_tell(
     """Mark what the published chain accounts for; return the rows that this call marked."""
 
     def report(rows: Sequence[BatchSummary]) -> None:
-        for row in rows:
-            instance.report_runless_asset_event(marked_event(services, database, row))
+        report_together(instance, [marked_event(services, database, row) for row in rows])
 
     return mark(services, database, tell, report)
 

@@ -18,6 +18,9 @@ STEP_KIND_TAG = "embedding_assets/step"
 CHUNK_STEP = "chunk"
 GROUP_STEP = "group"
 
+PRELOADED = "embedding_assets.preloaded"
+"""The module that the process imports from which those of the steps are forked."""
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The event log has every event; a console that repeats them hides what matters."""
 
@@ -66,7 +69,7 @@ def run_config(settings: Settings) -> dict[str, Any]:
     limits = {CHUNK_STEP: settings.chunk_concurrency, GROUP_STEP: settings.group_concurrency}
     multiprocess = {
         "max_concurrent": max(limits.values()),
-        "start_method": {"forkserver": {"preload_modules": ["embedding_assets.definitions"]}},
+        "start_method": {"forkserver": {"preload_modules": [PRELOADED]}},
         "tag_concurrency_limits": [
             {"key": STEP_KIND_TAG, "value": kind, "limit": limit} for kind, limit in limits.items()
         ],

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster import AssetRecordsFilter, DagsterInstance
 
 from embedding_assets.databases import Database
-from embedding_assets.orchestration.marking import mark, marked_event
+from embedding_assets.orchestration.marking import mark_and_tell
 from embedding_assets.orchestration.resources import ServicesResource
 
 INTERVAL_SECONDS = 30
@@ -29,16 +29,12 @@ def completion_sensor(database: Database, interval_seconds: int = INTERVAL_SECON
     )
     def completion(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
         events, cursor = _new_materializations(context.instance, database, int(context.cursor or 0))
-        marked = mark(services.services, database, context.log.info)
+        marked = mark_and_tell(services.services, context.instance, database, context.log.info)
         if not marked:
             reason = f"{events} new materializations of the final snapshot, no batch left to mark"
             return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
         context.log.info(f"marked {len(marked)} batches after {events} new materializations")
-        return dg.SensorResult(
-            asset_events=[marked_event(services.services, database, row) for row in marked],
-            skip_reason=f"marked {len(marked)} batches",
-            cursor=str(cursor),
-        )
+        return dg.SensorResult(skip_reason=f"marked {len(marked)} batches", cursor=str(cursor))
 
     return completion
 

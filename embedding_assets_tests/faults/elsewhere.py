@@ -17,7 +17,7 @@ ELSEWHERE = {
     "cli.batches.reprocess": "cli/test_batches.py",
     "cli.batches.reset": "cli/test_batches.py",
     "merge.poll_execution.ExecutionPoller._guarded": "merge/test_poll_execution.py",
-    "merge.poll_execution.ExecutionPoller._one": "merge/test_poll_execution.py",
+    "merge.poll_execution.ExecutionPoller._polled": "merge/test_poll_execution.py",
     "orchestration.suspects.choose": "orchestration/test_suspects.py",
     "upkeep.tagging.remove_tag": "upkeep/test_tags.py",
     # The jobs that submit: what they call is in the scene; a receipt that was not written comes to a second look.
