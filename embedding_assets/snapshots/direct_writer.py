@@ -295,7 +295,7 @@ def _write_newest(connection: sqlite3.Connection, number: int, batch: pa.RecordB
             topic,
             newest.column("id")[0].as_py(),
             vectors_of(newest).astype("<f4").tobytes(),
-            orjson.dumps(metadata).decode() if metadata else None,
+            orjson.dumps(metadata).decode(),
         ),
     )
 
