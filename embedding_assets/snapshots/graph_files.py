@@ -32,6 +32,18 @@ HEADER = struct.Struct("<QQQQQQiIQQQdQ")
 
 ELEMENTS_AT_ONCE = 2048
 
+OF_PICKLES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+"""What reading a damaged pickle may raise: its documentation has no complete list."""
+
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -166,5 +178,5 @@ def _read_ids(path: Path) -> dict[int, str]:
     try:
         told = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
         return dict(told["label_to_id"])
-    except (OSError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, *OF_PICKLES) as error:
         raise DamagedError(f"{IDS_FILE} cannot be read: {error}") from error
