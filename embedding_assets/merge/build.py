@@ -48,6 +48,14 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Amended:
+    """The `rows` of which nothing but the metadata is new, and what of all updated records was published."""
+
+    rows: Mask
+    published: Published
+
+
+@dataclass(frozen=True)
 class BuiltVersion:
     """A version that is built, verified and not yet uploaded.
 
@@ -124,7 +132,8 @@ class VersionBuilder:
     ) -> Written:
         """Bring `directory`, which holds the base's files, to what `changes` says, and verify it."""
         reason = None
-        if self.writer != "chroma" and self._is_anew(changes):
+        amended = self._amended(sources, changes)
+        if self.writer != "chroma" and self._is_anew(changes, amended):
             new = self.folder / "direct"
             try:
                 self._write_anew(directory, new, sources, changes, check)
@@ -139,15 +148,24 @@ class VersionBuilder:
                 return Written("direct")
             finally:
                 shutil.rmtree(new, ignore_errors=True)
-        self._write_by_chroma(directory, sources, changes, dimensions, check)
+        self._write_by_chroma(directory, sources, changes, amended, dimensions, check)
         check()
         verify(directory, self.database.collection, changes.index, changes.changed_ids)
         return Written("chroma", reason)
 
-    def _is_anew(self, changes: Changes) -> bool:
-        """Whether more is new than stays: then the whole graph is built again."""
-        stays = self.base.total_embeddings - changes.updated - len(changes.removed) if self.base else 0
-        return changes.added + changes.updated > stays
+    def _amended(self, sources: Sequence[RowSource], changes: Changes) -> Amended:
+        """The records of which nothing but the metadata is new."""
+        if not changes.updated:
+            return Amended(np.zeros(len(changes.update), dtype=np.bool_), {})
+        ids = [one for batch in chosen_rows(sources, changes.update) for one in batch.column("id").to_pylist()]
+        published = published_of(self.base_index, ids)
+        return Amended(metadata_only(sources, changes.update, published), published)
+
+    def _is_anew(self, changes: Changes, amended: Amended) -> bool:
+        """Whether more of the graph is new than stays: then the whole is built again."""
+        replaced = changes.updated - int(amended.rows.sum())
+        stays = self.base.total_embeddings - replaced - len(changes.removed) if self.base else 0
+        return changes.added + replaced > stays
 
     def _write_anew(
         self,
@@ -178,22 +196,17 @@ class VersionBuilder:
         directory: Path,
         sources: Sequence[RowSource],
         changes: Changes,
+        amended: Amended,
         dimensions: int | None,
         check: Callable[[], None],
     ) -> None:
-        amend = np.zeros(len(changes.update), dtype=np.bool_)
-        published: Published = {}
-        if changes.updated:
-            ids = [one for batch in chosen_rows(sources, changes.update) for one in batch.column("id").to_pylist()]
-            published = published_of(self.base_index, ids)
-            amend = metadata_only(sources, changes.update, published)
-        replace = changes.update & ~amend
+        replace = changes.update & ~amended.rows
         operations = changes.added + changes.updated + int(replace.sum()) + len(changes.removed)
         chroma = ChromaWriter(directory, self.database.collection, self.database.space, operations, dimensions)
         with chroma as writer:
             writer.delete(changes.removed)
-            for batch in _runs(sources, amend, check):
-                writer.amend(batch.column("id").to_pylist(), amendments(batch, published))
+            for batch in _runs(sources, amended.rows, check):
+                writer.amend(batch.column("id").to_pylist(), amendments(batch, amended.published))
             for batch in _runs(sources, replace, check):
                 writer.replace(chroma_rows(batch))
             for batch in _runs(sources, changes.add, check):

@@ -28,7 +28,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from embedding_assets.errors import UnsuitableError
+from embedding_assets.errors import DamagedError, UnsuitableError
 from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter, Space, open_collection
 from embedding_assets.snapshots.graph_files import (
     ELEMENTS_FILE,
@@ -93,10 +93,9 @@ def write_directly(
     """Write the rows of `batches`, each id once, to a new directory; it is closed and flushed then.
 
     `batches` is called several times and gives the same rows in the same order. `check` is called often and
-    raises where the work became pointless. Raises UnsuitableError.
+    raises where the work became pointless. Raises UnsuitableError, and DamagedError for a full disk.
     """
-    if not installed():
-        raise UnsuitableError("hnswlib is not installed")
+    _refuse_without_hnswlib()
     seeds = _seeds(batches())
     with ChromaWriter(directory, collection, space, len(seeds.ids)) as writer:
         writer.add(seeds)
@@ -117,10 +116,22 @@ def write_directly(
     parameters = _parameters(directory, collection, space)
     with ThreadPoolExecutor(1) as pool:
         building = pool.submit(_write_graph, graph, parameters, seeds.vectors, lambda: regrouped(others()))
-        ids = _write_rows(database, seeds, others())
-        answers = building.result()
+        try:
+            ids = _write_rows(database, seeds, others())
+            answers = building.result()
+        except (sqlite3.Error, RuntimeError) as error:
+            raise UnsuitableError(f"SQLite or hnswlib failed: {error}") from error
     _write_ids(graph.folder / IDS_FILE, ids)
     return answers
+
+
+def _refuse_without_hnswlib() -> None:
+    if not installed():
+        raise UnsuitableError("hnswlib is not installed")
+    try:
+        import hnswlib  # noqa: F401
+    except ImportError as error:
+        raise UnsuitableError(f"hnswlib cannot be loaded: {error}") from error
 
 
 def _seeds(batches: Iterable[pa.RecordBatch]) -> ChromaRows:
@@ -216,6 +227,8 @@ def _slice(saved: Path, folder: Path) -> None:
     """hnswlib's one file as Chroma's four."""
     with saved.open("rb") as source:
         header = source.read(HEADER.size)
+        if len(header) != HEADER.size:
+            raise DamagedError("the disk took less of the graph than there is")
         count, element_size = HEADER.unpack(header)[2:4]
         (folder / HEADER_FILE).write_bytes(FORMAT.pack(1) + header)
         with (folder / ELEMENTS_FILE).open("wb") as sink:
@@ -227,8 +240,11 @@ def _slice(saved: Path, folder: Path) -> None:
 
 
 def _copy(source: BinaryIO, sink: BinaryIO, size: int) -> None:
+    """Raises DamagedError where there is less: hnswlib does not say when the disk is full."""
     while size:
         block = source.read(min(size, BLOCK))
+        if not block:
+            raise DamagedError("the disk took less of the graph than there is")
         sink.write(block)
         size -= len(block)
 
@@ -295,7 +311,7 @@ def _write_newest(connection: sqlite3.Connection, number: int, batch: pa.RecordB
             topic,
             newest.column("id")[0].as_py(),
             vectors_of(newest).astype("<f4").tobytes(),
-            orjson.dumps(metadata).decode() if metadata else None,
+            orjson.dumps(metadata).decode(),
         ),
     )
 

@@ -26,12 +26,26 @@ LINKS_FILE = "link_lists.bin"
 IDS_FILE = "index_metadata.pickle"
 
 FORMAT = struct.Struct("<i")
+SIZE = struct.Struct("<I")
 HEADER = struct.Struct("<QQQQQQiIQQQdQ")
 """hnswlib's `saveIndex`: offset, capacity, count, element size, label and vector offsets, levels, links."""
 
 ELEMENTS_AT_ONCE = 2048
 
+OF_PICKLES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+"""What reading a damaged pickle may raise: its documentation has no complete list."""
+
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ class Header:
     element_size: int
     label_offset: int
     vector_offset: int
+    links_above: int
+    """Links that an element may have on each level but the lowest."""
 
     @property
     def dimensions(self) -> int:
@@ -68,16 +84,54 @@ class GraphFiles:
 
     def vectors(self) -> Iterator[tuple[list[str], Vectors]]:
         """Every stored vector with its id, some thousand at a time; what was deleted is left out."""
-        size = self.header.element_size
-        with (self.folder / ELEMENTS_FILE).open("rb") as stream:
-            for start in range(0, self.header.count, ELEMENTS_AT_ONCE):
-                wanted = min(ELEMENTS_AT_ONCE, self.header.count - start)
-                elements = np.frombuffer(stream.read(wanted * size), dtype=np.uint8)
-                if elements.size != wanted * size:
-                    raise DamagedError(f"{ELEMENTS_FILE} is shorter than its header says")
-                yield self._alive(elements.reshape(wanted, size))
+        for elements in self._elements():
+            yield self._alive(elements)
 
-    def _alive(self, elements: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[list[str], Vectors]:
+    def _elements(self) -> Iterator[Bytes]:
+        """The elements as they are stored, a row each."""
+        size = self.header.element_size
+        try:
+            with (self.folder / ELEMENTS_FILE).open("rb") as stream:
+                for start in range(0, self.header.count, ELEMENTS_AT_ONCE):
+                    wanted = min(ELEMENTS_AT_ONCE, self.header.count - start)
+                    elements = np.frombuffer(stream.read(wanted * size), dtype=np.uint8)
+                    if elements.size != wanted * size:
+                        raise DamagedError(f"{ELEMENTS_FILE} is shorter than its header says")
+                    yield elements.reshape(wanted, size)
+        except OSError as error:
+            raise DamagedError(f"{ELEMENTS_FILE} cannot be read: {error}") from error
+
+    def check_links(self) -> None:
+        """Raise DamagedError where a link leads to no element, or the lists of links are not whole.
+
+        Chroma looks at neither: it follows such a link out of its memory, and takes a list that is cut off for
+        an empty one.
+        """
+        for elements in self._elements():
+            self._check_lists(_columns(elements, 0, self.header.vector_offset, "<u4"), ELEMENTS_FILE)
+        place = 0
+        try:
+            above = (self.folder / LINKS_FILE).read_bytes()
+            for _ in range(self.header.count):
+                (size,) = SIZE.unpack_from(above, place)
+                place += SIZE.size
+                if size:
+                    lists = np.frombuffer(above, "<u4", size // 4, place).reshape(-1, 1 + self.header.links_above)
+                    self._check_lists(lists, LINKS_FILE)
+                    place += size
+        except (OSError, struct.error, ValueError) as error:
+            raise DamagedError(f"{LINKS_FILE} is not what its header says: {error}") from error
+        if place != len(above):
+            raise DamagedError(f"{LINKS_FILE} is longer than its header says")
+
+    def _check_lists(self, lists: np.ndarray[Any, np.dtype[np.uint32]], name: str) -> None:
+        """`lists` has a row for each list: how many links there are, in its low 16 bits, and room for them."""
+        counts = lists[:, :1] & 0xFFFF
+        used = np.arange(lists.shape[1] - 1) < counts
+        if (counts >= lists.shape[1]).any() or (lists[:, 1:][used] >= self.header.count).any():
+            raise DamagedError(f"{name} has a link to nowhere")
+
+    def _alive(self, elements: Bytes) -> tuple[list[str], Vectors]:
         labels = _columns(elements, self.header.label_offset, 8, "<u8")[:, 0].tolist()
         vectors: Vectors = _columns(elements, self.header.vector_offset, 4 * self.header.dimensions, "<f4")
         ids = [self.ids.get(label) for label in labels]
@@ -87,7 +141,7 @@ class GraphFiles:
         return [self.ids[labels[number]] for number in known], vectors[known]
 
 
-def _columns(elements: np.ndarray[Any, np.dtype[np.uint8]], offset: int, size: int, kind: str) -> Any:
+def _columns(elements: Bytes, offset: int, size: int, kind: str) -> Any:
     return np.ascontiguousarray(elements[:, offset : offset + size]).view(kind)
 
 
@@ -112,17 +166,17 @@ def read_header(path: Path) -> Header | None:
         return None
     fields = HEADER.unpack_from(data, FORMAT.size)
     offset, capacity, count, element_size, label_offset, vector_offset = fields[:6]
-    links = fields[9]
+    links_above, links = fields[8:10]
     if (offset, vector_offset, element_size) != (0, 4 + 4 * links, label_offset + 8):
         return None
     if label_offset <= vector_offset or (label_offset - vector_offset) % 4:
         return None
-    return Header(capacity, count, element_size, label_offset, vector_offset)
+    return Header(capacity, count, element_size, label_offset, vector_offset, links_above)
 
 
 def _read_ids(path: Path) -> dict[int, str]:
     try:
         told = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
         return dict(told["label_to_id"])
-    except (OSError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+    except (OSError, *OF_PICKLES) as error:
         raise DamagedError(f"{IDS_FILE} cannot be read: {error}") from error

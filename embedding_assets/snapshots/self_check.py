@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,25 @@ from embedding_assets.snapshots.direct_writer import Answers
 TOLERANCE = 1e-4
 """How far two ways to compute one distance may lie apart, of the distance and of 1."""
 
+DOCUMENTS = "SELECT id, string_value FROM embedding_metadata WHERE key = 'chroma:document'"
+SEARCHED = "SELECT id, c0 FROM embedding_fulltext_search_content"
+APART = f"""
+SELECT (SELECT count(*) FROM ({DOCUMENTS} EXCEPT {SEARCHED}))
+     + (SELECT count(*) FROM ({SEARCHED} EXCEPT {DOCUMENTS}))
+"""
+"""How many documents are not in the text search, and how many texts of it are no document."""
+
 PROBE = "embedding-assets self-check"
 
 
 def self_check(copy: Path, collection: str, answers: Answers) -> Iterator[str]:
     """What Chroma cannot do with `copy`, one line each. The copy is changed: throw it away afterwards.
 
-    Its searches must come as near as hnswlib's in the same graph; a record is added, found by its vector and
-    by its text, replaced and deleted, and is so after the directory was opened again.
+    Each document is in the text search, under all its words; searches must come as near as hnswlib's in the
+    same graph; a record is added, found by its text, replaced and deleted, and is so after the directory was
+    opened again.
     """
+    yield from _texts(copy / "chroma.sqlite3")
     with open_collection(copy, collection) as opened:
         before = opened.count()
         yield from _searched(opened, answers)
@@ -52,12 +64,28 @@ def _by_text(opened: Any, text: str) -> list[str]:
     return found
 
 
+def _texts(database: Path) -> Iterator[str]:
+    """Whether the text search has the documents: `get` reads them from another table."""
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            (apart,) = connection.execute(APART).fetchone()
+            connection.execute(
+                "INSERT INTO embedding_fulltext_search (embedding_fulltext_search) VALUES ('integrity-check')"
+            )
+        except sqlite3.DatabaseError as error:
+            yield f"self-check: the text search is damaged: {error}"
+        else:
+            yield from _told(apart == 0, f"the text search has not the same documents, {apart} differ")
+
+
 def _searched(opened: Any, answers: Answers) -> Iterator[str]:
     nearest = answers.distances.shape[1]
     found = opened.query(query_embeddings=answers.queries, n_results=nearest, include=["distances"])
+    fewest = min(map(len, found["distances"]))
+    if fewest != nearest:
+        yield f"self-check: a search finds {fewest} records, not {nearest}"
+        return
     distances = np.asarray(found["distances"], dtype=np.float32)
-    if distances.shape != answers.distances.shape:
-        yield f"self-check: a search gives {distances.shape}, not {answers.distances.shape}"
-    elif not np.allclose(distances, answers.distances, rtol=TOLERANCE, atol=TOLERANCE):
+    if not np.allclose(distances, answers.distances, rtol=TOLERANCE, atol=TOLERANCE):
         apart = float(np.abs(distances - answers.distances).max())
         yield f"self-check: searches in the files lie up to {apart:.3g} from those in the graph"

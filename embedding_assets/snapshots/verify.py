@@ -91,6 +91,8 @@ def _problems(
             )
         }
         graph = find_graph(copy)
+        if graph is not None:
+            graph.check_links()
         with open_collection(copy, collection) as opened:
             if opened.count() != len(expected):
                 yield f"Chroma counts {opened.count()} records, the record index {len(expected)}"
@@ -120,12 +122,12 @@ def _wrong_in_files(
         for record_id, document, metadata in zip(page.ids, page.documents, page.metadata, strict=True)
     }
     for ids, vectors in graph.vectors():
-        there = [number for number, record_id in enumerate(ids) if record_id in texts]
-        told = [texts.pop(ids[number]) for number in there]
+        there = {record_id: number for number, record_id in enumerate(ids) if record_id in texts}
+        told = [texts.pop(record_id) for record_id in there]
         yield from _wrong(
             ChromaRows(
-                [ids[number] for number in there],
-                vectors[there],
+                list(there),
+                vectors[list(there.values())],
                 [document for document, _ in told],
                 [metadata for _, metadata in told],
             ),

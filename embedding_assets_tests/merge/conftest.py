@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,16 +16,18 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from embedding_assets.databases import LINES, Database
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.build import IndexWriter
 from embedding_assets.merge.final import FinalMerger
 from embedding_assets.merge.intermediate import IntermediateMerger, IntermediateSnapshots
 from embedding_assets.merge.plan import Intermediate, split_chunks, split_groups
 from embedding_assets.merge.result import FinalMergeResult
+from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.chroma import open_collection, read_rows
 from embedding_assets.snapshots.directory import FileEntry, Format, download_verified
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, read_pointer
-from embedding_assets_tests.deltas import NOON, put_delta
+from embedding_assets_tests.deltas import NOON, poll_result, put_delta
 from embedding_assets_tests.reference import Expected
 
 LEASE_SECONDS = 5.0
@@ -45,6 +48,7 @@ class Workbench:
     database: Database = LINES
     chunk_size: int = 10
     told: list[str] = field(default_factory=list)
+    writer: IndexWriter = "auto"
 
     def row(self, batch_id: str, submitted: datetime = NOON, **values: Any) -> BatchSummary:
         """A live row."""
@@ -78,6 +82,14 @@ class Workbench:
     ) -> PollResult:
         """The delta of a batch that has its row already."""
         return put_delta(self.store, batch_id, wanted, precedence=submitted, database=self.database, **told)
+
+    def deletions(self, batch_id: str, ids: Sequence[str], submitted: datetime = NOON) -> PollResult:
+        """A live row and its file of deletions."""
+        self.row(batch_id, submitted)
+        lines = [json.dumps({"id": record_id, "deleted": True}) for record_id in ids]
+        self.store.put(records_key(batch_id), "\n".join(lines).encode())
+        result = poll_result(batch_id, 0, None, precedence=submitted, database=self.database)
+        return result.model_copy(update={"deletion_count": len(ids)})
 
     def forget(self, batch_id: str) -> None:
         """Take a row away."""
@@ -123,7 +135,8 @@ class Workbench:
 
     def merger(self, store: Store | None = None) -> FinalMerger:
         """The final merge."""
-        return FinalMerger(store or self.store, self.ledger, self.database, LEASE_SECONDS, self.told.append)
+        tell, writer = self.told.append, self.writer
+        return FinalMerger(store or self.store, self.ledger, self.database, LEASE_SECONDS, tell, writer=writer)
 
     def merge(
         self, results: Sequence[PollResult], number: int, form: Format = "arrow", group_size: int | None = None
