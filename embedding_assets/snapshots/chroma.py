@@ -33,6 +33,11 @@ DEFAULT_SYNC_THRESHOLD = 1000
 VACUUM_ABOVE = 0.2
 """Share of free pages from which the SQLite file is rewritten: the queue held every vector for a while."""
 
+DATABASE_FILE = "chroma.sqlite3"
+
+DOCUMENT_KEY = "chroma:document"
+"""Under which Chroma keeps a document among the metadata."""
+
 Space = Literal["l2", "ip"]
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -213,7 +218,7 @@ class ChromaWriter:
                 origin = np.zeros((1, self._dimensions), dtype=np.float32)
                 collection.query(query_embeddings=origin, n_results=1)
         self._set_threshold(DEFAULT_SYNC_THRESHOLD)
-        _compact(self._directory / "chroma.sqlite3")
+        _compact(self._directory / DATABASE_FILE)
 
     def _set_threshold(self, value: int) -> None:
         with open_collection(self._directory, self._name) as collection:
@@ -230,7 +235,7 @@ def _compact(database: Path) -> None:
 
 def quick_check(directory: Path) -> str | None:
     """SQLite's own word on the file: None where it is sound, else what is wrong."""
-    with closing(sqlite3.connect(directory / "chroma.sqlite3")) as connection:
+    with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
         try:
             answer = connection.execute("PRAGMA quick_check").fetchone()[0]
         except sqlite3.DatabaseError as error:

@@ -29,7 +29,14 @@ import orjson
 import pyarrow as pa
 
 from embedding_assets.errors import DamagedError, UnsuitableError
-from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter, Space, open_collection
+from embedding_assets.snapshots.chroma import (
+    DATABASE_FILE,
+    DOCUMENT_KEY,
+    ChromaRows,
+    ChromaWriter,
+    Space,
+    open_collection,
+)
 from embedding_assets.snapshots.graph_files import (
     ELEMENTS_FILE,
     FORMAT,
@@ -53,7 +60,6 @@ LENGTH_SIZE = 4
 PICKLE_PROTOCOL = 3
 """Chroma's own."""
 
-DOCUMENT_KEY = "chroma:document"
 COLUMN_OF: dict[type, int] = {str: 0, int: 1, float: 2, bool: 3}
 """Place of a metadata value among string_value, int_value, float_value, bool_value."""
 
@@ -99,7 +105,7 @@ def write_directly(
     seeds = _seeds(batches())
     with ChromaWriter(directory, collection, space, len(seeds.ids)) as writer:
         writer.add(seeds)
-    database = directory / "chroma.sqlite3"
+    database = directory / DATABASE_FILE
     _refuse_unknown(database)
     graph = find_graph(directory)
     if graph is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embedding_assets.snapshots.chroma import open_collection
+from embedding_assets.snapshots.chroma import DATABASE_FILE, open_collection
 from embedding_assets.snapshots.direct_writer import Answers
 
 TOLERANCE = 1e-4
@@ -34,7 +34,7 @@ def self_check(copy: Path, collection: str, answers: Answers) -> Iterator[str]:
     same graph; a record is added, found by its text, replaced and deleted, and is so after the directory was
     opened again.
     """
-    yield from _texts(copy / "chroma.sqlite3")
+    yield from _texts(copy / DATABASE_FILE)
     with open_collection(copy, collection) as opened:
         before = opened.count()
         yield from _searched(opened, answers)
