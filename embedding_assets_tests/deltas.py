@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from embedding_assets.databases import LINES, Database
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.directory import Format, SnapshotManifest, list_files, upload_snapshot
+from embedding_assets.snapshots.index import SCHEMA, sort_index
 from embedding_assets.snapshots.records import metadata_json
 from embedding_assets.snapshots.rows import Provenance, RowFile, RowWriter, delta_batch, delta_schema
 from embedding_assets.snapshots.sources import ARROW_FILE, RowSource, pack
 from embedding_assets.snapshots.store import Store
-from embedding_assets_tests.reference import Expected
+from embedding_assets_tests.reference import Expected, reference_hash
 
 DIMENSIONS = 8
 MODEL = "text-embedding-3-small"
@@ -60,6 +62,22 @@ def records(prefix: str, count: int, seed: int = 0) -> list[Expected]:
 def matrix(wanted: Sequence[Expected]) -> Vectors:
     """The records' vectors as `(n, dim) float32`."""
     return np.array([one.vector for one in wanted], dtype=np.float32)
+
+
+def index_of(wanted: list[Expected]) -> pa.Table:
+    """The record index of a version that has these records."""
+    rows = [
+        {
+            "id": one.id,
+            "hash": reference_hash(one),
+            "batch_id": "batch",
+            "precedence_at": NOON,
+            "input_sha256": None,
+            "metadata": metadata_json(one.metadata),
+        }
+        for one in wanted
+    ]
+    return sort_index(pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
 def write_delta(path: Path, wanted: Sequence[Expected]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from embedding_assets.errors import DamagedError, LockError
 from embedding_assets.merge import build
 from embedding_assets.snapshots import direct_writer
 from embedding_assets.snapshots.direct_writer import Answers, write_directly
-from embedding_assets.snapshots.graph_files import ELEMENTS_FILE
+from embedding_assets.snapshots.graph_files import ELEMENTS_FILE, HEADER
 from embedding_assets.snapshots.versions import VersionManifest
 from embedding_assets_tests.deltas import at, record, records
 from embedding_assets_tests.merge.conftest import Workbench
@@ -176,7 +177,7 @@ def test_hnswlib_fails(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error:
     if isinstance(error, RuntimeError):
         monkeypatch.setattr(direct_writer, "_write_graph", failing)
     else:
-        monkeypatch.setitem(__import__("sys").modules, "hnswlib", None)
+        monkeypatch.setitem(sys.modules, "hnswlib", None)
     falls_back(bench, "hnswlib")
 
 
@@ -206,7 +207,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     """hnswlib does not say that its file is not whole: it is not waited for what never comes."""
     (tmp_path / "folder").mkdir()
     for size in (0, 50, 96 + 100):
-        whole = direct_writer.HEADER.pack(0, 10, 10, 172, 164, 132, 0, 0, 16, 32, 16, 0.36, 100) + bytes(2000)
+        whole = HEADER.pack(0, 10, 10, 172, 164, 132, 0, 0, 16, 32, 16, 0.36, 100) + bytes(2000)
         (tmp_path / "index.bin").write_bytes(whole[:size])
         with pytest.raises(DamagedError, match="disk"):
             direct_writer._slice(tmp_path / "index.bin", tmp_path / "folder")

@@ -29,7 +29,7 @@ from embedding_assets_tests.snapshots.both_writers import (
 pytest.importorskip("hnswlib", reason="the direct writer needs hnswlib, an optional extra")
 
 BASE = 300
-GROWN = 1500
+GROWN = 1200
 """Beyond Chroma's `sync_threshold` of 1000, and beyond the room of the graph."""
 
 There = dict[str, Expected]
@@ -81,7 +81,7 @@ def adds_again(collection: Any, there: There) -> None:
     gone = sorted({one.id for one in records("new", GROWN)} - there.keys())[:100]
     new = [
         *(record(one, 50_000 + n, f"again {n}", None) for n, one in enumerate(gone)),
-        *records("x", 1000, 60_000),
+        *records("x", 900, 60_000),
     ]
     collection.add(**columns(new))
     there.update({one.id: one for one in new})

@@ -166,7 +166,7 @@ def any_records(draw: st.DrawFn) -> list[Expected]:
     ]
 
 
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(wanted=any_records(), space=st.sampled_from(["l2", "ip"]), size=st.integers(1, 5))
 def test_any_records(wanted: list[Expected], space: Space, size: int) -> None:
     """Whatever the mix."""

@@ -12,39 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from embedding_assets.errors import DamagedError
 from embedding_assets.snapshots.direct_writer import Answers
 from embedding_assets.snapshots.directory import list_files
 from embedding_assets.snapshots.graph_files import ELEMENTS_FILE, HEADER_FILE, IDS_FILE, LINKS_FILE
-from embedding_assets.snapshots.index import SCHEMA, sort_index
-from embedding_assets.snapshots.records import metadata_json
 from embedding_assets.snapshots.self_check import self_check
 from embedding_assets.snapshots.verify import verify
-from embedding_assets_tests.deltas import NOON, records
-from embedding_assets_tests.reference import Expected, reference_hash
+from embedding_assets_tests.deltas import index_of, records
 from embedding_assets_tests.snapshots.both_writers import NAME, graph_file, header, ids_by_label, write_direct
 
 pytest.importorskip("hnswlib", reason="the direct writer needs hnswlib, an optional extra")
 
 WANTED = records("r", 300)
-
-
-def index_of(wanted: list[Expected]) -> pa.Table:
-    rows = [
-        {
-            "id": one.id,
-            "hash": reference_hash(one),
-            "batch_id": "batch",
-            "precedence_at": NOON,
-            "input_sha256": None,
-            "metadata": metadata_json(one.metadata),
-        }
-        for one in wanted
-    ]
-    return sort_index(pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from chromadb.api.models.Collection import Collection
 
 from embedding_assets.errors import DamagedError
 from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter, open_collection
 from embedding_assets.snapshots.directory import list_files
-from embedding_assets.snapshots.index import SCHEMA, sort_index
 from embedding_assets.snapshots.records import metadata_json
 from embedding_assets.snapshots.verify import SAMPLE_SIZE, find_problems, verify
-from embedding_assets_tests.deltas import NOON, matrix, record, records, vector
-from embedding_assets_tests.reference import Expected, reference_hash
+from embedding_assets_tests.deltas import index_of, matrix, record, records, vector
+from embedding_assets_tests.reference import Expected
 
 WANTED = [
     *records("r", 20),
@@ -27,21 +25,6 @@ WANTED = [
     record("lists", 31, "", {"l": ["a", "b"], "n": [1, 2]}),
     record("bare", 32, None, None),
 ]
-
-
-def index_of(wanted: list[Expected]) -> pa.Table:
-    rows = [
-        {
-            "id": one.id,
-            "hash": reference_hash(one),
-            "batch_id": "batch",
-            "precedence_at": NOON,
-            "input_sha256": None,
-            "metadata": metadata_json(one.metadata),
-        }
-        for one in wanted
-    ]
-    return sort_index(pa.Table.from_pylist(rows, schema=SCHEMA))
 
 
 def built(directory: Path, wanted: list[Expected]) -> Path:
