@@ -192,27 +192,14 @@ def test_a_pickle_of_something_else_is_damage(version: Path, told: object) -> No
         find_graph(version)
 
 
-COSTLY = (pickle.LONG_BINPUT, pickle.LONG_BINGET, b"\x96")
-"""Orders with four or eight bytes of size: a damaged one takes the memory it names before it fails."""
-
-
-def test_a_damaged_pickle_is_damage_and_nothing_else(version: Path) -> None:
-    """Any byte changed, any length: either it is read, or DamagedError is raised."""
+def test_a_pickle_that_is_cut_off_is_damage(version: Path) -> None:
+    """At any length. Its bytes are compared with the manifest's sha256 before it is read."""
     path = graph_file(version, IDS_FILE)
     whole = path.read_bytes()
-    dice = np.random.default_rng(1)
-    orders = [order for order in range(256) if bytes([order]) not in COSTLY]
-    refused = 0
-    for number in range(1500):
-        data = bytearray(whole[: int(dice.integers(0, len(whole)))] if number % 3 == 0 else whole)
-        if number % 3:
-            data[int(dice.integers(0, len(data)))] = int(dice.choice(orders))
-        path.write_bytes(data)
-        try:
+    for size in np.random.default_rng(1).integers(0, len(whole) - 1, 300).tolist():
+        path.write_bytes(whole[:size])
+        with pytest.raises(DamagedError, match=IDS_FILE):
             find_graph(version)
-        except DamagedError:
-            refused += 1
-    assert refused > 500
 
 
 @pytest.mark.parametrize("told", [b"a.", b"0.", b"}}b.", b"", b"\x80\x09."])
