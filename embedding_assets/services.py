@@ -18,6 +18,7 @@ from embedding_assets.rebuild.distance import DistanceRebuild
 from embedding_assets.rebuild.model import ModelRebuild
 from embedding_assets.rebuild.publish import AnewPublisher
 from embedding_assets.settings import Settings, load_settings
+from embedding_assets.snapshots.base_cache import BaseCache
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.parts import Asked
@@ -122,7 +123,9 @@ class Services:
         """Merges executions into versions; `tell` is given a line now and then."""
         settings, shared = self.settings, self.shared_versions(database)
         lease, writer = settings.lock_lease_seconds, settings.index_writer
-        return FinalMerger(self.store, self.ledger, database, lease, tell, shared, writer)
+        root = settings.base_cache
+        cache = BaseCache(root, self.store.bucket, database) if root is not None else None
+        return FinalMerger(self.store, self.ledger, database, lease, tell, shared, writer, cache)
 
     def rollback(self, database: Database, tell: Tell) -> Rollback:
         """Publishes older versions again."""

@@ -64,6 +64,18 @@ class Settings(BaseSettings):
     gc_min_age_seconds: NotNegative = 86400
     snapshot_retention: Positive = 4
     databases_file: Path | None = None
+    cache_dir: Path | Literal["off"] | None = None
+
+    @cached_property
+    def base_cache(self) -> Path | None:
+        """Where the published versions' files are kept on the local disk; None where they are not kept.
+
+        In DAGSTER_HOME, where that is set and nothing else is said.
+        """
+        if self.cache_dir == "off":
+            return None
+        home = os.environ.get("DAGSTER_HOME")
+        return self.cache_dir or (Path(home) / "published_versions" if home else None)
 
     @cached_property
     def databases(self) -> tuple[Database, ...]:

@@ -83,14 +83,15 @@ class BuiltVersion:
 class VersionBuilder:
     """Builds on `base` (None: anew) below `folder`, which must be private and empty of its names.
 
-    `laid` is where the base lies on a shared file system: its files are copied from there where they are right.
+    `nearby` is where the base lies on a shared file system or in the local cache: its files are copied from there
+    where they are right.
     """
 
     store: Store
     database: Database
     base: VersionManifest | None
     folder: Path
-    laid: Path | None = None
+    nearby: Path | None = None
     tell: Tell = lambda message: None
     writer: IndexWriter = "auto"
 
@@ -220,13 +221,13 @@ class VersionBuilder:
         files = self.base.files if self.base else ()
         wanted = [file for file in files if (file.path == INDEX_FILE) == only_index]
         try:
-            gathered = gather(self.store, wanted, directory, [self.laid] if self.laid is not None else [])
+            gathered = gather(self.store, wanted, directory, [self.nearby] if self.nearby is not None else [])
         except DamagedError as error:
             raise DamagedVersionError(f"the published version is damaged: {error}") from error
-        if self.laid is not None:
+        if self.nearby is not None:
             self.tell(
-                f"{'record index' if only_index else 'files'} of the base: {gathered.copied:,} bytes from the "
-                f"shared root, {gathered.downloaded:,} from S3"
+                f"{'record index' if only_index else 'files'} of the base: {gathered.copied:,} bytes were "
+                f"at hand, {gathered.downloaded:,} came from S3"
             )
 
     def _located(self, version: str, directory: Path, dimensions: int | None, written: Written) -> BuiltVersion:

@@ -44,6 +44,7 @@ from embedding_assets.merge.guard import same_model
 from embedding_assets.merge.intermediate import IntermediateSnapshots, open_intermediates
 from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.snapshots.base_cache import BaseCache
 from embedding_assets.snapshots.history import withdrawn_generations
 from embedding_assets.snapshots.index import CARRIED, alive, digest_of
 from embedding_assets.snapshots.publish import commit
@@ -92,6 +93,7 @@ class FinalMerger:
     tell: Tell = lambda message: None
     shared: SharedVersions | None = None
     writer: IndexWriter = "auto"
+    cache: BaseCache | None = None
 
     def merge(self, results: Sequence[PollResult], snapshots: IntermediateSnapshots) -> FinalMergeResult:
         """Publish what `snapshots` hold and return what is published then.
@@ -176,13 +178,16 @@ class FinalMerger:
             self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
             if self.shared is not None:
                 self.shared.publish(manifest, self.tell, built.directory)
+            elif self.cache is not None:
+                self.cache.keep(manifest, built.directory)
         removed = len(changes.removed)
         return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged, built.written)
 
     def _builder(self, base: Pointer | None, folder: Path) -> VersionBuilder:
         published = base.manifest if base else None
-        laid = self.shared.directory(published.version) if self.shared and published else None
-        return VersionBuilder(self.store, self.database, published, folder, laid, self.tell, self.writer)
+        nearer = self.shared or self.cache
+        nearby = nearer.directory(published.version) if nearer and published else None
+        return VersionBuilder(self.store, self.database, published, folder, nearby, self.tell, self.writer)
 
     def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
         """The batches that were not folded since all is published; TransientError where it is not any more."""

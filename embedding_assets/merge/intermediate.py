@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -19,21 +20,28 @@ from embedding_assets.errors import ConservationError, DamagedError, TransientEr
 from embedding_assets.merge.fold import fold
 from embedding_assets.merge.plan import Chunk, Intermediate, chunk_prefix, group_prefix
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.side_by_side import side_by_side
 from embedding_assets.snapshots.directory import (
+    FileEntry,
     Format,
     SnapshotManifest,
     download_snapshot,
+    fetch_verified,
     find_complete,
     find_manifest,
     list_files,
     upload_snapshot,
 )
-from embedding_assets.snapshots.rows import Provenance
-from embedding_assets.snapshots.sources import ARROW_FILE, RowSource, open_source, pack
+from embedding_assets.snapshots.rows import Provenance, RowFile
+from embedding_assets.snapshots.sources import ARROW_FILE, RowSource, open_source, pack, source_of
 from embedding_assets.snapshots.store import Store
 
 FOLD_VERSION = "1"
 """Part of every intermediate's source digest: raised when the same sources would give other rows."""
+
+
+IN_MEMORY_UP_TO = 8 * 2**20
+"""Bytes of a delta that is not written to a disk on its way into a chunk: most are of a few hundred records."""
 
 
 class MergedIntermediate(BaseModel):
@@ -95,6 +103,14 @@ def _delta_key(result: PollResult) -> str:
     return result.delta_key
 
 
+def _small_arrow(manifest: SnapshotManifest | None) -> FileEntry | None:
+    """The one file of an Arrow delta that is small enough to be merged from memory."""
+    if manifest is None or manifest.size > IN_MEMORY_UP_TO or len(manifest.files) != 1:
+        return None
+    (entry,) = manifest.files
+    return entry if entry.path == ARROW_FILE else None
+
+
 @dataclass(frozen=True)
 class IntermediateMerger:
     """Merges chunks and groups of one database, and writes them in the configured format."""
@@ -109,8 +125,20 @@ class IntermediateMerger:
         Raises ConservationError where a delta has not as many rows as its poll result says.
         """
         prefix = chunk_prefix(chunk.batch_id, chunk.chunk_index)
-        identity = [self._delta_identity(result) for result in chunk.delta_results]
-        return self._merge(prefix, identity, lambda folder: self._deltas(chunk, folder))
+        keys = [_delta_key(result) for result in chunk.delta_results]
+        manifests = side_by_side([partial(find_manifest, self.store, key) for key in keys])
+        told = list(zip(chunk.delta_results, manifests, strict=True))
+        identity = [self._delta_identity(result, manifest) for result, manifest in told]
+        return self._merge(
+            prefix,
+            identity,
+            lambda folder: side_by_side(
+                [
+                    partial(self._delta, result, manifest, folder / f"delta-{number}")
+                    for number, (result, manifest) in enumerate(told)
+                ]
+            ),
+        )
 
     def merge_group(self, execution_id: str, group: int, parts: Sequence[Intermediate]) -> MergedIntermediate:
         """Fold a group's intermediate snapshots."""
@@ -121,9 +149,8 @@ class IntermediateMerger:
             lambda folder: open_intermediates(self.store, parts, folder),
         )
 
-    def _delta_identity(self, result: PollResult) -> str:
+    def _delta_identity(self, result: PollResult, manifest: SnapshotManifest | None) -> str:
         key = _delta_key(result)
-        manifest = find_manifest(self.store, key)
         content = manifest.model_dump_json() if manifest else self._listing(key)
         return f"{key} {result.batch_id} {result.generation} {result.precedence_at} {content}"
 
@@ -137,17 +164,18 @@ class IntermediateMerger:
             raise DamagedError(f"{self.store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished")
         return f"{part.intermediate_key} {manifest.model_dump_json()}"
 
-    def _deltas(self, chunk: Chunk, folder: Path) -> list[RowSource]:
-        return [
-            self._delta(result, folder / f"delta-{number}") for number, result in enumerate(chunk.delta_results)
-        ]
-
-    def _delta(self, result: PollResult, directory: Path) -> RowSource:
-        download_snapshot(self.store, _delta_key(result), directory)
+    def _delta(self, result: PollResult, manifest: SnapshotManifest | None, directory: Path) -> RowSource:
         if result.precedence_at is None:
             raise DamagedError(f"batch {result.batch_id}: its poll result tells no precedence")
         provenance = Provenance(result.batch_id, result.precedence_at, result.generation)
-        source = open_source(directory, result.collection, provenance)
+        key = _delta_key(result)
+        small = _small_arrow(manifest)
+        if small is not None:
+            data = fetch_verified(self.store, key + small.path, small)
+            source = source_of(RowFile(Path(small.path), data), provenance)
+        else:
+            download_snapshot(self.store, key, directory)
+            source = open_source(directory, result.collection, provenance)
         if source.file.count != result.embedding_count:
             raise ConservationError(
                 f"batch {result.batch_id}: its delta has {source.file.count} rows, "

@@ -56,6 +56,12 @@ TRIED = frozenset({"0515f63bb4ede06c0d65d38a00f963c52ceb08e1a4be289ac0af6644cc90
 QUERIES = 64
 NEAREST = 10
 BLOCK = 2**20
+CACHE_KILOBYTES = 100_000
+METADATA_INDEXES = """
+    SELECT name, sql FROM sqlite_master
+    WHERE type = 'index' AND tbl_name = 'embedding_metadata' AND sql IS NOT NULL
+"""
+"""Made anew after the rows are written, which is faster than keeping them up to date."""
 LENGTH_SIZE = 4
 PICKLE_PROTOCOL = 3
 """Chroma's own."""
@@ -260,7 +266,11 @@ def _write_rows(database: Path, seeds: ChromaRows, batches: Iterable[pa.RecordBa
     ids = list(seeds.ids)
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"PRAGMA cache_size = {-CACHE_KILOBYTES}")
         connection.execute("BEGIN")
+        indexes = connection.execute(METADATA_INDEXES).fetchall()
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}")
         segments = dict(connection.execute("SELECT scope, id FROM segments").fetchall())
         last = None
         for batch in batches:
@@ -271,6 +281,8 @@ def _write_rows(database: Path, seeds: ChromaRows, batches: Iterable[pa.RecordBa
         if last is not None:
             connection.execute("UPDATE max_seq_id SET seq_id = ?", (len(ids),))
             _write_newest(connection, len(ids), last)
+        for _, statement in indexes:
+            connection.execute(statement)
         connection.execute("COMMIT")
     return ids
 

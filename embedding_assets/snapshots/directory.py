@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from embedding_assets.errors import DamagedError, NotFoundError
+from embedding_assets.side_by_side import side_by_side
 from embedding_assets.snapshots.store import Store
 
 MANIFEST = "manifest.json"
@@ -153,17 +155,28 @@ def download_verified(
     """
     missing = list(files)
     for _ in range(DOWNLOAD_TRIES):
-        store.download_files((key, directory / entry.path) for entry, key in missing)
-        wrong = []
-        for entry, key in missing:
-            if not matches(directory / entry.path, entry):
-                wrong.append((entry, key))
-            elif progress is not None:
+        right = side_by_side([partial(_brought, store, key, directory, entry) for entry, key in missing])
+        for (entry, _), is_right in zip(missing, right, strict=True):
+            if is_right and progress is not None:
                 progress(entry.size)
-        missing = wrong
+        missing = [file for file, is_right in zip(missing, right, strict=True) if not is_right]
         if not missing:
             return
     raise DamagedError(f"{store.uri(missing[0][1])} is not what its manifest says (size or sha256)")
+
+
+def _brought(store: Store, key: str, directory: Path, entry: FileEntry) -> bool:
+    store.download_file(key, directory / entry.path)
+    return matches(directory / entry.path, entry)
+
+
+def fetch_verified(store: Store, key: str, entry: FileEntry) -> bytes:
+    """A small file's bytes, checked like `download_verified` does; nothing is written to a disk."""
+    for _ in range(DOWNLOAD_TRIES):
+        data = store.get(key)
+        if len(data) == entry.size and hashlib.sha256(data).hexdigest() == entry.sha256:
+            return data
+    raise DamagedError(f"{store.uri(key)} is not what its manifest says (size or sha256)")
 
 
 def matches(path: Path, entry: FileEntry) -> bool:

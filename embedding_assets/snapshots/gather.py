@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from embedding_assets.side_by_side import side_by_side
 from embedding_assets.snapshots.directory import READ_AT_ONCE, FileEntry, download_verified
-from embedding_assets.snapshots.store import PARALLEL_FILES, Store
+from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import VersionFile
 
 
@@ -27,8 +28,7 @@ def gather(store: Store, files: Sequence[VersionFile], directory: Path, sources:
     `sources` are asked in turn, before S3. They are only read, and nothing in them is taken for right: another
     program may be writing there. Raises what `download_verified` raises.
     """
-    with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-        found = list(pool.map(lambda file: _copied_from_any(sources, directory, file), files))
+    found = side_by_side([partial(_copied_from_any, sources, directory, file) for file in files])
     missing = [file for file, there in zip(files, found, strict=True) if not there]
     if missing:
         download_verified(store, [(file, file.key) for file in missing], directory)

@@ -147,12 +147,12 @@ class RowWriter:
 
 
 class RowFile:
-    """An Arrow IPC file of rows, memory-mapped. Raises DamagedError where it is none."""
+    """An Arrow IPC file of rows: memory-mapped, or `data`, its bytes. Raises DamagedError where it is none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: bytes | None = None) -> None:
         self.path = path
         try:
-            self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self._reader = pa.ipc.open_file(pa.memory_map(str(path)) if data is None else pa.BufferReader(data))
         except (pa.ArrowInvalid, OSError) as error:
             raise DamagedError(f"{path.name} is not an Arrow IPC file: {error}") from error
         self.schema: pa.Schema = self._reader.schema

@@ -86,8 +86,13 @@ def open_source(directory: Path, collection: str | None, provenance: Provenance 
         file = RowFile(_from_chroma(directory, collection))
     else:
         raise DamagedError(f"{directory.name}: neither {ARROW_FILE} nor {CHROMA_FILE} is there")
+    return source_of(file, provenance)
+
+
+def source_of(file: RowFile, provenance: Provenance | None) -> RowSource:
+    """The rows of a file. Raises DamagedError where they have no vectors."""
     if file.dimensions is None:
-        raise DamagedError(f"{directory.name}: the rows have no vectors")
+        raise DamagedError(f"{file.path}: the rows have no vectors")
     return RowSource(file, file.dimensions, provenance)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from embedding_assets.aws import s3_client, translated
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
+from embedding_assets.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,7 +27,6 @@ TRANSFERS = TransferConfig(multipart_threshold=IN_PARTS_FROM, multipart_chunksiz
 STREAM_TRIES = 3
 """How often a download that broke off is begun."""
 BLOCK = 2**20
-PARALLEL_FILES = 8
 DELETE_AT_ONCE = 1000
 """Keys that one DeleteObjects call takes."""
 
@@ -162,17 +161,8 @@ class Store:
 
     def upload_files(self, files: Iterable[tuple[Path, str]]) -> None:
         """Upload several files side by side; the first error is raised after all have ended."""
-        _side_by_side([partial(self.upload_file, path, key) for path, key in files])
+        side_by_side([partial(self.upload_file, path, key) for path, key in files])
 
     def download_files(self, files: Iterable[tuple[str, Path]]) -> None:
         """Download several objects side by side; the first error is raised after all have ended."""
-        _side_by_side([partial(self.download_file, key, path) for key, path in files])
-
-
-def _side_by_side(transfers: Sequence[Callable[[], None]]) -> None:
-    if len(transfers) == 1:
-        transfers[0]()
-        return
-    with ThreadPoolExecutor(PARALLEL_FILES) as pool:
-        for done in [pool.submit(transfer) for transfer in transfers]:
-            done.result()
+        side_by_side([partial(self.download_file, key, path) for key, path in files])

@@ -75,8 +75,8 @@ def test_the_base_is_taken_from_the_root(bench: SharedBench) -> None:
     rest = base.size - index
     told = [line for line in bench.told if "of the base" in line]
     assert told == [
-        f"record index of the base: {index:,} bytes from the shared root, 0 from S3",
-        f"files of the base: {rest:,} bytes from the shared root, 0 from S3",
+        f"record index of the base: {index:,} bytes were at hand, 0 came from S3",
+        f"files of the base: {rest:,} bytes were at hand, 0 came from S3",
     ]
 
 
