@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDS ?=
 DATABASE ?= lines
 
-.PHONY: demo dev test test-long lint types clean
+.PHONY: demo dev test test-long bench bench-quick lint types clean
 
 demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
@@ -18,6 +18,12 @@ test: lint types
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level WARNING
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --out docs/performance
+
+bench-quick: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.quick
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -35,8 +41,14 @@ $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]'
 	@touch $@
 
+# hnswlib is built here: without a C++ compiler the direct writer is left out, and its tests are skipped.
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[direct]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 clean:

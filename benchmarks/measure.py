@@ -92,6 +92,11 @@ def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: round(statistics.median(run[name] for run in runs), 3) for name in names}
 
 
+def progress(line: str) -> None:
+    """Tell how far it is, on stderr."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
 def machine() -> dict[str, Any]:
     """What a figure depends on: processor, system, versions."""
     processor = platform.processor()

@@ -34,7 +34,12 @@ class Merged:
 
 
 def merge(
-    store: Store, results: Sequence[PollResult], base: VersionManifest | None, folder: Path, writer: IndexWriter
+    store: Store,
+    results: Sequence[PollResult],
+    base: VersionManifest | None,
+    folder: Path,
+    writer: IndexWriter,
+    nearby: Path | None = None,
 ) -> Merged:
     """From deltas to a built and verified version in `folder`, with the settings' defaults."""
     folder.mkdir(parents=True)
@@ -50,7 +55,7 @@ def merge(
         merged = [merger.merge_group(execution, number, group) for number, group in enumerate(groups)]
         parts = [Intermediate(intermediate_key=one.intermediate_key, digest=one.digest) for one in merged]
     sources = open_intermediates(store, parts, folder / "parts")
-    builder = VersionBuilder(store, LINES, base, folder, writer=writer)
+    builder = VersionBuilder(store, LINES, base, folder, nearby, writer=writer)
     left_out = {result.batch_id for result in results if not result.to_fold}
     if base is not None and left_out:
         left_out = already_published(store, LINES, base, builder.base_index, results)

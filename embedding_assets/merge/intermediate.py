@@ -74,22 +74,24 @@ SourceReader = Callable[[Path], list[RowSource]]
 
 
 def open_intermediates(store: Store, parts: Sequence[Intermediate], folder: Path) -> list[RowSource]:
-    """Bring intermediate snapshots to `folder`, verified, and open their rows."""
-    sources = []
-    for number, part in enumerate(parts):
-        directory = folder / f"part-{number}"
-        manifest = download_snapshot(store, part.intermediate_key, directory)
-        if manifest is None:
-            raise DamagedError(f"{store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished")
-        if part.digest is not None and manifest_digest(manifest) != part.digest:
-            raise TransientError(f"{part.intermediate_key} was written over by another run; merge it again")
-        source = open_source(directory, manifest.collection, provenance=None)
-        if source.file.count != manifest.count:
-            raise ConservationError(
-                f"{part.intermediate_key} has {source.file.count} rows, its manifest says {manifest.count}"
-            )
-        sources.append(source)
-    return sources
+    """Bring intermediate snapshots to `folder`, side by side, verified, and open their rows."""
+    return side_by_side(
+        [partial(_open_part, store, part, folder / f"part-{number}") for number, part in enumerate(parts)]
+    )
+
+
+def _open_part(store: Store, part: Intermediate, directory: Path) -> RowSource:
+    manifest = download_snapshot(store, part.intermediate_key, directory)
+    if manifest is None:
+        raise DamagedError(f"{store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished")
+    if part.digest is not None and manifest_digest(manifest) != part.digest:
+        raise TransientError(f"{part.intermediate_key} was written over by another run; merge it again")
+    source = open_source(directory, manifest.collection, provenance=None)
+    if source.file.count != manifest.count:
+        raise ConservationError(
+            f"{part.intermediate_key} has {source.file.count} rows, its manifest says {manifest.count}"
+        )
+    return source
 
 
 def manifest_digest(manifest: SnapshotManifest) -> str:

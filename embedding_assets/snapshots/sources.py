@@ -7,6 +7,7 @@ program has no such file: then Chroma's own documents and metadata count.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ from embedding_assets.snapshots.rows import (
 
 ARROW_FILE = "records.arrow"
 SIDECAR = "rows.arrow"
+ONE_CHROMA = threading.Lock()
+"""Directories are opened side by side, Chroma's one at a time: each holds the interpreter and its vectors."""
+
 CHROMA_FILE = "chroma.sqlite3"
 
 
@@ -83,7 +87,8 @@ def open_source(directory: Path, collection: str | None, provenance: Provenance 
     if (directory / ARROW_FILE).exists():
         file = RowFile(directory / ARROW_FILE)
     elif (directory / CHROMA_FILE).exists():
-        file = RowFile(_from_chroma(directory, collection))
+        with ONE_CHROMA:
+            file = RowFile(_from_chroma(directory, collection))
     else:
         raise DamagedError(f"{directory.name}: neither {ARROW_FILE} nor {CHROMA_FILE} is there")
     return source_of(file, provenance)

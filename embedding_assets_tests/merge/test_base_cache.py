@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(bench: Workbench, tmp_pa
 
 def test_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In DAGSTER_HOME, where it is told, or nowhere."""
-    told = {"DYNAMODB_TABLE_NAME": "t", "CHROMADB_BUCKET": "b"}
+    told: dict[str, Any] = {"DYNAMODB_TABLE_NAME": "t", "CHROMADB_BUCKET": "b"}
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     assert Settings(**told).base_cache is None
     assert Settings(**told, cache_dir=tmp_path).base_cache == tmp_path

@@ -1,0 +1,48 @@
+"""`make bench-quick`: the merge of 9,000 embeddings against its marks, in a few minutes.
+
+Prints one line last and ends with 1 where a figure is below its mark by more than SLACK.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.merging.compare import compare
+
+COUNT = 9_000
+DIMENSIONS = 1536
+REPEATS = 3
+WAYS = ("ours", "replaced", "floor", "script", "parse")
+SLACK = 0.2
+
+AT_LEAST = {"replaced_wall": 3.5, "replaced_cpu": 3.5}
+AT_MOST = {"floor_cpu": 2.5, "reingest_wall": 0.1}
+
+
+def below(ratios: dict[str, float], slack: float = SLACK) -> list[str]:
+    """The marks that are missed, in words."""
+    low = [
+        f"{name} {ratios[name]} < {mark}" for name, mark in AT_LEAST.items() if ratios[name] < mark * (1 - slack)
+    ]
+    high = [
+        f"{name} {ratios[name]} > {mark}" for name, mark in AT_MOST.items() if ratios[name] > mark * (1 + slack)
+    ]
+    return low + high
+
+
+def main() -> None:
+    told = compare(COUNT, DIMENSIONS, WAYS, REPEATS)
+    ratios, ours = told["ratios"], told["medians"]["ours"]
+    missed = below(ratios)
+    for line in missed:
+        print(f"missed: {line}", file=sys.stderr)  # noqa: T201
+    print(  # noqa: T201
+        f"ratio_replaced={ratios['replaced_wall']:.2f} ratio_floor_cpu={ratios['floor_cpu']:.2f} "
+        f"ratio_script={ratios['script_wall']:.2f} reingest={ratios['reingest_wall']:.3f} "
+        f"peak_mb={ours['peak_mb']:.0f} writer={told['writer']}"
+    )
+    sys.exit(1 if missed else 0)
+
+
+if __name__ == "__main__":
+    main()
