@@ -87,8 +87,9 @@ def _memory(process: int) -> dict[str, int]:
 
 
 def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The median of each figure over the runs."""
-    names = [name for name, value in runs[0].items() if isinstance(value, int | float)]
+    """The median of each figure that all runs have."""
+    told = [name for name, value in runs[0].items() if isinstance(value, int | float)]
+    names = [name for name in told if all(name in run for run in runs)]
     return {name: round(statistics.median(run[name] for run in runs), 3) for name in names}
 
 

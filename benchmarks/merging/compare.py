@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import medians, progress, run_worker
-from benchmarks.merging.prepared import prepare
+from benchmarks.merging.prepared import BATCHES, prepare
 
 WORKER = "benchmarks.merging.worker"
 
 
-def compare(count: int, dimensions: int, ways: Sequence[str], repeats: int) -> dict[str, Any]:
+def compare(
+    count: int, dimensions: int, ways: Sequence[str], repeats: int, batches: int = BATCHES
+) -> dict[str, Any]:
     """Each way `repeats` times, interleaved; recall is measured in the first round."""
     with tempfile.TemporaryDirectory(prefix="benchmark-merging-") as folder:
         progress(f"preparing {count} x {dimensions}")
-        prepared = prepare(Path(folder) / "prepared", count, dimensions)
+        prepared = prepare(Path(folder) / "prepared", count, dimensions, batches=batches)
         runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
         for round_ in range(repeats):
             for way in ways:
@@ -31,6 +33,7 @@ def compare(count: int, dimensions: int, ways: Sequence[str], repeats: int) -> d
     return {
         "count": count,
         "dimensions": dimensions,
+        "batches": batches,
         "medians": middle,
         "ratios": ratios(middle),
         "writer": runs["ours"][0]["writer"],

@@ -58,8 +58,8 @@ def merge(
     builder = VersionBuilder(store, LINES, base, folder, nearby, writer=writer)
     left_out = {result.batch_id for result in results if not result.to_fold}
     if base is not None and left_out:
-        left_out = already_published(store, LINES, base, builder.base_index, results)
-    changes = compare(keys_of(sources, more=CARRIED), builder.base_index, left_out=left_out)
+        left_out = already_published(store, LINES, base, builder.base_index(), results)
+    changes = compare(keys_of(sources, more=CARRIED), builder.base_index(), left_out=left_out)
     version = f"{(base.epoch if base else 0) + 1}-{uuid.uuid4().hex[:12]}"
     return Merged(builder.build(version, sources, changes, lambda: None), changes)
 

@@ -46,22 +46,24 @@ class Prepared:
         return make_records(told["count"], told["dimensions"])
 
 
-def prepare(folder: Path, count: int, dimensions: int, *, only_ours: bool = False) -> Prepared:
+def prepare(
+    folder: Path, count: int, dimensions: int, *, batches: int = BATCHES, only_ours: bool = False
+) -> Prepared:
     """Write everything for one size; with `only_ours` our own deltas alone."""
     folder.mkdir(parents=True)
     (folder / "size.json").write_text(json.dumps({"count": count, "dimensions": dimensions}))
     prepared = Prepared(folder)
     records = make_records(count, dimensions)
-    _put(prepared, records, "arrow")
+    _put(prepared, records, "arrow", batches)
     if not only_ours:
-        _put(prepared, records, "chroma")
+        _put(prepared, records, "chroma", batches)
         (folder / "outputs").mkdir()
-        write_outputs(records, BATCHES, folder / "outputs")
+        write_outputs(records, batches, folder / "outputs")
     return prepared
 
 
-def _put(prepared: Prepared, records: Records, form: str) -> None:
+def _put(prepared: Prepared, records: Records, form: str, batches: int) -> None:
     bucket = prepared.arrow if form == "arrow" else prepared.chroma
-    results = put_deltas(folder_store(bucket), records, BATCHES, "arrow" if form == "arrow" else "chroma")
+    results = put_deltas(folder_store(bucket), records, batches, "arrow" if form == "arrow" else "chroma")
     told = [result.model_dump(mode="json") for result in results]
     (prepared.folder / f"{form}.json").write_text(json.dumps(told))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -95,13 +94,13 @@ class VersionBuilder:
     tell: Tell = lambda message: None
     writer: IndexWriter = "auto"
 
-    @cached_property
     def base_index(self) -> pa.Table:
-        """The record index of the base; an empty one without a base."""
+        """The record index of the base, brought here once; an empty one without a base."""
         if self.base is None:
             return empty_index()
         directory = self.folder / "base_index"
-        self._download(directory, only_index=True)
+        if not directory.exists():
+            self._download(directory, only_index=True)
         return read_index(directory / INDEX_FILE)
 
     def build(
@@ -159,7 +158,7 @@ class VersionBuilder:
         if not changes.updated:
             return Amended(np.zeros(len(changes.update), dtype=np.bool_), {})
         ids = [one for batch in chosen_rows(sources, changes.update) for one in batch.column("id").to_pylist()]
-        published = published_of(self.base_index, ids)
+        published = published_of(self.base_index(), ids)
         return Amended(metadata_only(sources, changes.update, published), published)
 
     def _is_anew(self, changes: Changes, amended: Amended) -> bool:
@@ -181,7 +180,7 @@ class VersionBuilder:
         kept: list[RowSource] = []
         stays = np.zeros(0, dtype=np.bool_)
         if self.base is not None:
-            kept = published_rows(base, self.base, self.base_index, self.folder / "published.arrow")
+            kept = published_rows(base, self.base, self.base_index(), self.folder / "published.arrow")
             gone = {*changes.changed_ids, *changes.removed}
             ids = keys_of(kept).column("id").to_pylist()
             stays = np.array([record_id not in gone for record_id in ids], dtype=np.bool_)

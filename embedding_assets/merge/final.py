@@ -154,7 +154,7 @@ class FinalMerger:
             builder = self._builder(base, folder)
             incoming = with_deletions(keys_of(sources, more=CARRIED), deletions_of(self.store, merge.accounted))
             left_out = self._left_out(merge, base, builder)
-            changes = compare(incoming, builder.base_index, stale, left_out)
+            changes = compare(incoming, builder.base_index(), stale, left_out)
             to_mark = any(
                 result.batch_id in rows
                 and rows[result.batch_id].status.live
@@ -196,7 +196,7 @@ class FinalMerger:
             return set()
         there = set()
         if base is not None:
-            there = already_published(self.store, self.database, base.manifest, builder.base_index, told)
+            there = already_published(self.store, self.database, base.manifest, builder.base_index(), told)
         for result in told:
             if result.batch_id not in there:
                 raise TransientError(

@@ -166,8 +166,8 @@ GUARDS: list[tuple[Guard, Story]] = [
         Guard(
             "merge: what was built is verified",
             "merge.build",
-            "            verify(directory,",
-            "            (lambda *given: None)(directory,",
+            "        verify(directory, self.database",
+            "        (lambda *given: None)(directory, self.database",
         ),
         story.the_writer_loses_a_record,
     ),

@@ -53,6 +53,13 @@ class PlainWriter:
 
     replace = add
 
+    def amend(self, ids: Sequence[str], metadata: Sequence[dict[str, Any]]) -> None:
+        """Change the metadata alone; a None takes a key away."""
+        for record_id, changed in zip(ids, metadata, strict=True):
+            record = self._records[record_id]
+            kept = {key: value for key, value in {**(record[2] or {}), **changed}.items() if value is not None}
+            record[2] = kept or None
+
 
 def read(directory: Path) -> dict[str, list[Any]]:
     """Every record: vector, document, metadata."""
@@ -84,5 +91,6 @@ def verify(directory: Path, collection: str, index: pa.Table, changed: Collectio
 def instead_of_chroma(patch: pytest.MonkeyPatch) -> None:
     """Build and verify plain versions from now on."""
     patch.setattr("embedding_assets.merge.build.ChromaWriter", PlainWriter)
+    patch.setattr("embedding_assets.snapshots.direct_writer.installed", lambda: False)
     patch.setattr("embedding_assets.merge.build.verify", verify)
     patch.setattr("embedding_assets.upkeep.inspection.find_problems", find_problems)
