@@ -40,10 +40,15 @@ def merge(
     folder: Path,
     writer: IndexWriter,
     nearby: Path | None = None,
+    *,
+    reopened: bool = False,
 ) -> Merged:
-    """From deltas to a built and verified version in `folder`, with the settings' defaults."""
+    """From deltas to a built and verified version in `folder`, with the settings' defaults.
+
+    `reopened` batches are those that `base` was published from, polled again.
+    """
     folder.mkdir(parents=True)
-    if base is not None:
+    if base is not None and reopened:
         again = [result.model_copy(update={"generation": 1}) for result in results]
         results = with_published(store, LINES, base, again)
     execution = f"20260102T120000Z-{uuid.uuid4().hex[:8]}"

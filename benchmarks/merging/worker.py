@@ -61,7 +61,7 @@ def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[s
     written = merged.built.written.writer
     base = ours.publish(store, merged, 1, results)
     with measured() as again:
-        second = ours.merge(store, results, base, folder / "second", writer)
+        second = ours.merge(store, results, base, folder / "second", writer, reopened=True)
     if second.changes.changed or second.built.uploads:
         raise SystemExit("the same deltas once more changed something")
     told: dict[str, Any] = {"writer": written, "index_mb": round(merged.built.size / 2**20, 1)}
