@@ -110,7 +110,7 @@ def machine() -> dict[str, Any]:
         "processor": processor,
         "processors": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "load_before": round(os.getloadavg()[0], 2),
