@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import dagster as dg
 import pytest
 
@@ -107,6 +109,9 @@ def test_a_damaged_version_is_no_batchs_fault(world: World) -> None:
     assert world.ingest().marked == ["first"]
     index = next(file.key for file in world.published().files if file.path == "records.arrow")
     world.services.store.put(index, b"damaged")
+    cache = world.services.settings.base_cache
+    assert cache is not None
+    shutil.rmtree(cache)
     world.plant("second", texts("second-", 1))
     (failure,) = world.ingest().failures
     assert index in failure
