@@ -43,8 +43,8 @@ def already_published(
 ) -> set[str]:
     """The batches all of whose records stand in `published` as their delta has them; `index` is its record index.
 
-    So it is where the batch's latest publication is of this very delta, no rollback was made since, and each of
-    its records is still the one that counts: none was replaced or deleted.
+    So it is where the batch's latest publication is of this very delta, no rollback or rebuild with another model
+    was made since, and each of its records is still the one that counts: none was replaced or deleted.
     """
     counted = alive(index).group_by(["batch_id", "precedence_at"]).aggregate([("id", "count")])
     columns = (counted.column(name).to_pylist() for name in ("batch_id", "precedence_at", "id_count"))
@@ -58,6 +58,8 @@ def already_published(
     }
     found: set[str] = set()
     for manifest in islice(chain(store, database, published), VERSIONS_LOOKED_AT):
+        if manifest.model != published.model:
+            break
         for batch in manifest.batches:
             if candidates.get(batch.batch_id) == batch.delta_key:
                 found.add(batch.batch_id)

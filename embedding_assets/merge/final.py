@@ -179,7 +179,7 @@ class FinalMerger:
             if self.shared is not None:
                 self.shared.publish(manifest, self.tell, built.directory)
             elif self.cache is not None:
-                self.cache.keep(manifest, built.directory)
+                self.cache.keep(manifest, built.directory, self.tell)
         removed = len(changes.removed)
         return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged, built.written)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedding_assets.merge.fold import Mask, chosen_rows
-from embedding_assets.snapshots.index import positions
 from embedding_assets.snapshots.records import parse_metadata, record_hash
 from embedding_assets.snapshots.rows import vectors_of
 from embedding_assets.snapshots.sources import RowSource
@@ -20,8 +20,7 @@ Published = Mapping[str, tuple[bytes, str | None]]
 
 def published_of(base: pa.Table, ids: Sequence[str]) -> Published:
     """What the record index `base` says of the records `ids`, all of which it has."""
-    place = positions(base)
-    there = base.take(pa.array([place[record_id] for record_id in ids], pa.int64()))
+    there = base.take(pc.index_in(pa.array(ids, pa.string()), value_set=base.column("id").combine_chunks()))
     columns = (there.column(name).to_pylist() for name in ("hash", "metadata"))
     return {record_id: (one, metadata) for record_id, one, metadata in zip(ids, *columns, strict=True)}
 

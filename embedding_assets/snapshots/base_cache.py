@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ LEFTOVER_SECONDS = 86400.0
 
 FREE_FACTOR = 2
 """A version is kept where the disk has so many times its size free."""
+
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,33 @@ class BaseCache:
         """Where the files of a version are, if they are here."""
         return self._folder / version
 
-    def keep(self, manifest: VersionManifest, built: Path) -> None:
+    def keep(self, manifest: VersionManifest, built: Path, tell: Tell) -> None:
         """Take over the files in `built`, which are given away, as those of `manifest`; forget older versions.
 
-        Where only the record index was built the rest is that of the version before. What fails is left out.
+        Where only the record index was built the rest is that of the version before. A failure is told, never
+        raised: the version is published.
         """
-        with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(self._folder).free < FREE_FACTOR * manifest.size:
-                return
-            temporary = self._folder / f".{uuid.uuid4().hex}"
-            before = self.directory(manifest.parent) if manifest.parent is not None else None
-            try:
-                shutil.move(built, temporary)
-                for file in manifest.files:
-                    if before is not None and not (temporary / file.path).exists():
-                        (temporary / file.path).parent.mkdir(parents=True, exist_ok=True)
-                        os.link(before / file.path, temporary / file.path)
-                os.rename(temporary, self.directory(manifest.version))
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-            self._forget_but(manifest.version)
+        try:
+            self._keep(manifest, built)
+        except OSError as error:
+            tell(f"version {manifest.version} is not kept on the local disk: {error}")
+
+    def _keep(self, manifest: VersionManifest, built: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self._folder).free < FREE_FACTOR * manifest.size:
+            return
+        temporary = self._folder / f".{uuid.uuid4().hex}"
+        before = self.directory(manifest.parent) if manifest.parent is not None else None
+        try:
+            shutil.move(built, temporary)
+            for file in manifest.files:
+                if before is not None and not (temporary / file.path).exists():
+                    (temporary / file.path).parent.mkdir(parents=True, exist_ok=True)
+                    os.link(before / file.path, temporary / file.path)
+            os.rename(temporary, self.directory(manifest.version))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._forget_but(manifest.version)
 
     def _forget_but(self, version: str) -> None:
         for path in self._folder.iterdir():

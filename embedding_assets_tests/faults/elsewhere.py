@@ -16,7 +16,7 @@ ELSEWHERE = {
     "assets.polling.polling_assets.batches": "assets/test_databases.py",
     "cli.batches.reprocess": "cli/test_batches.py",
     "cli.batches.reset": "cli/test_batches.py",
-    "snapshots.base_cache.BaseCache.keep": "merge/test_base_cache.py",
+    "snapshots.base_cache.BaseCache._keep": "merge/test_base_cache.py",
     "merge.poll_execution.ExecutionPoller._guarded": "merge/test_poll_execution.py",
     "merge.poll_execution.ExecutionPoller._polled": "merge/test_poll_execution.py",
     "orchestration.suspects.choose": "orchestration/test_suspects.py",

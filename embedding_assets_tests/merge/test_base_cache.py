@@ -86,6 +86,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(bench: Workbench, tmp_pa
     cached = CachedBench(bench, tmp_path / "cache")
     cached.merge("a", 9, 1)
     assert cached.merge("b", 2, 2) != []
+    assert sum("is not kept on the local disk" in line for line in bench.told) == 2
     assert len(bench.published()) == 11
 
 
