@@ -2,7 +2,8 @@
 
 `python -m benchmarks.orchestration --out FILE.json`, with `--batches 1 30 300` and
 `--executors in_process multiprocess` as defaults. Every cell is a process of its own, against local servers, with
-a new Dagster home: what it takes to load the code and to make Dagster's databases is in it.
+a new Dagster home: what it takes to load the code and to make Dagster's databases is in it. `servers` tells, by
+stage, what of the time the local servers' own processors took.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.filled import completed, place, plant, put_rows
+from benchmarks.server_time import ServerTime
 from benchmarks.slowdown import slowdown
 from benchmarks.stopwatch import SPANS_FILE
 from benchmarks.timeline import WORK, Span, stages, steps_of
@@ -70,14 +72,17 @@ def measure(stack: EmbeddedStack, batches: int, executor: str) -> Cell:
         cpu_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.time()
         command = [sys.executable, "-m", "benchmarks.measured_ingest"]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, text=True)
+        with ServerTime(stack.pids.values()) as servers:
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, text=True)
         cpu_after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode or len(json.loads(done.stdout)["marked"]) != batches:
             raise RuntimeError(f"the ingest failed: {done.stdout}{done.stderr}")
         spans = [Span(**json.loads(line)) for line in spans_file.read_text().splitlines()]
         with DagsterInstance.from_config(names["DAGSTER_HOME"]) as instance:
             (run,) = instance.get_runs()
-            found = stages(began, spans, steps_of(instance, run.run_id))
+            steps = steps_of(instance, run.run_id)
+    found = stages(began, spans, steps)
+    served = stages(began, spans, steps, servers.between)
     work = sum(found.get(name, 0.0) for name in WORK)
     return {
         "executor": executor,
@@ -88,7 +93,9 @@ def measure(stack: EmbeddedStack, batches: int, executor: str) -> Cell:
         "work": round(work, 3),
         "overhead": round(sum(found.values()) - work, 3),
         "cpu": round(cpu_after.ru_utime + cpu_after.ru_stime - cpu_before.ru_utime - cpu_before.ru_stime, 3),
+        "overhead_of_servers": round(sum(served[name] for name in served if name not in WORK), 3),
         "stages": {name: round(seconds, 3) for name, seconds in found.items()},
+        "servers": {name: round(seconds, 3) for name, seconds in served.items()},
     }
 
 
@@ -104,6 +111,7 @@ def table(cells: list[Cell]) -> Table:
         row(name, [cell["stages"].get(name, 0.0) for cell in cells])
     shown.add_section()
     row("overhead in all", [cell["overhead"] for cell in cells])
+    row("of it, processors of the servers", [cell["overhead_of_servers"] for cell in cells])
     for name in WORK:
         row(f"work: {name}", [cell["stages"].get(name, 0.0) for cell in cells])
     row("wall", [cell["wall"] for cell in cells])

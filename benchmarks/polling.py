@@ -2,10 +2,11 @@
 
 `python -m benchmarks.polling --out FILE.json`: the local OpenAI server and the local S3 and DynamoDB run as
 processes of their own. Per encoding and repeat, in turn: the ceiling (`parse`: the output files read from disk,
-orjson and numpy, one thread), the product's poll of all batches, 50 at a time, in one process (`poll`), and the
-bare download of the same files (`download`). What is prepared is not in any time.
+orjson and numpy, one thread), the product's poll of all batches, 50 at a time, in one process (`poll`), the same
+with a folder for the bucket (`poll_into_folder`), and the bare download of the same files (`download`). What is
+prepared is not in any time.
 
-`ratio_wall` is the poll's rate over the ceiling's by the clock on the wall: the one that counts on a quiet
+`ratio_wall` is a poll's rate over the ceiling's by the clock on the wall: the one that counts on a quiet
 machine. `ratio_cpu` is the same by the CPU seconds of the two processes, without the servers'. On a machine of
 few cores the servers take what the poll needs; `busy` says which share of the poll's time each process worked.
 """
@@ -28,16 +29,19 @@ from typing import Any
 import httpx
 
 from benchmarks.finished_batches import ENCODINGS, Encoding, batch_ids, records, write_outputs
+from benchmarks.polling_process import folder_store
+from benchmarks.server_time import cpu_seconds
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.services import Services, connect
+from embedding_assets.snapshots.store import Store
 
 AIM = 0.8
 PREPARING = 8
-TICKS = os.sysconf("SC_CLK_TCK")
-WORKS = ("parse", "poll", "download")
+POLLS = ("poll", "poll_into_folder")
+WORKS = ("parse", *POLLS, "download")
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,15 @@ def prepare(stack: EmbeddedStack, services: Services, folder: Path, encoding: En
     """Plant the batches at the server, write their rows and records; return the bytes of all output files."""
     paths = write_outputs(folder, encoding, asked.batches, asked.lines, asked.dimensions)
     names = dict(zip(batch_ids(encoding, asked.batches), paths, strict=True))
+    stores = (services.store, folder_store(folder, services.settings.bucket))
     with httpx.Client(base_url=stack.openai_url, timeout=60) as control, ThreadPoolExecutor(PREPARING) as pool:
 
         def plant(batch_id: str) -> str:
             body = {"id": f"openai-{batch_id}", "output": names[batch_id].read_text()}
             answer = control.post("/_control/batches", json=body)
             answer.raise_for_status()
-            services.store.put(records_key(batch_id), records(batch_id, asked.lines))
+            for store in stores:
+                store.put(records_key(batch_id), records(batch_id, asked.lines))
             services.ledger.create(
                 BatchSummary(
                     batch_id=batch_id,
@@ -78,32 +84,27 @@ def prepare(stack: EmbeddedStack, services: Services, folder: Path, encoding: En
     return sum(path.stat().st_size for path in paths)
 
 
-def forget_polls(services: Services) -> None:
+def forget_polls(store: Store) -> None:
     """Remove what a poll wrote, so that the next one writes it again."""
     for prefix in (LINES.delta_prefix, "poll_results/"):
-        services.store.delete([stored.key for stored in services.store.list(prefix)])
+        store.delete([stored.key for stored in store.list(prefix)])
 
 
 def measured(stack: EmbeddedStack, work: str, encoding: Encoding, folder: Path, batches: int) -> dict[str, Any]:
     """What one process told of one piece of work, and the CPU seconds that the servers spent meanwhile."""
-    before = {name: _cpu_seconds(pid) for name, pid in stack.pids.items()}
+    before = {name: cpu_seconds(pid) for name, pid in stack.pids.items()}
     command = [sys.executable, "-m", "benchmarks.polling_process", work, encoding, str(folder), str(batches)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(stack))
     if ended.returncode:
         sys.exit(ended.stderr)
     told: dict[str, Any] = json.loads(ended.stdout)
-    told["server_cpu_seconds"] = {name: _cpu_seconds(pid) - before[name] for name, pid in stack.pids.items()}
+    told["server_cpu_seconds"] = {name: cpu_seconds(pid) - before[name] for name, pid in stack.pids.items()}
     told["load_average"] = os.getloadavg()[0]
     return told
 
 
 def _environment(stack: EmbeddedStack) -> dict[str, str]:
     return {**os.environ, **stack.environment}
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: Asked) -> dict[str, Any]:
@@ -121,11 +122,12 @@ def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: Asked) ->
             "megabytes_before": runs[0]["megabytes_before"],
             "runs": runs,
         }
-    for clock in ("wall", "cpu"):
-        found[f"ratio_{clock}"] = found["parse"][f"{clock}_seconds"] / found["poll"][f"{clock}_seconds"]
-    found["aim_reached_by_wall"] = found["ratio_wall"] >= AIM
-    found["busy"] = busy(told["poll"])
-    found["bottleneck"] = max(found["busy"], key=found["busy"].get)
+    for work in POLLS:
+        for clock in ("wall", "cpu"):
+            found[work][f"ratio_{clock}"] = found["parse"][f"{clock}_seconds"] / found[work][f"{clock}_seconds"]
+        found[work]["aim_reached_by_wall"] = found[work]["ratio_wall"] >= AIM
+        found[work]["busy"] = busy(told[work])
+        found[work]["bottleneck"] = max(found[work]["busy"], key=found[work]["busy"].get)
     return found
 
 
@@ -153,7 +155,8 @@ def run(asked: Asked) -> dict[str, Any]:
                 for work in WORKS:
                     found = measured(stack, work, encoding, folder / encoding, asked.batches)
                     told[encoding][work].append(found)
-                forget_polls(services)
+                forget_polls(services.store)
+                forget_polls(folder_store(folder / encoding, services.settings.bucket))
     summary: dict[str, dict[str, Any]] = {
         encoding: summed_up(told[encoding], sizes[encoding], asked) for encoding in asked.encodings
     }

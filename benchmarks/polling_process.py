@@ -1,7 +1,8 @@
 """One measured process: polls all batches of an encoding, or only parses the same bytes, or only downloads them.
 
-`python -m benchmarks.polling_process poll|parse|download ENCODING FOLDER BATCHES`; prints one JSON object. Wall
-and CPU seconds are those of the work alone, of this process alone: imports and servers are not in it.
+`python -m benchmarks.polling_process WORK ENCODING FOLDER BATCHES`: WORK is `poll`, `poll_into_folder`, `parse` or
+`download`. Prints one JSON object. Wall and CPU seconds are those of the work alone, of this process alone:
+imports and servers are not in it.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 
 from benchmarks.finished_batches import Encoding, batch_ids
+from benchmarks.folder_s3 import FolderS3
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ConservationError
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.services import connect
+from embedding_assets.snapshots.store import Store
 
 EXECUTION = "20260102T120000Z-00000001"
 BLOCK = 1 << 20
@@ -86,10 +90,20 @@ def download(encoding: Encoding, folder: Path, batches: int) -> int:
         return sum(pool.map(one, batch_ids(encoding, batches)))
 
 
+def folder_store(folder: Path, bucket: str) -> Store:
+    """The bucket as a folder, beside the output files: what S3's client and its server cost is left out."""
+    client = cast(Any, FolderS3(folder / "buckets"))
+    return Store(bucket, client, client)
+
+
 def prepared(work: str, encoding: Encoding, folder: Path, batches: int) -> Callable[[], int]:
     """The piece of work, ready to begin: a run has its clients of S3 and DynamoDB before it polls."""
     if work == "poll":
         return partial(poll, encoding, batches, connect().execution_poller(LINES))
+    if work == "poll_into_folder":
+        services = connect()
+        vars(services)["store"] = folder_store(folder, services.settings.bucket)
+        return partial(poll, encoding, batches, services.execution_poller(LINES))
     return partial({"parse": parse, "download": download}[work], encoding, folder, batches)
 
 

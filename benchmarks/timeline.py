@@ -8,7 +8,7 @@ where its other threads still poll.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,7 +80,18 @@ def steps_of(instance: DagsterInstance, run_id: str) -> list[Step]:
     return [Step(key, pids[key], starts[key], ends[key]) for key in starts]
 
 
-def stages(began: float, spans: Sequence[Span], steps: Sequence[Step]) -> dict[str, float]:
+Between = Callable[[float, float], float]
+"""What is counted of the time between two moments."""
+
+
+def elapsed(start: float, end: float) -> float:
+    """Seconds by the clock on the wall."""
+    return end - start
+
+
+def stages(
+    began: float, spans: Sequence[Span], steps: Sequence[Step], between: Between = elapsed
+) -> dict[str, float]:
     """Seconds by stage, from `began` until the batches are marked."""
     phases = [span for span in spans if span.name not in INSIDE_STEPS]
     inside = [span for span in spans if span.name in INSIDE_STEPS]
@@ -94,9 +105,9 @@ def stages(began: float, spans: Sequence[Span], steps: Sequence[Step]) -> dict[s
         middle = (start + end) / 2
         running = [step for step in steps if step.start <= middle < step.end]
         for step in running:
-            found[_in_step(step, inside, middle)] += (end - start) / len(running)
+            found[_in_step(step, inside, middle)] += between(start, end) / len(running)
         if not running:
-            found[_between(phases, steps, middle)] += end - start
+            found[_between(phases, steps, middle)] += between(start, end)
     return dict(found)
 
 

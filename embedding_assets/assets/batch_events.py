@@ -17,9 +17,9 @@ from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.event_batches import log_together
 from embedding_assets.services import Services
 
-TOLD_AT_ONCE = 100
+TOLD_AT_ONCE = 1000
 """Batches that are told together at most."""
-TOLD_WITHIN_SECONDS = 2.0
+TOLD_WITHIN_SECONDS = 10.0
 """A batch that comes so long after the last telling is told at once, and with it those that came before."""
 
 

@@ -12,6 +12,7 @@ from embedding_assets.cli.home import ensure_dagster_home
 from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress, warn
 from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets.orchestration.ingest import ingest as run_ingest
+from embedding_assets.orchestration.kept_engines import kept_engines
 from embedding_assets.services import Services, connect
 
 
@@ -42,7 +43,7 @@ def ingest_here(services: Services, names: list[str] | None, *, until_drained: b
     settings = services.settings
     databases = [settings.database(name) for name in names] if names else list(settings.databases)
     ensure_dagster_home()
-    with DagsterInstance.get() as instance, progress() as tell:
+    with kept_engines(), DagsterInstance.get() as instance, progress() as tell:
         return run_ingest(services, instance, databases, until_drained=until_drained, tell=tell)
 
 
