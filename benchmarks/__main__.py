@@ -10,21 +10,30 @@ from pathlib import Path
 
 from benchmarks.measure import progress
 
-PARTS = ("merges", "incremental", "growth", "polling", "orchestration", "planning")
+PARTS = {
+    "merges": ("merges",),
+    "incremental": ("incremental",),
+    "growth": ("growth",),
+    "polling": ("polling",),
+    "polling-large": ("polling", "--batches", "30", "--per-batch", "1000"),
+    "orchestration": ("orchestration",),
+    "planning": ("planning",),
+}
+"""The module of each part and what it is told besides where to write."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for part in arguments.only:
         started = time.monotonic()
         progress(f"== {part}")
-        subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{part}", "--out", str(arguments.out / f"{part}.json")], check=True
-        )
+        module, *options = PARTS[part]
+        out = str(arguments.out / f"{part}.json")
+        subprocess.run([sys.executable, "-m", f"benchmarks.{module}", "--out", out, *options], check=True)
         progress(f"== {part}: {time.monotonic() - started:.0f} s")
     subprocess.run([sys.executable, "-m", "benchmarks.report", str(arguments.out)], check=True)
 

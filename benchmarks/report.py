@@ -1,4 +1,7 @@
-"""The results of `make bench` as tables and charts, beside the JSON that they are of."""
+"""The results of `make bench` as charts beside the JSON that they are of, and as tables in `docs/performance.md`.
+
+The page has a place for each: what stands between `<!-- merges -->` and `<!-- /merges -->`, say, is written anew.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+
+from benchmarks.marks import marks
 
 NAMES = {
     "ours": "ours",
@@ -24,6 +29,13 @@ COLOURS = {
     "replaced": "#b91c1c",
     "script": "#d97706",
     "floor": "#6b7280",
+}
+
+POLLING_WORKS = {
+    "parse": "parsing alone",
+    "poll": "polling, emulated bucket",
+    "poll_into_folder": "polling, a folder for the bucket",
+    "download": "downloading alone",
 }
 
 Rows = Sequence[Sequence[object]]
@@ -105,21 +117,36 @@ def polling(told: dict[str, Any]) -> Iterator[str]:
     rows = []
     for encoding in told["asked"]["encodings"]:
         one = told[encoding]
-        parse, poll = one["parse"], one["poll"]
-        rows.append(
-            [
-                encoding,
-                f"{one['bytes'] / 1e6:,.0f}",
-                f"{parse['wall_seconds']:.2f} / {parse['cpu_seconds']:.2f}",
-                f"{poll['wall_seconds']:.2f} / {poll['cpu_seconds']:.2f}",
-                f"{poll['lines_per_second']:,.0f}",
-                f"{parse['wall_seconds'] / poll['wall_seconds']:.2f}",
-                f"{parse['cpu_seconds'] / poll['cpu_seconds']:.2f}",
-                f"{poll['peak_megabytes']:,.0f}",
-            ]
-        )
-    head = ["encoding", "MB", "parsing wall / CPU s", "polling wall / CPU s", "lines/s", "ratio wall", "ratio CPU"]
-    yield table([*head, "peak MB"], rows)
+        for work, name in POLLING_WORKS.items():
+            done = one[work]
+            busy = done.get("busy", {})
+            rows.append(
+                [
+                    f"{encoding}, {one['bytes'] / 1e6:,.0f} MB",
+                    name,
+                    f"{done['wall_seconds']:.2f}",
+                    f"{done['cpu_seconds']:.2f}",
+                    f"{done['lines_per_second']:,.0f}",
+                    f"{done['ratio_wall']:.2f}" if "ratio_wall" in done else "",
+                    f"{done['ratio_cpu']:.2f}" if "ratio_cpu" in done else "",
+                    ", ".join(f"{share:.2f} {process.replace('_', ' ')}" for process, share in busy.items()),
+                    f"{done['peak_megabytes']:,.0f}",
+                ]
+            )
+    asked = told["asked"]
+    yield f"{asked['batches']} batches of {asked['lines']:,}:"
+    head = [
+        "encoding",
+        "work",
+        "wall s",
+        "CPU s",
+        "lines/s",
+        "ratio wall",
+        "ratio CPU",
+        "processors busy",
+        "peak MB",
+    ]
+    yield table(head, rows)
 
 
 def orchestration(told: Any) -> Iterator[str]:
@@ -131,7 +158,7 @@ def orchestration(told: Any) -> Iterator[str]:
     ]
     rows += [
         [f"**{name.replace('_', ' ')}**", *(f"{cell[name]:.2f}" for cell in cells)]
-        for name in ("overhead", "work", "wall", "load_before", "slowdown_before")
+        for name in ("overhead", "overhead_of_servers", "work", "wall", "load_before", "slowdown_before")
     ]
     yield table(["stage, seconds", *(f"{cell['executor']} {cell['batches']}" for cell in cells)], rows)
 
@@ -143,6 +170,25 @@ def planning(told: Any) -> Iterator[str]:
     names = [name for name in dict.fromkeys(n for tick in flat for n in tick) if name not in ("rows", "tick")]
     rows = [[name.replace("_", " "), *(tick.get(name, 0) for tick in flat)] for name in names]
     yield table(["", *(f"{tick['rows']:,} rows, {tick['tick']} tick" for tick in ticks)], rows)
+
+
+def held(told: dict[str, Any]) -> Iterator[str]:
+    """Every mark."""
+    rows = [
+        [mark.name, f"{mark.figure:g}", f"{mark.sign} {mark.bound:g}", "yes" if mark.holds else "**no**"]
+        for mark in marks(told)
+    ]
+    yield table(["what", "measured", "mark", "held"], rows)
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """The page with `text` in the place of that name. ValueError where it has none."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = page.partition(start)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"the page has no place {start} … {end}")
+    return f"{before}{start}\n{text}\n{end}{after}"
 
 
 def draw_merges(told: dict[str, Any], path: Path) -> None:
@@ -204,6 +250,7 @@ TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
     "incremental": incremental,
     "growth": growth,
     "polling": polling,
+    "polling-large": polling,
     "orchestration": orchestration,
     "planning": planning,
 }
@@ -212,18 +259,18 @@ CHARTS: dict[str, Callable[[Any, Path], None]] = {"merges": draw_merges, "growth
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="where the results lie; the page lies beside it, with .md")
     folder: Path = parser.parse_args().folder
     mpl.use("Agg")
-    pages = []
+    told = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    page = folder.with_suffix(".md")
+    text = page.read_text()
     for name, write in TABLES.items():
-        source = folder / f"{name}.json"
-        if source.exists():
-            told = json.loads(source.read_text())
-            pages += [f"## {name}", *write(told)]
-            if name in CHARTS:
-                CHARTS[name](told, folder / f"{name}.png")
-    (folder / "tables.md").write_text("\n\n".join(pages) + "\n")
+        if name in told:
+            text = filled(text, name, "\n\n".join(write(told[name])))
+        if name in told and name in CHARTS:
+            CHARTS[name](told[name], folder / f"{name}.png")
+    page.write_text(filled(text, "marks", "\n\n".join(held(told))))
 
 
 if __name__ == "__main__":

@@ -62,4 +62,5 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, float]:
         told["chroma_replaced_wall"] = replaced["wall"] / chroma["wall"]
         told["chroma_replaced_cpu"] = replaced["cpu"] / chroma["cpu"]
         told["chroma_floor_cpu"] = chroma["cpu"] / floor["cpu"]
+        told["chroma_add_alone_floor_cpu"] = chroma["chroma_add_cpu"] / floor["cpu"]
     return {name: round(value, 3) for name, value in told.items()}

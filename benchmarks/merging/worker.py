@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.measure import measured
 from benchmarks.merging import floor, ours, parsing, replaced, script
+from benchmarks.merging.chroma_alone import chroma_adds
 from benchmarks.merging.deltas import folder_store
 from benchmarks.merging.prepared import Prepared
 from benchmarks.merging.recall import chroma_recall, floor_recall
@@ -56,7 +57,7 @@ def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[s
     store = folder_store(bucket)
     results = prepared.results("arrow")
     writer: Any = "chroma" if way == "ours_chroma" else "auto"
-    with measured() as cost:
+    with chroma_adds() as adds, measured() as cost:
         merged = ours.merge(store, results, None, folder / "first", writer)
     written = merged.built.written.writer
     base = ours.publish(store, merged, 1, results)
@@ -66,6 +67,7 @@ def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[s
         raise SystemExit("the same deltas once more changed something")
     told: dict[str, Any] = {"writer": written, "index_mb": round(merged.built.size / 2**20, 1)}
     told |= {f"again_{name}": value for name, value in asdict(again).items()}
+    told |= {f"chroma_add_{name}": value for name, value in asdict(adds).items()}
     if recall:
         told["recall"] = chroma_recall(merged.built.directory, prepared.records())
     return asdict(cost) | told

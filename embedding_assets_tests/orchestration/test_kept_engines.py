@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetMaterialization, DagsterInstance
+from dagster import AssetKey, AssetMaterialization, DagsterInstance
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 
 from embedding_assets.orchestration.kept_engines import CREATE, kept_engines
@@ -20,7 +20,7 @@ def materialized(home: Path) -> list[str | None]:
     with DagsterInstance.local_temp(str(home)) as instance:
         for partition in PARTITIONS:
             instance.report_runless_asset_event(AssetMaterialization("kept", partition=partition))
-        records = instance.fetch_materializations("kept", limit=100, ascending=True).records
+        records = instance.fetch_materializations(AssetKey("kept"), limit=100, ascending=True).records
     return [record.asset_materialization.partition for record in records if record.asset_materialization]
 
 
