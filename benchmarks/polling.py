@@ -3,8 +3,8 @@
 `python -m benchmarks.polling --out FILE.json`: the local OpenAI server and the local S3 and DynamoDB run as
 processes of their own. Per encoding and repeat, in turn: the ceiling (`parse`: the output files read from disk,
 orjson and numpy, one thread), the product's poll of all batches, 50 at a time, in one process (`poll`), the same
-with a folder for the bucket (`poll_into_folder`), and the bare download of the same files (`download`). What is
-prepared is not in any time.
+with a folder for the bucket (`poll_into_folder`), only what it asks of OpenAI by its SDK (`ask`), and the bare
+download of the same files (`download`). What is prepared is not in any time.
 
 `ratio_wall` is a poll's rate over the ceiling's by the clock on the wall: the one that counts on a quiet
 machine. `ratio_cpu` is the same by the CPU seconds of the two processes, without the servers'. On a machine of
@@ -41,7 +41,7 @@ from embedding_assets.snapshots.store import Store
 AIM = 0.8
 PREPARING = 8
 POLLS = ("poll", "poll_into_folder")
-WORKS = ("parse", *POLLS, "download")
+WORKS = ("parse", *POLLS, "ask", "download")
 
 
 @dataclass(frozen=True)

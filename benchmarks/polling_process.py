@@ -1,8 +1,8 @@
 """One measured process: polls all batches of an encoding, or only parses the same bytes, or only downloads them.
 
-`python -m benchmarks.polling_process WORK ENCODING FOLDER BATCHES`: WORK is `poll`, `poll_into_folder`, `parse` or
-`download`. Prints one JSON object. Wall and CPU seconds are those of the work alone, of this process alone:
-imports and servers are not in it.
+`python -m benchmarks.polling_process WORK ENCODING FOLDER BATCHES`: WORK is `poll`, `poll_into_folder`, `parse`,
+`ask` or `download`. Prints one JSON object. Wall and CPU seconds are those of the work in this process, without
+imports and servers.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from embedding_assets.databases import LINES
 from embedding_assets.errors import ConservationError
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.merge.poll_execution import ExecutionPoller
+from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.services import connect
 from embedding_assets.snapshots.store import Store
 
@@ -90,6 +91,17 @@ def download(encoding: Encoding, folder: Path, batches: int) -> int:
         return sum(pool.map(one, batch_ids(encoding, batches)))
 
 
+def ask(encoding: Encoding, folder: Path, batches: int, openai: OpenAIBatches) -> int:
+    """Only what is asked of OpenAI by its SDK: each batch and its output file; returns how many batches."""
+
+    def one(batch_id: str) -> None:
+        remote = openai.retrieve(f"openai-{batch_id}")
+        openai.download(str(remote.output_file_id), folder / f"{batch_id}.asked")
+
+    with ThreadPoolExecutor(8) as pool:
+        return len(list(pool.map(one, batch_ids(encoding, batches))))
+
+
 def folder_store(folder: Path, bucket: str) -> Store:
     """The bucket as a folder, beside the output files: what S3's client and its server cost is left out."""
     client = cast(Any, FolderS3(folder / "buckets"))
@@ -104,6 +116,8 @@ def prepared(work: str, encoding: Encoding, folder: Path, batches: int) -> Calla
         services = connect()
         vars(services)["store"] = folder_store(folder, services.settings.bucket)
         return partial(poll, encoding, batches, services.execution_poller(LINES))
+    if work == "ask":
+        return partial(ask, encoding, folder, batches, connect().openai)
     return partial({"parse": parse, "download": download}[work], encoding, folder, batches)
 
 

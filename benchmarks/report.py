@@ -35,7 +35,8 @@ POLLING_WORKS = {
     "parse": "parsing alone",
     "poll": "polling, emulated bucket",
     "poll_into_folder": "polling, a folder for the bucket",
-    "download": "downloading alone",
+    "ask": "OpenAI's SDK alone: ask, download",
+    "download": "a bare download",
 }
 
 Rows = Sequence[Sequence[object]]
