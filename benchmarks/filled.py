@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,12 +15,11 @@ import httpx
 
 from embedding_assets.aws import dynamodb_client, s3_client
 from embedding_assets.cli.home import project_file
-from embedding_assets.databases import LINES
-from embedding_assets.ledger.batch_summary import format_instant, parse_instant
+from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.local.stack import EmbeddedStack, create_table
 from embedding_assets_tests.orchestration.world import SUBMITTED, answer_line, request_line, texts
+from embedding_assets_tests.pending_rows import put_pending
 
-WRITTEN_AT_ONCE = 25
 PLANTED_AT_ONCE = 8
 
 Planted = dict[str, Any]
@@ -46,16 +44,7 @@ def place(stack: EmbeddedStack) -> Iterator[dict[str, str]]:
 
 def put_rows(table: str, batch_ids: Sequence[str]) -> None:
     """PENDING rows of lines, submitted a second after each other."""
-    client = dynamodb_client()
-    first = parse_instant(SUBMITTED)
-    items = [
-        {"PutRequest": {"Item": _item(batch_id, format_instant(first + timedelta(seconds=number)))}}
-        for number, batch_id in enumerate(batch_ids)
-    ]
-    for start in range(0, len(items), WRITTEN_AT_ONCE):
-        some: Any = {table: items[start : start + WRITTEN_AT_ONCE]}
-        if client.batch_write_item(RequestItems=some)["UnprocessedItems"]:
-            raise RuntimeError("the table took not every row")
+    put_pending(dynamodb_client(), table, batch_ids, parse_instant(SUBMITTED))
 
 
 def plant(openai_url: str, batch_ids: Sequence[str], planted: Callable[[str], Planted]) -> None:
@@ -84,19 +73,3 @@ def completed(batch_id: str, records: int) -> Planted:
 def hash_of(batch_id: str) -> int:
     """A number of one's own for each batch, the same every time."""
     return int.from_bytes(batch_id.encode()[-4:], "big")
-
-
-def _item(batch_id: str, submitted_at: str) -> dict[str, Any]:
-    row = {
-        "PK": f"BATCH#{batch_id}",
-        "SK": "STATUS",
-        "GSI1PK": "STATUS#PENDING",
-        "GSI1SK": f"BATCH_TYPE#{LINES.batch_type}#BATCH_ID#{batch_id}",
-        "TYPE": "BATCH_SUMMARY",
-        "batch_id": batch_id,
-        "openai_batch_id": f"openai-{batch_id}",
-        "batch_type": LINES.batch_type,
-        "status": "PENDING",
-        "submitted_at": submitted_at,
-    }
-    return {name: {"S": value} for name, value in row.items()}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 
 from benchmarks.marks import marks
+from benchmarks.page import filled, table
 
 NAMES = {
     "ours": "ours",
@@ -38,14 +39,6 @@ POLLING_WORKS = {
     "ask": "OpenAI's SDK alone: ask, download",
     "download": "a bare download",
 }
-
-Rows = Sequence[Sequence[object]]
-
-
-def table(head: Sequence[str], rows: Rows) -> str:
-    """A table in Markdown."""
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
 def merges(told: dict[str, Any]) -> Iterator[str]:
@@ -180,16 +173,6 @@ def held(told: dict[str, Any]) -> Iterator[str]:
         for mark in marks(told)
     ]
     yield table(["what", "measured", "mark", "held"], rows)
-
-
-def filled(page: str, name: str, text: str) -> str:
-    """The page with `text` in the place of that name. ValueError where it has none."""
-    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = page.partition(start)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"the page has no place {start} … {end}")
-    return f"{before}{start}\n{text}\n{end}{after}"
 
 
 def draw_merges(told: dict[str, Any], path: Path) -> None:

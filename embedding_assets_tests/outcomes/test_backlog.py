@@ -6,12 +6,10 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from typing import Any
 
-from embedding_assets.databases import LINES
-from embedding_assets.ledger.batch_summary import format_instant, parse_instant
+from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets_tests.orchestration.world import SUBMITTED, World, tick
+from embedding_assets_tests.pending_rows import put_pending
 
 BACKLOG = 1500
 READY = 20
@@ -19,42 +17,12 @@ UNLISTED = 60
 """Batches that OpenAI does not know any more: no list shows them, and polling them is what ends them."""
 SINGLES = 50
 PAGES = 15
-WRITTEN_AT_ONCE = 25
 MOST_SECONDS = 30.0
 """Far more than it takes: the machine may be busy."""
 LIST = "GET /v1/batches"
 RETRIEVE = "GET /v1/batches/{id}"
 
 logger = logging.getLogger(__name__)
-
-
-def put_rows(world: World, batch_ids: Sequence[str]) -> None:
-    """Rows of the required attributes, submitted a second after each other."""
-    first = parse_instant(SUBMITTED)
-    requests = [
-        {"PutRequest": {"Item": item(batch_id, format_instant(first + timedelta(seconds=number)))}}
-        for number, batch_id in enumerate(batch_ids)
-    ]
-    for start in range(0, len(requests), WRITTEN_AT_ONCE):
-        some: Any = {world.table: requests[start : start + WRITTEN_AT_ONCE]}
-        assert not world.dynamodb.batch_write_item(RequestItems=some)["UnprocessedItems"]
-
-
-def item(batch_id: str, submitted_at: str) -> dict[str, Any]:
-    """A row as the table has it."""
-    row = {
-        "PK": f"BATCH#{batch_id}",
-        "SK": "STATUS",
-        "GSI1PK": "STATUS#PENDING",
-        "GSI1SK": f"BATCH_TYPE#{LINES.batch_type}#BATCH_ID#{batch_id}",
-        "TYPE": "BATCH_SUMMARY",
-        "batch_id": batch_id,
-        "openai_batch_id": f"openai-{batch_id}",
-        "batch_type": LINES.batch_type,
-        "status": "PENDING",
-        "submitted_at": submitted_at,
-    }
-    return {name: {"S": value} for name, value in row.items()}
 
 
 def plant(world: World, batch_ids: Sequence[str], ready: Sequence[str]) -> None:
@@ -83,7 +51,7 @@ def test_a_tick_over_a_backlog_asks_page_by_page(world: World) -> None:
     """20 of 1,500 are ready: 15 pages and not one single question; the execution is of exactly those 20."""
     batch_ids = [f"b{number:04}" for number in range(BACKLOG)]
     ready = batch_ids[:: BACKLOG // READY]
-    put_rows(world, batch_ids)
+    put_pending(world.dynamodb, world.table, batch_ids, parse_instant(SUBMITTED))
     plant(world, batch_ids, ready)
     planned, seconds = timed_tick(world)
     logger.warning("a tick over %d pending rows, %d ready: %.2f s", BACKLOG, READY, seconds)
@@ -96,7 +64,7 @@ def test_a_tick_over_a_backlog_asks_page_by_page(world: World) -> None:
 def test_batches_that_no_list_shows_cost_fifty_questions_at_most(world: World) -> None:
     """60 of 300 are unknown to OpenAI: three pages, 50 of them asked for singly, the others at a later tick."""
     batch_ids = [f"b{number:04}" for number in range(300)]
-    put_rows(world, batch_ids)
+    put_pending(world.dynamodb, world.table, batch_ids, parse_instant(SUBMITTED))
     plant(world, batch_ids[UNLISTED:], [])
     planned, _ = timed_tick(world)
     assert planned == batch_ids[:SINGLES]
