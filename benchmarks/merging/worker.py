@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--recall", action="store_true", help="measure recall@10 as well, which takes a while")
     arguments = parser.parse_args()
+    gc.freeze()  # as `embedding_assets.command` leaves the process; every way is measured so
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.prepared) as folder:
         told = _run(arguments.way, Prepared(arguments.prepared), Path(folder), recall=arguments.recall)
     print(json.dumps(told))  # noqa: T201

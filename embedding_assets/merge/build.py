@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from chromadb.errors import ChromaError
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError, UnsuitableError
@@ -19,7 +20,7 @@ from embedding_assets.merge.exclusive import Tell
 from embedding_assets.merge.fold import Mask, chosen_rows, keys_of, same_dimensions
 from embedding_assets.merge.metadata_only import Published, amendments, metadata_only, published_of
 from embedding_assets.snapshots.chroma import ChromaWriter
-from embedding_assets.snapshots.direct_writer import write_directly
+from embedding_assets.snapshots.direct_writer import refuse_unfit, write_directly
 from embedding_assets.snapshots.directory import list_files
 from embedding_assets.snapshots.gather import gather
 from embedding_assets.snapshots.index import empty_index, read_index, write_index
@@ -30,6 +31,8 @@ from embedding_assets.snapshots.sources import RowSource, chroma_rows
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.verify import verify
 from embedding_assets.snapshots.versions import INDEX_FILE, VersionFile, VersionManifest, version_prefix
+
+PUBLISHED_ROWS = "published.arrow"
 
 IndexWriter = Literal["chroma", "direct", "auto"]
 """Who writes a version that is built anew: Chroma itself, or `direct_writer` wherever it can."""
@@ -137,10 +140,10 @@ class VersionBuilder:
             new = self.folder / "direct"
             try:
                 self._write_anew(directory, new, sources, changes, check)
-            except (UnsuitableError, DamagedError) as problem:
+            except (UnsuitableError, DamagedError, ChromaError, OSError, MemoryError) as problem:
                 if isinstance(problem, DamagedVersionError):
                     raise
-                reason = str(problem)
+                reason = str(problem) or type(problem).__name__
                 self.tell(f"Chroma writes this version itself: {reason}")
             else:
                 shutil.rmtree(directory)
@@ -148,6 +151,7 @@ class VersionBuilder:
                 return Written("direct")
             finally:
                 shutil.rmtree(new, ignore_errors=True)
+                (self.folder / PUBLISHED_ROWS).unlink(missing_ok=True)
         self._write_by_chroma(directory, sources, changes, amended, dimensions, check)
         check()
         verify(directory, self.database.collection, changes.index, changes.changed_ids)
@@ -176,11 +180,12 @@ class VersionBuilder:
         check: Callable[[], None],
     ) -> None:
         """Write what stays of the base and what is new without Chroma, and let Chroma try it."""
+        refuse_unfit()
         new = changes.add | changes.update
         kept: list[RowSource] = []
         stays = np.zeros(0, dtype=np.bool_)
         if self.base is not None:
-            kept = published_rows(base, self.base, self.base_index(), self.folder / "published.arrow")
+            kept = published_rows(base, self.base, self.base_index(), self.folder / PUBLISHED_ROWS)
             gone = {*changes.changed_ids, *changes.removed}
             ids = keys_of(kept).column("id").to_pylist()
             stays = np.array([record_id not in gone for record_id in ids], dtype=np.bool_)
@@ -231,12 +236,18 @@ class VersionBuilder:
 
     def _located(self, version: str, directory: Path, dimensions: int | None, written: Written) -> BuiltVersion:
         base_files = self.base.files if self.base else ()
-        there = {(file.path, file.size, file.sha256): file.key for file in base_files}
+        standing = self._standing(base_files)
+        there = {(file.path, file.size, file.sha256): file.key for file in base_files if file.key in standing}
         entries = list_files(directory)
         uploads: list[tuple[Path, str]] = []
         named: dict[str, VersionFile] = {}
         if [entry.path for entry in entries] == [INDEX_FILE]:
             named = {file.path: file for file in base_files}
+            gone = sorted(file.key for file in base_files if file.path != INDEX_FILE and file.key not in standing)
+            if gone:
+                raise DamagedVersionError(
+                    f"the published version is damaged: {self.store.uri(gone[0])} is not there or of another size"
+                )
         for entry in entries:
             key = there.get((entry.path, entry.size, entry.sha256))
             if key is None:
@@ -246,6 +257,15 @@ class VersionBuilder:
         return BuiltVersion(
             tuple(named[path] for path in sorted(named)), tuple(uploads), dimensions, directory, written
         )
+
+    def _standing(self, files: Sequence[VersionFile]) -> set[str]:
+        """The keys of those files that lie in the bucket, of the right size: the others may be at hand here."""
+        sizes = {
+            stored.key: stored.size
+            for prefix in {file.key.removesuffix(file.path) for file in files}
+            for stored in self.store.list(prefix)
+        }
+        return {file.key for file in files if sizes.get(file.key) == file.size}
 
 
 def _runs(sources: Sequence[RowSource], mask: Mask, check: Callable[[], None]) -> Iterator[pa.RecordBatch]:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from chromadb.api.models.Collection import Collection
 
 from embedding_assets.errors import DamagedVersionError
 from embedding_assets.snapshots.chroma import ChromaRows, open_collection, read_rows, read_texts
 from embedding_assets.snapshots.graph_files import GraphFiles, find_graph
-from embedding_assets.snapshots.index import alive
+from embedding_assets.snapshots.index import alive, positions
 from embedding_assets.snapshots.rows import INSTANT, RowFile, RowWriter, delta_batch, row_schema
 from embedding_assets.snapshots.sources import RowSource
 from embedding_assets.snapshots.versions import VersionManifest
@@ -28,14 +27,14 @@ def published_rows(directory: Path, manifest: VersionManifest, index: pa.Table, 
     if not published.num_rows or manifest.dimensions is None:
         return []
     schema = row_schema(manifest.dimensions)
-    ids = published.column("id").combine_chunks()
+    places = positions(published)
     graph = find_graph(directory)
     with open_collection(directory, manifest.collection) as collection, RowWriter(path, schema) as writer:
         for page in read_rows(collection) if graph is None else _pages(graph, collection):
-            place = pc.index_in(pa.array(page.ids, pa.string()), value_set=ids)
-            if place.null_count:
+            if not places.keys() >= set(page.ids):
                 raise DamagedVersionError(f"version {manifest.version} has records that its index does not have")
-            writer.write(_rows(page, published.take(place).combine_chunks(), manifest, schema))
+            known = published.take(pa.array([places[record_id] for record_id in page.ids], pa.int64()))
+            writer.write(_rows(page, known.combine_chunks(), manifest, schema))
     if writer.count != published.num_rows:
         raise DamagedVersionError(
             f"version {manifest.version} has {writer.count} records, its index {published.num_rows}"

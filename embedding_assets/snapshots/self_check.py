@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding_assets.snapshots.chroma import DATABASE_FILE, open_collection
-from embedding_assets.snapshots.direct_writer import Answers
+from embedding_assets.snapshots.direct_graph import Answers
 
 TOLERANCE = 1e-4
 """How far two ways to compute one distance may lie apart, of the distance and of 1."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embedding_assets.databases import LINES
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.merge.final import FinalMerger
 from embedding_assets.settings import Settings
 from embedding_assets.snapshots.base_cache import BaseCache
+from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.merge.conftest import LEASE_SECONDS, Workbench
 from embedding_assets_tests.recording_store import RecordingStore
@@ -78,6 +81,36 @@ def test_a_file_that_is_not_right_comes_from_the_bucket(cached: CachedBench, har
         path.write_bytes(data[:-1] if harm == "cut" else bytes([data[0] ^ 1]) + data[1:])
     assert [key.rsplit("/", 1)[-1] for key in cached.merge("b", 2, 2)] == ["data_level0.bin"]
     assert len(cached.bench.published()) == 11
+
+
+@pytest.mark.parametrize("harm", ["cut", "remove"])
+def test_a_file_that_the_bucket_has_lost_is_uploaded_again(cached: CachedBench, tmp_path: Path, harm: str) -> None:
+    """Only metadata is new, so the graph's files stay: from here, for nobody could open the version else."""
+    cached.merge("a", 9, 1)
+    lost = next(file for file in cached.bench.pointer().manifest.files if file.path.endswith("data_level0.bin"))
+    if harm == "cut":
+        cached.bench.store.put(lost.key, b"cut")
+    else:
+        cached.bench.store.delete([lost.key])
+    newer = [replace(one, metadata={"n": 1}) for one in records("a", 1, seed=100)]
+    results = [cached.bench.batch("b", newer, at(5))]
+    merger = FinalMerger(cached.store, cached.bench.ledger, LINES, LEASE_SECONDS, cache=cached.cache)
+    assert merger.merge(results, cached.bench.intermediates(results, 2)).updated == 1
+    manifest = cached.bench.pointer().manifest
+    assert lost.key not in {file.key for file in manifest.files}
+    assert problems_of(cached.bench.store, manifest, tmp_path / "checked", everything=True) == []
+
+
+def test_a_version_of_a_lost_file_is_not_published_again(cached: CachedBench) -> None:
+    """Nothing is new but the index, so the file is not here either: that is told, and no batch is marked."""
+    cached.merge("a", 9, 1)
+    lost = next(file for file in cached.bench.pointer().manifest.files if file.path.endswith("data_level0.bin"))
+    cached.bench.store.delete([lost.key])
+    same = [cached.bench.batch("b", records("a", 9, seed=100), at(5))]
+    snapshots = cached.bench.intermediates(same, 2)
+    merger = FinalMerger(cached.store, cached.bench.ledger, LINES, LEASE_SECONDS, cache=cached.cache)
+    with pytest.raises(DamagedVersionError, match="data_level0"):
+        merger.merge(same, snapshots)
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(bench: Workbench, tmp_path: Path) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromadb.errors import InternalError
 
 from embedding_assets.errors import DamagedError, LockError
 from embedding_assets.merge import build
 from embedding_assets.snapshots import direct_writer
-from embedding_assets.snapshots.direct_writer import Answers, write_directly
+from embedding_assets.snapshots.direct_graph import Answers, slice_graph
+from embedding_assets.snapshots.direct_writer import write_directly
 from embedding_assets.snapshots.graph_files import ELEMENTS_FILE, HEADER
 from embedding_assets.snapshots.versions import VersionManifest
 from embedding_assets_tests.deltas import at, record, records
@@ -167,6 +170,36 @@ def test_what_cannot_be_written_directly(
     falls_back(bench, because)
 
 
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("error", [FULL, MemoryError(), InternalError("database or disk is full")])
+@pytest.mark.parametrize("where", ["write_graph", "write_rows"])
+def test_without_room_chroma_tries(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
+) -> None:
+    """It needs less, so it may succeed; what the attempt had written is gone before."""
+
+    def failing(*args: object) -> Answers:
+        raise error
+
+    monkeypatch.setattr(direct_writer, where, failing)
+    falls_back(bench, str(error) or "MemoryError")
+
+
+def test_what_this_machine_cannot_do_is_known_before_the_base_is_read(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without hnswlib nobody reads every record of the base for nothing."""
+
+    def never(*args: object) -> None:
+        raise AssertionError("the base was read")
+
+    monkeypatch.setattr(direct_writer, "installed", lambda: False)
+    monkeypatch.setattr(build, "published_rows", never)
+    falls_back(bench, "not installed")
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no room"), ImportError("wrong libc")])
 def test_hnswlib_fails(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Its errors are not the merge's."""
@@ -175,7 +208,7 @@ def test_hnswlib_fails(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error:
         raise error
 
     if isinstance(error, RuntimeError):
-        monkeypatch.setattr(direct_writer, "_write_graph", failing)
+        monkeypatch.setattr(direct_writer, "write_graph", failing)
     else:
         monkeypatch.setitem(sys.modules, "hnswlib", None)
     falls_back(bench, "hnswlib")
@@ -210,4 +243,4 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         whole = HEADER.pack(0, 10, 10, 172, 164, 132, 0, 0, 16, 32, 16, 0.36, 100) + bytes(2000)
         (tmp_path / "index.bin").write_bytes(whole[:size])
         with pytest.raises(DamagedError, match="disk"):
-            direct_writer._slice(tmp_path / "index.bin", tmp_path / "folder")
+            slice_graph(tmp_path / "index.bin", tmp_path / "folder")

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter, Space, open_collection, read_rows
-from embedding_assets.snapshots.direct_writer import Answers, write_directly
+from embedding_assets.snapshots.direct_graph import Answers
+from embedding_assets.snapshots.direct_writer import write_directly
 from embedding_assets.snapshots.graph_files import ELEMENTS_FILE, HEADER_FILE, IDS_FILE
 from embedding_assets.snapshots.records import metadata_json
 from embedding_assets.snapshots.rows import delta_batch

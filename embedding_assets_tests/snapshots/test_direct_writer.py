@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ VALUES: dict[str, list[Any]] = {
     "bool": [True, False],
     "mixed": ["x", 1, 1.0, True, False, -7],
 }
-DOCUMENTS = [None, "", "a", "ab", "abc", "ab🎉", "مرحبا بالعالم", "nul\0inside", "new\nline"]
+DOCUMENTS = [None, "", "a", "ab", "abc", "ab🎉", "مرحبا بالعالم", "new\nline"]
 
 
 def varied(count: int = 40) -> list[Expected]:
@@ -195,7 +197,7 @@ FILTERS: list[dict[str, Any]] = [
     {"$and": [{"bool": False}, {"text": {"$nin": ["x"]}}]},
     {"$or": [{"int": -1}, {"float": {"$lt": 0.0}}]},
 ]
-SEARCHED = ["abc", "ab", "🎉", "مرحبا", "Word", "word and", "new\n", "l\0i", "%", "no such"]
+SEARCHED = ["abc", "ab", "🎉", "مرحبا", "Word", "word and", "new\n", "%", "no such"]
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +256,43 @@ def test_a_list_in_the_metadata_is_left_to_chroma(tmp_path: Path, value: list[An
     wanted = [*records("r", 10), record("list", 11, "t", {"l": value})]
     with pytest.raises(UnsuitableError, match="list"):
         write_direct(tmp_path / "version", wanted)
+
+
+def test_a_document_with_a_nul_is_left_to_chroma(tmp_path: Path) -> None:
+    """SQLites differ in whether their text search goes on after one, and Chroma brings its own."""
+    wanted = [*records("r", 3), record("nul", 5, "nul\0inside")]
+    with pytest.raises(UnsuitableError, match="NUL"):
+        write_direct(tmp_path / "version", wanted)
+
+
+def test_keys_that_are_data_are_left_to_chroma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chroma would write nearly every record before the rest is written here."""
+    monkeypatch.setattr(direct_writer, "MOST_SEEDS", 9)
+    wanted = [record(f"r{number}", number, "t", {f"k{number}": 1}) for number in range(10)]
+    write_direct(tmp_path / "version", wanted[:9])
+    with pytest.raises(UnsuitableError, match="more than 9"):
+        write_direct(tmp_path / "another", wanted)
+
+
+def test_rows_that_cannot_be_written_end_the_graph_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt does not wait until the graph of all the other records is built."""
+    built: list[int] = []
+
+    def interrupted(*args: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    def write_graph(graph: object, parameters: object, seeds: object, parts: Iterable[Any], count: int) -> None:
+        assert count == 500_000
+        for part in parts:
+            built.append(part.num_rows)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(direct_writer, "write_rows", interrupted)
+    monkeypatch.setattr(direct_writer, "write_graph", write_graph)
+    many = batches(records("r", 5000), 1024) * 100
+    with pytest.raises(KeyboardInterrupt):
+        write_directly(tmp_path / "version", NAME, "l2", lambda: many, lambda: None)
+    assert len(built) < 100
 
 
 def test_a_schema_that_was_not_tried_is_left_to_chroma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

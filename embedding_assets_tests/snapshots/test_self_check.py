@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from embedding_assets.errors import DamagedError
-from embedding_assets.snapshots.direct_writer import Answers
+from embedding_assets.snapshots.direct_graph import Answers
 from embedding_assets.snapshots.directory import list_files
 from embedding_assets.snapshots.graph_files import ELEMENTS_FILE, HEADER_FILE, IDS_FILE, LINKS_FILE
 from embedding_assets.snapshots.self_check import self_check
