@@ -234,6 +234,11 @@ class FinalMerger:
                 f"{self.database.name} is configured for {self.database.space}, version {published.version} has "
                 f"{published.space}"
             )
+        if published.collection != self.database.collection:
+            raise MismatchError(
+                f"{self.database.name} is configured for the collection {self.database.collection}, version "
+                f"{published.version} has {published.collection}"
+            )
         for result in accounted:
             if result.has_delta and not same_model(result.model, published.model):
                 raise MismatchError(

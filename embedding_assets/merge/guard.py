@@ -33,6 +33,12 @@ def mismatches(
                 f"`embedding-assets snapshots rebuild {database.name}` publishes it anew"
             )
             return {result.batch_id: reason for result in polled}
+        if published.collection != database.collection:
+            reason = (
+                f"the collection {database.collection} of {database.name} is not {published.collection}, that of "
+                f"{where}: `embedding-assets snapshots rebuild {database.name}` publishes it anew"
+            )
+            return {result.batch_id: reason for result in polled}
     else:
         where = "most of its execution"
         model, dimensions = _usual(polled)

@@ -70,6 +70,7 @@ class AnewPublisher:
             manifest = base.manifest.model_copy(
                 update={
                     "version": version,
+                    "collection": self.database.collection,
                     "execution_id": purpose,
                     "parent": base.manifest.version,
                     "epoch": lock.epoch,

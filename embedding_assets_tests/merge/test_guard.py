@@ -76,3 +76,11 @@ def test_a_changed_distance_lets_nothing_through() -> None:
     unfit = mismatches([result("a"), result("b")], LINES, version(space="ip"))
     assert unfit.keys() == {"a", "b"}
     assert "ip" in unfit["a"]
+
+
+def test_a_changed_collection_lets_nothing_through() -> None:
+    """Its version's directory has the other one: a second beside it would hold the changes alone."""
+    unfit = mismatches([result("a"), result("b")], LINES, version(collection="other"))
+    assert unfit.keys() == {"a", "b"}
+    assert "collection" in unfit["a"]
+    assert "rebuild lines" in unfit["a"]
