@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets.openai_batches.keys import batch_key, errors_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
@@ -42,30 +41,35 @@ class PolledBatches:
 
     def tell(self) -> None:
         """Tell of all that wait."""
-        told, self._waiting = self._waiting, []
-        if not told:
+        if not self._waiting:
             return
         events = [
             event
-            for row, result in told
+            for row, result in self._waiting
             for event in (
                 batch_event(self.services, self.database, row),
                 poll_event(self.services, self.database, result),
             )
         ]
         log_together(self.context.get_step_execution_context(), events)
+        self._waiting.clear()
         self._told_at = time.monotonic()
 
 
 @contextmanager
 def telling(services: Services, database: Database, context: dg.AssetExecutionContext) -> Iterator[PolledBatches]:
-    """Gives what takes the batches as they are polled; at the end of the block, also a bad one, all are told."""
+    """Gives what takes the batches as they are polled; at the end of the block, also a bad one, all are told.
+
+    After a bad one what Dagster does not take is only logged: why the block ended is what counts.
+    """
     polled = PolledBatches(services, database, context)
     try:
         yield polled
     except BaseException:
-        with suppress(EmbeddingAssetsError):
+        try:
             polled.tell()
+        except Exception as error:  # noqa: BLE001 - whatever its storage raises
+            context.log.warning(f"the batches polled last are not told: {type(error).__name__}: {error}")
         raise
     polled.tell()
 

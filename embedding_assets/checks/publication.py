@@ -49,7 +49,14 @@ def published(store: Store, database: Database, execution_id: str) -> Finding:
             False, f"version {result.snapshot_version} is not in the chain of {current}, which is published"
         )
     if result.batches and manifest.execution_id != execution_id:
-        return Finding(False, f"version {manifest.version} is of execution {manifest.execution_id}")
+        elsewhere = {batch.batch_id for one in chain(store, database, pointer.manifest) for batch in one.batches}
+        missing = sorted(set(result.batches) - elsewhere)
+        if missing:
+            return Finding(
+                False,
+                f"version {manifest.version} is of execution {manifest.execution_id}, and no published version "
+                f"accounts for {missing[0]}",
+            )
     figures: dict[str, int | str] = {
         "version": manifest.version,
         "published_version": current,

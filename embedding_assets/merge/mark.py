@@ -6,7 +6,7 @@ is the manifest's. Marking again changes nothing; it also repairs what an earlie
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MARKS_AT_ONCE = 16
 
+Report = Callable[[Sequence[BatchSummary]], None]
+
 
 def mark_published(store: Store, ledger: Ledger, database: Database) -> list[BatchSummary]:
     """Mark what the published chain accounts for, back to the last version known to be fully marked.
@@ -33,8 +35,18 @@ def mark_published(store: Store, ledger: Ledger, database: Database) -> list[Bat
     return mark_chain(store, ledger, database, pointer.manifest) if pointer is not None else []
 
 
-def mark_chain(store: Store, ledger: Ledger, database: Database, published: VersionManifest) -> list[BatchSummary]:
-    """The same, where the published version is known already."""
+def mark_chain(
+    store: Store,
+    ledger: Ledger,
+    database: Database,
+    published: VersionManifest,
+    report: Report = lambda rows: None,
+) -> list[BatchSummary]:
+    """The same, where the published version is known already.
+
+    `report` gets the rows that have their final status from these versions, when they lie in the bucket: also
+    those of an earlier call that ended before it came so far. Only after it is everything known to be marked.
+    """
     bookmark = Bookmark(ledger.client, ledger.table, database.name)
     fully_marked = bookmark.read()
     if fully_marked == published.version:
@@ -44,9 +56,16 @@ def mark_chain(store: Store, ledger: Ledger, database: Database, published: Vers
         if manifest.version == fully_marked:
             break
         unmarked.append(manifest)
-    marked = [row for manifest in reversed(unmarked) for row in _mark_version(ledger, manifest)]
+    marked: list[BatchSummary] = []
+    settled: list[BatchSummary] = []
+    for manifest in reversed(unmarked):
+        rows = ledger.get_many(batch.batch_id for batch in manifest.batches)
+        settled += [row for row in rows.values() if _settled_by(manifest, row)]
+        marked += _mark_version(ledger, manifest, rows)
+    settled += marked
     with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
-        list(pool.map(lambda row: keep_row(store, row), marked))
+        list(pool.map(lambda row: keep_row(store, row), settled))
+    report(settled)
     bookmark.write(published.version)
     return marked
 
@@ -56,8 +75,14 @@ def keep_row(store: Store, row: BatchSummary) -> None:
     store.put(batch_key(row.batch_id), row.model_dump_json(indent=2).encode())
 
 
-def _mark_version(ledger: Ledger, manifest: VersionManifest) -> list[BatchSummary]:
-    rows = ledger.get_many(batch.batch_id for batch in manifest.batches)
+def _settled_by(manifest: VersionManifest, row: BatchSummary) -> bool:
+    """Whether the row was marked before, for this version."""
+    return not row.status.live and row.snapshot_version == manifest.version
+
+
+def _mark_version(
+    ledger: Ledger, manifest: VersionManifest, rows: Mapping[str, BatchSummary]
+) -> list[BatchSummary]:
     wanted = [batch for batch in manifest.batches if _markable(rows.get(batch.batch_id), batch)]
     with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
         return _present(pool.map(lambda batch: _mark(ledger, manifest, batch), wanted))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 
 from embedding_assets.databases import Database
@@ -13,6 +15,7 @@ from embedding_assets.errors import (
     DamagedError,
     EmbeddingAssetsError,
     NotFoundError,
+    ServiceError,
     TransientError,
 )
 from embedding_assets.ledger.batch_summary import BatchSummary
@@ -30,6 +33,11 @@ OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError, Transi
 """Errors that count against the batch alone. Others, a missing bucket say, end the execution."""
 
 OnBatch = Callable[[BatchSummary, PollResult], None]
+Polled = tuple[BatchSummary | None, PollResult]
+"""The row as it is afterwards, None without one, and what was found."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EROFS})
+"""What this machine is out of."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,12 @@ class ExecutionPoller:
     ) -> list[PollResult]:
         """Poll every batch of the manifest; one result for each, in its order.
 
-        `on_batch` is called from this thread as each batch is done. Raises ServiceError for what no batch is
-        to blame for.
+        `on_batch` is called from this thread as each batch is done, and again for one that is set aside then.
+        Raises ServiceError for what no batch is to blame for.
         """
         rows = self.ledger.get_many(planned.batch_id for planned in manifest.batches)
         results: dict[str, PollResult] = {}
+        told: set[Future[Polled]] = set()
         with ThreadPoolExecutor(self.concurrency) as pool:
             pending = {
                 pool.submit(self._one, planned, rows.get(planned.batch_id), beat): planned
@@ -59,14 +68,18 @@ class ExecutionPoller:
             }
             try:
                 for done in as_completed(pending):
+                    told.add(done)
                     planned = pending[done]
                     row, results[planned.batch_id] = done.result()
                     if row is not None:
                         on_batch(row, results[planned.batch_id])
             except BaseException:
                 pool.shutdown(cancel_futures=True)
+                with suppress(Exception):  # why the execution ends is what counts
+                    for rest in pending.keys() - told:
+                        _tell_if_polled(rest, on_batch)
                 raise
-        fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows)
+        fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows, on_batch)
         if len(fitting) != manifest.total_batches:
             raise ConservationError(
                 f"execution {manifest.execution_id}: {manifest.total_batches} batches planned, "
@@ -74,18 +87,14 @@ class ExecutionPoller:
             )
         return fitting
 
-    def _one(
-        self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]
-    ) -> tuple[BatchSummary | None, PollResult]:
+    def _one(self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]) -> Polled:
         """The row as it is afterwards, which lies in the bucket then, and what was found."""
         settled, result = self._polled(planned, row, beat)
         if settled is not None:
             keep_row(self.store, settled)
         return settled, result
 
-    def _polled(
-        self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]
-    ) -> tuple[BatchSummary | None, PollResult]:
+    def _polled(self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]) -> Polled:
         if row is None:
             return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")
         try:
@@ -95,8 +104,10 @@ class ExecutionPoller:
             return changed or row, self._failed(planned, row.generation, str(error))
         except EmbeddingAssetsError:
             raise
-        except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
-            message = f"batch {row.batch_id}: {type(error).__name__}: {' '.join(str(error).split())}"
+        except Exception as error:  # the boundary: one batch does not take the others down
+            if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
+                raise ServiceError(f"polling on this machine: {_plain(error)}") from error
+            message = f"batch {row.batch_id}: {_plain(error)}"
             changed = self.ledger.count_failure(row, message)
             return changed or row, self._failed(planned, row.generation, message)
         return settle_row(self.ledger, row, result), result
@@ -113,12 +124,16 @@ class ExecutionPoller:
             generation=generation,
         )
 
-    def _guarded(self, results: Sequence[PollResult], rows: Mapping[str, BatchSummary]) -> list[PollResult]:
+    def _guarded(
+        self, results: Sequence[PollResult], rows: Mapping[str, BatchSummary], on_batch: OnBatch
+    ) -> list[PollResult]:
         """Set aside the batches that do not fit what is published, with the reason; tell what is published."""
         pointer = read_pointer(self.store, self.database)
         unfit = mismatches(results, self.database, pointer.manifest if pointer else None)
-        for batch_id, reason in unfit.items():
-            self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
+        aside = {
+            batch_id: self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
+            for batch_id, reason in unfit.items()
+        }
         fitting = [
             result.model_copy(
                 update={
@@ -132,6 +147,11 @@ class ExecutionPoller:
             else result
             for result in results
         ]
+        for result in fitting:
+            row = aside.get(result.batch_id)
+            if row is not None:
+                keep_row(self.store, row)
+                on_batch(row, result)
         return with_published(self.store, self.database, pointer.manifest if pointer else None, fitting)
 
 
@@ -163,3 +183,16 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSu
     if result.action == "wait" and live is not None and live is not row.status:
         return ledger.observe(row.batch_id, row.generation, live) or row
     return row
+
+
+def _tell_if_polled(polled: Future[Polled], on_batch: OnBatch) -> None:
+    """What came through beside the batch that ended the execution: its row may have its final status."""
+    if polled.cancelled() or polled.exception() is not None:
+        return
+    row, result = polled.result()
+    if row is not None:
+        on_batch(row, result)
+
+
+def _plain(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

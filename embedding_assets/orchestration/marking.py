@@ -9,14 +9,13 @@ from dagster import AssetMaterialization, DagsterInstance, MetadataValue
 from embedding_assets.databases import Database
 from embedding_assets.errors import SettingsError
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.merge.mark import mark_chain
+from embedding_assets.merge.mark import Report, mark_chain
 from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.orchestration.event_batches import report_together
 from embedding_assets.services import Services
 from embedding_assets.snapshots.versions import read_pointer
 
 Tell = Callable[[str], None]
-Report = Callable[[Sequence[BatchSummary]], None]
 
 
 def mark_and_tell(
@@ -33,15 +32,14 @@ def mark_and_tell(
 def mark(
     services: Services, database: Database, tell: Tell, report: Report = lambda rows: None
 ) -> list[BatchSummary]:
-    """Mark, give the marked rows to `report` and return them.
+    """Mark, give `report` what has its final status now, and return the rows that this call marked.
 
     Then see to it that the shared root shows the pointer's version; what fails there is told and stops no marking.
     """
     pointer = read_pointer(services.store, database)
     if pointer is None:
         return []
-    rows = mark_chain(services.store, services.ledger, database, pointer.manifest)
-    report(rows)
+    rows = mark_chain(services.store, services.ledger, database, pointer.manifest, report)
     try:
         shared = services.shared_versions(database)
     except SettingsError as error:

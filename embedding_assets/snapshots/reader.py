@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import InputError, NotFoundError
+from embedding_assets.errors import DamagedError, DamagedVersionError, InputError, NotFoundError
 from embedding_assets.snapshots.chroma import open_collection
 from embedding_assets.snapshots.directory import MANIFEST, download_verified
 from embedding_assets.snapshots.index import read_index
@@ -57,12 +57,15 @@ def find_version(store: Store, database: Database, name: str | None = None) -> V
 
 
 def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
-    """The record index of a version, tombstones included. Raises DamagedError where it is another."""
+    """The record index of a version, tombstones included. Raises DamagedVersionError where it is another."""
     with tempfile.TemporaryDirectory(prefix="embedding-assets-index-") as folder:
         directory = Path(folder)
         entries = [(file, file.key) for file in manifest.files if file.path == INDEX_FILE]
-        download_verified(store, entries, directory)
-        return read_index(directory / INDEX_FILE)
+        try:
+            download_verified(store, entries, directory)
+            return read_index(directory / INDEX_FILE)
+        except DamagedError as error:
+            raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
 
 
 def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Progress = lambda size: None) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from embedding_assets.assets import batch_events
 from embedding_assets.assets.batch_events import PolledBatches, telling
 from embedding_assets.databases import LINES
-from embedding_assets.errors import ServiceError, TransientError
+from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.services import Services
@@ -34,7 +36,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 class NoStep:
-    """A context of which nothing is asked but its step."""
+    """A context of which nothing is asked but its step and its log."""
+
+    log = logging.getLogger(__name__)
 
     def get_step_execution_context(self) -> None:
         """None."""
@@ -116,12 +120,31 @@ def test_what_was_polled_is_told_where_the_polling_fails(services: Services, tol
 def test_a_telling_that_fails_too_hides_no_error(
     services: Services, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that may pass, while telling, must not make a step repeat that had failed for good."""
+    """Whatever Dagster's storage raises must not make a step repeat that had failed for good."""
 
     def log_together(step: object, events: object) -> None:
-        raise TransientError("slow down")
+        raise OperationalError("insert", None, Exception("database is locked"))
 
     monkeypatch.setattr(batch_events, "log_together", log_together)
     with pytest.raises(ServiceError, match="the bucket is gone"):
         fail_after_one(services)
     assert told == []
+
+
+def test_what_could_not_be_told_is_told_with_the_next(
+    services: Services, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A telling that failed has told nothing: its batches wait on."""
+    tell = batch_events.log_together
+
+    def locked(step: object, events: object) -> None:
+        raise OperationalError("insert", None, Exception("database is locked"))
+
+    with polled_batches(services) as polled:
+        add(polled, "b0")
+        monkeypatch.setattr(batch_events, "log_together", locked)
+        with pytest.raises(OperationalError):
+            polled.tell()
+        monkeypatch.setattr(batch_events, "log_together", tell)
+        add(polled, "b1")
+    assert told == [both("b0", "b1")]

@@ -174,6 +174,20 @@ def lose_pointer(examined: Examined) -> None:
     )
 
 
+def point_to_the_first(examined: Examined, batches: list[str]) -> None:
+    """Let the result be of the version that the other execution published, and of these batches."""
+    parent = examined.world.published().parent
+    examined.rewrite(
+        f"manifests/{examined.second}/final_snapshot.json",
+        lambda it: {**it, "snapshot_version": parent, "batches": batches},
+    )
+
+
+def lose_accounts(examined: Examined) -> None:
+    """Let it be of a batch that no version accounts for."""
+    point_to_the_first(examined, ["stranger"])
+
+
 @pytest.mark.parametrize(
     ("check", "tamper", "line"),
     [
@@ -192,6 +206,7 @@ def lose_pointer(examined: Examined) -> None:
         ("published", lose_index, "is missing"),
         ("published", damage_index, "size or sha256"),
         ("published", lose_pointer, "is not in the chain"),
+        ("published", lose_accounts, "no published version accounts for stranger"),
         ("published", fork_chain, "is not in the chain"),
     ],
 )
@@ -202,6 +217,13 @@ def test_each_fails_on_what_it_is_for(examined: Examined, check: str, tamper: Ta
     assert not found.passed
     assert found.severity == SEVERITY[check]
     assert line in f"{found.description} {plain(found).get('details')}"
+
+
+def test_what_another_execution_published_first_is_published(examined: Examined) -> None:
+    """Two executions of the same batches: wasteful, not wrong."""
+    accounted = [batch.batch_id for batch in examined.world.published().batches]
+    point_to_the_first(examined, accounted)
+    assert examined.look("published").passed
 
 
 def test_what_stays_unmarked_is_warned_of(examined: Examined) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import TransientError
+from embedding_assets.errors import DamagedVersionError, TransientError
 from embedding_assets.merge.already_published import with_published
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets_tests.deltas import at, records
@@ -133,3 +133,14 @@ def test_what_was_replaced_since_the_poll_stops_the_merge(bench: Workbench) -> N
     with pytest.raises(TransientError, match="planned again"):
         bench.merge([again], 3)
     assert bench.pointer().manifest.version == version
+
+
+def test_a_damaged_record_index_is_no_batchs_fault(bench: Workbench) -> None:
+    """It is the version's: the error is of the kind that counts against no batch."""
+    first = bench.batch("b1", records("a", 3), at(0))
+    bench.merge([first], 1)
+    again = opened_again(bench, first)
+    index = next(file.key for file in bench.pointer().manifest.files if file.path == "records.arrow")
+    bench.store.put(index, b"damaged")
+    with pytest.raises(DamagedVersionError, match="is damaged"):
+        told(bench, again)

@@ -11,7 +11,8 @@ from embedding_assets.databases import LINES, WORDS
 from embedding_assets.errors import TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, parse_instant
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.mark import Bookmark, mark_published
+from embedding_assets.merge.mark import Bookmark, mark_chain, mark_published
+from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.merge.conftest import Workbench, execution
 
@@ -179,3 +180,28 @@ def test_the_bookmark_is_no_batch(bench: Workbench) -> None:
     mark(bench)
     live = bench.ledger.live(LINES)
     assert (live.ready_to_plan, live.set_aside, live.refused) == ((), (), ())
+
+
+@pytest.mark.parametrize("breaks", ["keep", "report"])
+def test_what_an_interrupted_marking_did_not_tell_is_told_by_the_next(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    """Rows that have their final status already: the bucket gets them as they are, and so does Dagster."""
+    bench.merge([bench.batch("b1", records("a", 2)), bench.batch("b2", records("b", 2, 10))], 1)
+    published = bench.pointer().manifest
+
+    def broken(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if breaks == "keep":
+            patched.setattr("embedding_assets.merge.mark.keep_row", broken)
+        with pytest.raises(KeyboardInterrupt):
+            mark_chain(bench.store, bench.ledger, bench.database, published, broken)
+    assert statuses(bench, "b1", "b2") == {"b1": "COMPLETED", "b2": "COMPLETED"}
+    told: list[BatchSummary] = []
+    again = mark_chain(bench.store, bench.ledger, bench.database, published, told.extend)
+    assert (again, sorted(row.batch_id for row in told)) == ([], ["b1", "b2"])
+    kept = [BatchSummary.model_validate_json(bench.store.get(batch_key(name))) for name in ("b1", "b2")]
+    assert [str(row.status) for row in kept] == ["COMPLETED", "COMPLETED"]
+    mark_chain(bench.store, bench.ledger, bench.database, published, broken)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches
+from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.store import Store
@@ -250,3 +253,54 @@ def test_a_good_poll_forgets_the_failures_before_it(
     assert result.has_delta
     row = bench.ledger.get("b")
     assert (row.ingest_attempts, row.error, row.status) == (0, None, Status.PENDING)
+
+
+def test_one_that_is_set_aside_is_told_again_as_it_is_then(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """What lies in the bucket and what Dagster is told last say that it is set aside."""
+    bench.merge([bench.batch("first", records("a", 2))], 7)
+    planted(openai_server, "long", 2, dimensions=16)
+    bench.row("long", at(1))
+    told: list[tuple[bool, str]] = []
+    execution_poller.poll(
+        manifest("long"), lambda row, result: told.append((row.set_aside is not None, result.action))
+    )
+    assert told == [(False, "process_results"), (True, "error")]
+    stored = BatchSummary.model_validate_json(bench.store.get(batch_key("long")))
+    assert "16 dimensions" in (stored.set_aside or "")
+
+
+class FailingPoller(Poller):
+    """Raises its error for one batch, after the others came through."""
+
+    error: BaseException
+    others: threading.Barrier
+
+    def poll(self, batch: BatchSummary, *rest: Any) -> PollResult:
+        if batch.batch_id != "failing":
+            result = super().poll(batch, *rest)
+            self.others.wait(30)
+            return result
+        self.others.wait(30)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
+def test_what_this_machine_is_out_of_is_no_batchs_fault(
+    bench: Workbench, openai: OpenAIBatches, openai_server: OpenAIServer, error: BaseException
+) -> None:
+    """It ends the execution with a line that says so; who came through beside it is told, and nobody is blamed."""
+    openai_server.plant("openai-bad", input=input_lines(["a"]), errors=failed_line("a"))
+    for name in ("failing", "bad"):
+        bench.row(name)
+    failing = FailingPoller(bench.store, openai, LINES, "arrow")
+    failing.error, failing.others = error, threading.Barrier(2)
+    told: list[str] = []
+    with pytest.raises(ServiceError, match="this machine"):
+        ExecutionPoller(bench.store, bench.ledger, failing, LINES, 2).poll(
+            manifest("failing", "bad"), lambda row, result: told.append(row.batch_id)
+        )
+    assert told == ["bad"]
+    assert bench.ledger.get("bad").status is Status.FAILED
+    assert bench.ledger.get("failing").ingest_attempts == 0
