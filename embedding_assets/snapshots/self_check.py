@@ -24,6 +24,12 @@ SELECT (SELECT count(*) FROM ({DOCUMENTS} EXCEPT {SEARCHED}))
 """
 """How many documents are not in the text search, and how many texts of it are no document."""
 
+AFTER_CHANGES = 0.8
+"""Share of the searches that must be as they were after a record was added, replaced and deleted.
+
+Each change makes new links around it; where vectors are hard to tell apart a search may take another way then.
+"""
+
 PROBE = "embedding-assets self-check"
 
 
@@ -31,8 +37,8 @@ def self_check(copy: Path, collection: str, answers: Answers) -> Iterator[str]:
     """What Chroma cannot do with `copy`, one line each. The copy is changed: throw it away afterwards.
 
     Each document is in the text search, under all its words; searches must come as near as hnswlib's in the
-    same graph; a record is added, found by its text, replaced and deleted, and is so after the directory was
-    opened again.
+    same graph, most of them also after changes; a record is added, found by its text, replaced and deleted, and is
+    so after the directory was opened again.
     """
     yield from _texts(copy / DATABASE_FILE)
     with open_collection(copy, collection) as opened:
@@ -51,7 +57,7 @@ def self_check(copy: Path, collection: str, answers: Answers) -> Iterator[str]:
         opened.delete(ids=[PROBE])
     with open_collection(copy, collection) as opened:
         yield from _told(opened.count() == before, "a record that was deleted is still there")
-        yield from _searched(opened, answers)
+        yield from _searched(opened, answers, AFTER_CHANGES)
 
 
 def _told(right: bool, problem: str) -> Iterator[str]:
@@ -78,7 +84,8 @@ def _texts(database: Path) -> Iterator[str]:
             yield from _told(apart == 0, f"the text search has not the same documents, {apart} differ")
 
 
-def _searched(opened: Any, answers: Answers) -> Iterator[str]:
+def _searched(opened: Any, answers: Answers, share: float = 1.0) -> Iterator[str]:
+    """What is wrong with the searches, where fewer than `share` of them come as near as hnswlib's."""
     nearest = answers.distances.shape[1]
     found = opened.query(query_embeddings=answers.queries, n_results=nearest, include=["distances"])
     fewest = min(map(len, found["distances"]))
@@ -86,6 +93,7 @@ def _searched(opened: Any, answers: Answers) -> Iterator[str]:
         yield f"self-check: a search finds {fewest} records, not {nearest}"
         return
     distances = np.asarray(found["distances"], dtype=np.float32)
-    if not np.allclose(distances, answers.distances, rtol=TOLERANCE, atol=TOLERANCE):
+    alike = np.isclose(distances, answers.distances, rtol=TOLERANCE, atol=TOLERANCE).all(axis=1)
+    if alike.mean() < share:
         apart = float(np.abs(distances - answers.distances).max())
         yield f"self-check: searches in the files lie up to {apart:.3g} from those in the graph"

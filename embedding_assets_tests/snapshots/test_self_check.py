@@ -21,6 +21,7 @@ from embedding_assets.snapshots.graph_files import ELEMENTS_FILE, HEADER_FILE, I
 from embedding_assets.snapshots.self_check import self_check
 from embedding_assets.snapshots.verify import verify
 from embedding_assets_tests.deltas import index_of, records
+from embedding_assets_tests.reference import Expected
 from embedding_assets_tests.snapshots.both_writers import NAME, graph_file, header, ids_by_label, write_direct
 
 pytest.importorskip("hnswlib", reason="the direct writer needs hnswlib, an optional extra")
@@ -58,6 +59,14 @@ def test_a_sound_version_passes_and_is_not_touched(sound: Version) -> None:
     before = list_files(sound.directory)
     sound.verify()
     assert list_files(sound.directory) == before
+
+
+def test_vectors_that_are_hard_to_tell_apart_raise_no_alarm(tmp_path: Path) -> None:
+    """In a graph of low recall each change may turn a search another way: that is Chroma's own doing."""
+    vectors = np.random.default_rng(5).uniform(-1, 1, size=(20_000, 64)).astype(np.float32)
+    hard = [Expected(f"r{number}", tuple(row), None, None) for number, row in enumerate(vectors.tolist())]
+    answers = write_direct(tmp_path / "version", hard, size=1000)
+    assert list(self_check(tmp_path / "version", NAME, answers)) == []
 
 
 def flip(path: Path, offset: int, bit: int = 1) -> None:
