@@ -29,7 +29,7 @@ from typing import Any
 import httpx
 
 from benchmarks.finished_batches import ENCODINGS, Encoding, batch_ids, records, write_outputs
-from benchmarks.polling_process import folder_store
+from benchmarks.polling_process import bucket_beside
 from benchmarks.server_time import cpu_seconds
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
@@ -38,7 +38,6 @@ from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.services import Services, connect
 from embedding_assets.snapshots.store import Store
 
-AIM = 0.8
 PREPARING = 8
 POLLS = ("poll", "poll_into_folder")
 WORKS = ("parse", *POLLS, "ask", "download")
@@ -59,7 +58,7 @@ def prepare(stack: EmbeddedStack, services: Services, folder: Path, encoding: En
     """Plant the batches at the server, write their rows and records; return the bytes of all output files."""
     paths = write_outputs(folder, encoding, asked.batches, asked.lines, asked.dimensions)
     names = dict(zip(batch_ids(encoding, asked.batches), paths, strict=True))
-    stores = (services.store, folder_store(folder, services.settings.bucket))
+    stores = (services.store, bucket_beside(folder))
     with httpx.Client(base_url=stack.openai_url, timeout=60) as control, ThreadPoolExecutor(PREPARING) as pool:
 
         def plant(batch_id: str) -> str:
@@ -125,7 +124,6 @@ def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: Asked) ->
     for work in POLLS:
         for clock in ("wall", "cpu"):
             found[work][f"ratio_{clock}"] = found["parse"][f"{clock}_seconds"] / found[work][f"{clock}_seconds"]
-        found[work]["aim_reached_by_wall"] = found[work]["ratio_wall"] >= AIM
         found[work]["busy"] = busy(told[work])
         found[work]["bottleneck"] = max(found[work]["busy"], key=found[work]["busy"].get)
     return found
@@ -156,7 +154,7 @@ def run(asked: Asked) -> dict[str, Any]:
                     found = measured(stack, work, encoding, folder / encoding, asked.batches)
                     told[encoding][work].append(found)
                 forget_polls(services.store)
-                forget_polls(folder_store(folder / encoding, services.settings.bucket))
+                forget_polls(bucket_beside(folder / encoding))
     summary: dict[str, dict[str, Any]] = {
         encoding: summed_up(told[encoding], sizes[encoding], asked) for encoding in asked.encodings
     }

@@ -18,14 +18,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 
 from benchmarks.finished_batches import Encoding, batch_ids
-from benchmarks.folder_s3 import FolderS3
+from benchmarks.merging.deltas import folder_store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ConservationError
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
@@ -102,10 +101,9 @@ def ask(encoding: Encoding, folder: Path, batches: int, openai: OpenAIBatches) -
         return len(list(pool.map(one, batch_ids(encoding, batches))))
 
 
-def folder_store(folder: Path, bucket: str) -> Store:
+def bucket_beside(folder: Path) -> Store:
     """The bucket as a folder, beside the output files: what S3's client and its server cost is left out."""
-    client = cast(Any, FolderS3(folder / "buckets"))
-    return Store(bucket, client, client)
+    return folder_store(folder / "buckets")
 
 
 def prepared(work: str, encoding: Encoding, folder: Path, batches: int) -> Callable[[], int]:
@@ -114,7 +112,7 @@ def prepared(work: str, encoding: Encoding, folder: Path, batches: int) -> Calla
         return partial(poll, encoding, batches, connect().execution_poller(LINES))
     if work == "poll_into_folder":
         services = connect()
-        vars(services)["store"] = folder_store(folder, services.settings.bucket)
+        vars(services)["store"] = bucket_beside(folder)
         return partial(poll, encoding, batches, services.execution_poller(LINES))
     if work == "ask":
         return partial(ask, encoding, folder, batches, connect().openai)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from benchmarks.marks import AGAIN, FASTER, FLOORS
 from benchmarks.merging.compare import compare
 
 COUNT = 3_600
@@ -16,8 +17,8 @@ REPEATS = 3
 WAYS = ("ours", "replaced", "floor", "script", "parse")
 SLACK = 0.2
 
-AT_LEAST = {"replaced_wall": 3.5, "replaced_cpu": 3.5}
-AT_MOST = {"floor_cpu": 2.5, "reingest_wall": 0.1}
+AT_LEAST = {"replaced_wall": FASTER, "replaced_cpu": FASTER}
+AT_MOST = {"floor_cpu": FLOORS, "reingest_wall": AGAIN}
 
 
 def below(ratios: dict[str, float], slack: float = SLACK) -> list[str]:

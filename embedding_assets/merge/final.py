@@ -40,7 +40,7 @@ from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.deletions import deletions_of, with_deletions
 from embedding_assets.merge.exclusive import Tell, exclusive
 from embedding_assets.merge.fold import keys_of, same_dimensions
-from embedding_assets.merge.guard import same_model
+from embedding_assets.merge.guard import configured_otherwise, same_model
 from embedding_assets.merge.intermediate import IntermediateSnapshots, open_intermediates
 from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.poll_result import PollResult
@@ -229,16 +229,9 @@ class FinalMerger:
             raise MismatchError(
                 f"the embeddings have {dimensions} dimensions, version {published.version} {published.dimensions}"
             )
-        if published.space != self.database.space:
-            raise MismatchError(
-                f"{self.database.name} is configured for {self.database.space}, version {published.version} has "
-                f"{published.space}"
-            )
-        if published.collection != self.database.collection:
-            raise MismatchError(
-                f"{self.database.name} is configured for the collection {self.database.collection}, version "
-                f"{published.version} has {published.collection}"
-            )
+        otherwise = configured_otherwise(self.database, published)
+        if otherwise is not None:
+            raise MismatchError(otherwise)
         for result in accounted:
             if result.has_delta and not same_model(result.model, published.model):
                 raise MismatchError(

@@ -27,17 +27,9 @@ def mismatches(
     if published is not None:
         where = f"version {published.version}"
         model, dimensions = published.model, published.dimensions
-        if published.space != database.space:
-            reason = (
-                f"the distance {database.space} of {database.name} is not {published.space}, that of {where}: "
-                f"`embedding-assets snapshots rebuild {database.name}` publishes it anew"
-            )
-            return {result.batch_id: reason for result in polled}
-        if published.collection != database.collection:
-            reason = (
-                f"the collection {database.collection} of {database.name} is not {published.collection}, that of "
-                f"{where}: `embedding-assets snapshots rebuild {database.name}` publishes it anew"
-            )
+        otherwise = configured_otherwise(database, published)
+        if otherwise is not None:
+            reason = f"{otherwise}: `embedding-assets snapshots rebuild {database.name}` publishes it anew"
             return {result.batch_id: reason for result in polled}
     else:
         where = "most of its execution"
@@ -51,6 +43,20 @@ def mismatches(
         elif not same_model(result.model, model):
             unfit[result.batch_id] = f"its model is {result.model}, that of {where} {model}"
     return unfit
+
+
+def configured_otherwise(database: Database, version: VersionManifest) -> str | None:
+    """In what the database is configured otherwise than the version was built; None where in nothing.
+
+    Its directory holds one collection under one distance: another one can only be built anew.
+    """
+    for what, configured, built in (
+        ("distance", database.space, version.space),
+        ("collection", database.collection, version.collection),
+    ):
+        if configured != built:
+            return f"the {what} {configured} of {database.name} is not {built}, that of version {version.version}"
+    return None
 
 
 def same_model(one: str | None, other: str | None) -> bool:

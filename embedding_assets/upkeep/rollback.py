@@ -18,6 +18,7 @@ from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
 from embedding_assets.merge.exclusive import Tell, exclusive
+from embedding_assets.merge.guard import configured_otherwise
 from embedding_assets.snapshots.history import before, withdrawn
 from embedding_assets.snapshots.publish import commit
 from embedding_assets.snapshots.shared_root import SharedVersions
@@ -117,8 +118,6 @@ class Rollback:
             raise InputError(f"version {target.version} of {self.database.name} is the published one")
         if target.version in current.sweeping:
             raise InputError(f"version {target.version} of {self.database.name} is being swept by a gc")
-        if target.space != self.database.space:
-            raise InputError(
-                f"version {target.version} has the distance {target.space}, "
-                f"{self.database.name} is configured for {self.database.space}"
-            )
+        otherwise = configured_otherwise(self.database, target)
+        if otherwise is not None:
+            raise InputError(otherwise)

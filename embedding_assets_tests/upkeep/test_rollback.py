@@ -51,6 +51,20 @@ def test_by_default_the_version_before(bench: Workbench, three: list[str]) -> No
         rollback(bench)
 
 
+@pytest.mark.parametrize(
+    ("changed", "named"), [({"space": "ip"}, "distance"), ({"collection": "other"}, "collection")]
+)
+def test_a_version_that_is_built_otherwise_is_refused(
+    bench: Workbench, three: list[str], changed: dict[str, str], named: str
+) -> None:
+    """After it nothing could be merged: as after the change of the configuration itself."""
+    before = bench.pointer()
+    configured = LINES.model_copy(update=changed)
+    with pytest.raises(InputError, match=named):
+        Rollback(bench.store, bench.ledger, configured, 5.0).to(three[0], execution(99))
+    assert bench.pointer() == before
+
+
 def test_forward_again(bench: Workbench, three: list[str]) -> None:
     """Rolling back to the version that was taken back: nothing is withdrawn any more."""
     rollback(bench, three[0])
