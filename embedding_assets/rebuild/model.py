@@ -37,6 +37,7 @@ from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.rows import Provenance, RowFile, RowWriter, row_schema
 from embedding_assets.snapshots.sources import RowSource, open_source
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, read_pointer
+from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import Asked, Limits, Line, split
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
@@ -90,7 +91,7 @@ class ModelRebuild:
             folder = Path(name)
             wanted = {record.id: record for record in texts.records(index)}
             lines = self._lines(list(wanted.values()), folder / "lines")
-            rows = [row for row in self.ledger.live(self.database).set_aside if row.rebuild == self.goal]
+            rows = self._rebuilding()
             found = survey(self.sender.openai, rows, concurrency=8)
             polled = [one for row in found.ready if (one := self._poll(row, folder / row.batch_id)) is not None]
             fresh = self._chosen(polled, lines)
@@ -105,7 +106,11 @@ class ModelRebuild:
                 impossible=tuple(sorted(impossible)),
             )
             if missing and not self.dry_run:
-                self._submit(sorted(missing, key=lambda record: record.id), folder / "parts", limits)
+                seen = {row.batch_id for row in rows}
+                with self.sender.alone() as alone:
+                    sent_since = self._sent_since(seen, lines)
+                    left = [record for record in missing if record.id not in sent_since]
+                    self._submit(alone, sorted(left, key=lambda record: record.id), folder / "parts", limits)
             if missing or on_way or impossible or self.dry_run:
                 return progress
             manifest = self._publish(pointer, index, polled, fresh, folder / "rows.arrow", purpose)
@@ -129,7 +134,18 @@ class ModelRebuild:
         parts = split(self.database, records, self.asked, folder)
         return {line.id: line for part in parts for line in part.lines()}
 
-    def _submit(self, missing: Sequence[Record], folder: Path, limits: Limits | None) -> None:
+    def _sent_since(self, seen: set[str], lines: dict[str, Line]) -> set[str]:
+        """Ids that another rebuild sent since this one looked."""
+        rows = self._rebuilding()
+        return {one for row in rows if row.batch_id not in seen for one in self._on_way(row, lines)}
+
+    def _rebuilding(self) -> list[BatchSummary]:
+        """The live batches of this rebuild."""
+        return [row for row in self.ledger.live(self.database).set_aside if row.rebuild == self.goal]
+
+    def _submit(
+        self, alone: DatabaseClaim, missing: Sequence[Record], folder: Path, limits: Limits | None
+    ) -> None:
         """Send what has no new vector yet, as batches that are kept from being planned."""
         parts = split(self.database, missing, self.asked, folder, limits)
         fields = {
@@ -144,7 +160,7 @@ class ModelRebuild:
             for batch_id in part.batch_ids():
                 if batch_id in self.ledger.get_many([batch_id]):
                     continue
-                with self.sender.claim(batch_id) as claim:
+                with self.sender.claim(alone, batch_id) as claim:
                     if batch_id in self.ledger.get_many([batch_id]) or self.sender.adopt(batch_id, fields):
                         break
                     counts = {"request_count": part.requests, "token_count": part.tokens}
