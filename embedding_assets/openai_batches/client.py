@@ -32,6 +32,7 @@ SDK_RETRIES = 4
 """The SDK waits 0.5 s, doubled each time, with jitter, between tries."""
 STREAM_TRIES = 3
 """A download that breaks off is begun again so often."""
+STREAM_WAIT = wait_random_exponential(multiplier=0.5, max=10)
 BLOCK = 2**20
 TIMEOUT = openai.Timeout(120.0, connect=10.0)
 
@@ -137,7 +138,7 @@ class OpenAIBatches:
         size = self._size(file_id)
         for attempt in Retrying(
             stop=stop_after_attempt(STREAM_TRIES),
-            wait=wait_random_exponential(multiplier=0.5, max=10),
+            wait=STREAM_WAIT,
             retry=retry_if_exception_type(TransientError),
             reraise=True,
         ):

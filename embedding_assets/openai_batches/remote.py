@@ -111,7 +111,9 @@ def _status(value: object) -> str | None:
         return None
     word = value.strip()
     known = word.lower()
-    return known if known in LIVE | ENDED else _short_text(word)
+    if known in LIVE | ENDED:
+        return known
+    return f"{word} (by OpenAI)" if word in TERMINAL else _short_text(word)
 
 
 def _instant(value: object) -> datetime | None:
