@@ -82,7 +82,8 @@ pins:
 	$(PYTHON) -m venv $(PINS)
 	$(PINS)/bin/python -m pip install --quiet --upgrade pip
 	$(PINS)/bin/python -m pip install --quiet --upgrade --editable '.[local,direct,dev,bench]'
-	$(PINS)/bin/python -m pip freeze --exclude-editable > $(PINS)/pins.txt
+	$(PINS)/bin/python -m pip freeze --exclude-editable > $(PINS)/frozen.txt
+	LC_ALL=C sort --ignore-case $(PINS)/frozen.txt > $(PINS)/pins.txt
 	! grep --invert-match --line-number --extended-regexp '^[A-Za-z0-9._-]+==[^ /:@]+$$' $(PINS)/pins.txt
 	{ echo '$(PINS_HEADER)'; cat $(PINS)/pins.txt; } > constraints.txt
 	rm -rf $(PINS)
