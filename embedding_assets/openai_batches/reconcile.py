@@ -29,13 +29,15 @@ NO_ANSWER_CODE = {
 class Reconciled:
     """Every request accounted for. `errors` has one entry for each request without an embedding.
 
-    `unknown` counts answers to ids that nobody asked for, `repeated` further answers to an id that has its
-    good one. `written` is how many rows the delta has.
+    `unknown` counts answers to ids that nobody asked for; `unknown_example` is the first of these ids, None if no
+    such answer had an id. `repeated` counts further answers to an id that has its good one. `written` is how
+    many rows the delta has.
     """
 
     embedded: set[str] = field(default_factory=set)
     errors: dict[str, RequestError] = field(default_factory=dict)
     unknown: int = 0
+    unknown_example: str | None = None
     repeated: int = 0
     written: int = 0
     model: str | None = None
@@ -103,6 +105,7 @@ def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
     """Account for one answer; True where it is the first good one of a request."""
     if answer.id is None or answer.id not in requests.by_id:
         found.unknown += 1
+        found.unknown_example = found.unknown_example or answer.id
         return False
     if answer.id in found.embedded:
         found.repeated += 1
