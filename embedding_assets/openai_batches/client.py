@@ -15,6 +15,7 @@ import openai
 from openai.types import Batch
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 from embedding_assets.errors import (
     BatchError,
     EmbeddingAssetsError,
@@ -23,7 +24,7 @@ from embedding_assets.errors import (
     SettingsError,
     TransientError,
 )
-from embedding_assets.openai_batches.output import writable
+from embedding_assets.openai_batches.batch_errors import read_batch_errors
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""
@@ -67,7 +68,7 @@ TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND, 
 class RemoteBatch:
     """A batch as OpenAI tells it. File ids are None where there is no file, also where OpenAI says `""`.
 
-    `error_code` is the code of the first of its errors.
+    `errors`, `error_code` and `line_errors` are what it failed with, within bounds: see `BatchErrors`.
     """
 
     id: str
@@ -79,6 +80,7 @@ class RemoteBatch:
     error_file_id: str | None
     errors: tuple[str, ...] = ()
     error_code: str | None = None
+    line_errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -226,18 +228,18 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
             raise TransientError(message) from error
         raise refusal(message) from error
     except openai.OpenAIError as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+        raise refusal(f"{subject}: {bounded(' '.join(str(error).split()), MESSAGE_CHARS)}") from error
     except UNUSABLE as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+        raise refusal(f"{subject}: {bounded(' '.join(str(error).split()), MESSAGE_CHARS)}") from error
 
 
 def _code(error: openai.APIStatusError) -> str:
-    return " ".join(str(part) for part in (error.code, error.type) if part)
+    return bounded(" ".join(str(part) for part in (error.code, error.type) if part), NAME_CHARS)
 
 
 def _remote(batch: Batch) -> RemoteBatch:
     ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
-    problems = (batch.errors.data or []) if batch.errors else []
+    errors = read_batch_errors(batch.errors)
     return RemoteBatch(
         id=batch.id,
         status=batch.status,
@@ -246,7 +248,8 @@ def _remote(batch: Batch) -> RemoteBatch:
         input_file_id=batch.input_file_id or None,
         output_file_id=batch.output_file_id or None,
         error_file_id=batch.error_file_id or None,
-        errors=tuple(writable(f"{problem.code}: {problem.message}") for problem in problems),
-        error_code=next((writable(problem.code) for problem in problems if problem.code), None),
+        errors=errors.texts,
+        error_code=errors.code,
+        line_errors=errors.by_line,
         metadata=batch.metadata or {},
     )

@@ -39,7 +39,7 @@ from embedding_assets.snapshots.directory import (
 from embedding_assets.snapshots.sources import ARROW_FILE, CHROMA_FILE, pack
 from embedding_assets.snapshots.store import Store
 
-DELTA_VERSION = "1"
+DELTA_VERSION = "2"
 """Part of every delta id: raised when the same input would give other bytes."""
 
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
@@ -108,7 +108,13 @@ class Poller:
         arrow = folder / "delta" / ARROW_FILE
         with self._parsing:
             found = reconcile(
-                requests, batch.dimensions, (output, error), remote.status, arrow, _batch_error(remote)
+                requests,
+                batch.dimensions,
+                (output, error),
+                remote.status,
+                arrow,
+                _batch_error(remote),
+                remote.line_errors,
             )
         if not found.written:
             message = refused or _why_nothing(remote, found, gone)
@@ -116,7 +122,7 @@ class Poller:
             if ended is not None:
                 return self._kept(batch, remote, ended, message)
             if gone or remote.status == NOT_FOUND:
-                found.errors |= self._on_record(batch, requests)
+                found.take_errors(self._on_record(batch), requests)
             self._write_errors(batch.batch_id, found)
             return self._result(batch, remote, found, action="handle_failure", message=message)
         hashes = (output_sha256 or EMPTY_SHA256, error_sha256 or EMPTY_SHA256, file_sha256(asked))
@@ -179,7 +185,7 @@ class Poller:
             precedence_at=batch.precedence,
             unknown_count=found.unknown,
             repeated_count=found.repeated,
-            retryable_count=sum(error.retryable for error in found.errors.values()),
+            retryable_count=sum(error.retryable for error in found.all_errors()),
             batch_error_code=remote.error_code if remote.status == "failed" else None,
         )
 
@@ -221,23 +227,22 @@ class Poller:
 
     def _write_errors(self, batch_id: str, found: Reconciled) -> None:
         key = errors_key(batch_id)
-        if found.errors:
-            lines = [error.model_dump_json() for error in found.errors.values()]
+        lines = [error.model_dump_json() for error in found.all_errors()]
+        if lines:
             self._store.put(key, ("\n".join(lines) + "\n").encode(), "application/jsonl")
         elif self._store.find(key) is not None:
             self._store.delete([key])
 
-    def _on_record(self, batch: BatchSummary, requests: Requests) -> dict[str, RequestError]:
-        """Of a batch that was opened again: what `errors.jsonl` has of its requests, or of all if none is known.
+    def _on_record(self, batch: BatchSummary) -> list[RequestError]:
+        """What `errors.jsonl` has of a batch that was opened again.
 
         It is more than can be learnt now that OpenAI has nothing of it any more.
         """
         stored = self._store.find(errors_key(batch.batch_id)) if batch.generation else None
         try:
-            errors = read_errors(stored.data) if stored is not None else []
+            return read_errors(stored.data) if stored is not None else []
         except ValidationError:
-            return {}
-        return {error.id: error for error in errors if error.id in requests.by_id or not requests.by_id}
+            return []
 
     def _earlier_with_delta(self, batch: BatchSummary) -> PollResult | None:
         """The earlier poll's result, where its delta still stands: what was paid for is not thrown away."""
@@ -270,10 +275,10 @@ class Poller:
 
 
 def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
-    """Code and message of what OpenAI failed the whole batch with."""
+    """Code and message, for each request, of what OpenAI failed the whole batch with: the row has its own text."""
     if remote.status != "failed" or remote.error_code is None:
         return None
-    return remote.error_code, "; ".join(remote.errors)
+    return remote.error_code, "no answer; OpenAI failed the whole batch, see the error of its row"
 
 
 def _why_nothing(remote: RemoteBatch, found: Reconciled, gone: bool) -> str:
@@ -281,7 +286,7 @@ def _why_nothing(remote: RemoteBatch, found: Reconciled, gone: bool) -> str:
         return "OpenAI does not know this batch"
     if gone:
         return "OpenAI has deleted the output of this batch"
-    first = next((error for error in found.errors.values() if error.code != "no_answer"), None)
+    first = next((error for error in found.all_errors() if error.code != "no_answer"), None)
     if first is not None:
         return f"no request has an embedding; the first: {first.code} {first.message}".rstrip()
     return f"OpenAI says {remote.status} and delivered nothing"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, computed_field, field_validator
 
+from embedding_assets.bounded_text import bounded
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.openai_batches.output import Reason
 from embedding_assets.openai_batches.retry import can_help
@@ -93,6 +94,11 @@ class PollResult(BaseModel):
     batch_error_code: str | None = None
     kept_status: Status | None = None
     published_as: str | None = None
+
+    @field_validator("message")
+    @classmethod
+    def _bounded(cls, value: str | None) -> str | None:
+        return None if value is None else bounded(value)
 
     @property
     def to_fold(self) -> bool:
