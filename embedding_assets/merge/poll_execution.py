@@ -14,6 +14,7 @@ from embedding_assets.errors import (
     ConservationError,
     DamagedError,
     EmbeddingAssetsError,
+    ItemError,
     NotFoundError,
     ServiceError,
     TransientError,
@@ -100,17 +101,24 @@ class ExecutionPoller:
         try:
             result = self.poller.poll(row, beat)
         except OWN_FAULTS as error:
-            changed = self.ledger.count_failure(row, str(error))
-            return changed or row, self._failed(planned, row.generation, str(error))
+            return self._counted(planned, row, str(error))
         except EmbeddingAssetsError:
             raise
         except Exception as error:  # the boundary: one batch does not take the others down
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
                 raise ServiceError(f"polling on this machine: {_plain(error)}") from error
-            message = f"batch {row.batch_id}: {_plain(error)}"
+            return self._counted(planned, row, f"batch {row.batch_id}: {_plain(error)}")
+        try:
+            return settle_row(self.ledger, row, result), result
+        except ItemError as error:
+            return self._counted(planned, row, str(error))
+
+    def _counted(self, planned: PlannedBatch, row: BatchSummary, message: str) -> Polled:
+        """Count a failure against the batch. If its row takes not even that, only the result has the reason."""
+        changed = None
+        with suppress(ItemError):
             changed = self.ledger.count_failure(row, message)
-            return changed or row, self._failed(planned, row.generation, message)
-        return settle_row(self.ledger, row, result), result
+        return changed or row, self._failed(planned, row.generation, message)
 
     def _failed(self, planned: PlannedBatch, generation: int, message: str) -> PollResult:
         return PollResult(
@@ -130,10 +138,10 @@ class ExecutionPoller:
         """Set aside the batches that do not fit what is published, with the reason; tell what is published."""
         pointer = read_pointer(self.store, self.database)
         unfit = mismatches(results, self.database, pointer.manifest if pointer else None)
-        aside = {
-            batch_id: self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
-            for batch_id, reason in unfit.items()
-        }
+        aside: dict[str, BatchSummary | None] = {}
+        for batch_id, reason in unfit.items():
+            with suppress(ItemError):
+                aside[batch_id] = self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
         fitting = [
             result.model_copy(
                 update={

@@ -2,7 +2,7 @@
 
 OpenAI: `{"error": {"message", "type", "param", "code"}}`. vLLM: the error is the body itself,
 `{"object": "error", "message", "type", "param", "code": 400}`. LiteLLM: `code` is a number as text. FastAPI:
-`{"detail": text}` or `{"detail": [{"loc", "msg", "type"}]}`. Gateways: `{"error": text}`, `{"message": text}`, text.
+`{"detail": text}` or `{"detail": [{"loc", "msg", "type"}]}`. Gateways: `{"error": text}`, or text.
 """
 
 from __future__ import annotations

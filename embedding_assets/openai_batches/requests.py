@@ -108,7 +108,7 @@ def read_records(path: Path, name: str) -> Requests:
     for number, line in numbered_lines(path):
         value = found.object(number, line, "id")
         if value is not None:
-            found.add(_record(value, number), number)
+            found.add(_record(value, number))
     return Requests(found.by_id, lines=found.lines, odd=tuple(found.odd), source=name)
 
 
@@ -125,7 +125,7 @@ def read_input_file(path: Path, name: str) -> Requests:
             continue
         body = value.get("body")
         body = body if isinstance(body, dict) else {}
-        found.add(_sent(value, body, line, number), number)
+        found.add(_sent(value, body, line, number))
         asked = body.get("dimensions")
         if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0:
             dimensions.append(asked)
@@ -159,7 +159,7 @@ class _Found:
             if known is None:
                 self.odd.append(OddLine(number, "", why))
             else:
-                self.add(Request(known, None, None, problem=why, line=number), number)
+                self.add(Request(known, None, None, problem=why, line=number))
             return None
         if not isinstance(value, dict):
             self.odd.append(OddLine(number, "", Problem("malformed_request", "the line is not a JSON object")))
@@ -169,7 +169,7 @@ class _Found:
             return None
         return value
 
-    def add(self, request: Request, number: int) -> None:
+    def add(self, request: Request) -> None:
         """Note a request, or an odd line if an earlier one has its id."""
         first = self.by_id.setdefault(request.id, request)
         if first is request:
@@ -180,9 +180,11 @@ class _Found:
             message = f"line {first.line} has the same id, but asks for something else"
             problem = Problem("ambiguous_id", message)
             if first.problem is None or first.problem.code != "ambiguous_id":
-                other = Problem("ambiguous_id", f"line {number} has the same id, but asks for something else")
+                other = Problem(
+                    "ambiguous_id", f"line {request.line} has the same id, but asks for something else"
+                )
                 self.by_id[request.id] = replace(first, problem=other)
-        self.odd.append(OddLine(number, request.id, problem))
+        self.odd.append(OddLine(request.line, request.id, problem))
 
 
 def _record(value: dict[str, Any], number: int) -> Request:
