@@ -25,7 +25,7 @@ import pybase64
 from embedding_assets.bounded_text import NAME_CHARS, bounded
 from embedding_assets.openai_batches.error_details import body_error, error_details
 from embedding_assets.openai_batches.file_lines import numbered_lines
-from embedding_assets.openai_batches.record_ids import record_id
+from embedding_assets.openai_batches.record_ids import usable_id
 
 EXPIRED_CODE = "batch_expired"
 UNFINISHED_CODES = frozenset({EXPIRED_CODE, "batch_cancelled", "batch_canceled"})
@@ -87,8 +87,11 @@ def judge(line: bytes) -> Good | Bad:
 def _id(value: object, line: bytes) -> str | None:
     """The id that was answered. Of an integer from 2^64 orjson makes a float, so that it is read again."""
     if isinstance(value, float):
-        value = json.loads(line).get("custom_id")
-    return record_id(value)
+        try:
+            value = json.loads(line).get("custom_id")
+        except ValueError:
+            return None
+    return usable_id(value)
 
 
 def _refused(answered: str, value: dict[str, Any]) -> Bad | None:
@@ -196,6 +199,6 @@ def _salvaged_id(line: bytes) -> str | None:
     if found is None:
         return None
     try:
-        return record_id(json.loads(found.group(1)))
+        return usable_id(json.loads(found.group(1)))
     except ValueError:
         return None

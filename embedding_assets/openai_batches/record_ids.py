@@ -8,7 +8,7 @@ import math
 from embedding_assets.snapshots.records import is_unicode
 
 
-def record_id(value: object) -> str | None:
+def usable_id(value: object) -> str | None:
     """The id of a line: text as it is, a number as JSON writes it. None for what is no id.
 
     No id are: empty text, text that is not Unicode (a lone surrogate), true, false, null, lists, objects.

@@ -27,7 +27,7 @@ import orjson
 from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 from embedding_assets.errors import BatchError, InputError
 from embedding_assets.openai_batches.file_lines import numbered_lines
-from embedding_assets.openai_batches.record_ids import record_id
+from embedding_assets.openai_batches.record_ids import usable_id
 from embedding_assets.snapshots.records import checked_metadata, is_unicode, metadata_json
 
 LONG_NUMBER = re.compile(rb"\d{19}")
@@ -164,7 +164,7 @@ class _Found:
         if not isinstance(value, dict):
             self.odd.append(OddLine(number, "", Problem("malformed_request", "the line is not a JSON object")))
             return None
-        if record_id(value.get(id_field)) is None:
+        if usable_id(value.get(id_field)) is None:
             self.odd.append(OddLine(number, "", Problem("no_id", f"{id_field} must be text and not empty")))
             return None
         return value
@@ -247,13 +247,13 @@ def _where(error: Exception) -> str:
 def _first_id(line: bytes, id_field: str) -> str | None:
     found = FIRST_FIELD[id_field].match(line)
     try:
-        return record_id(json.loads(found.group(1))) if found else None
+        return usable_id(json.loads(found.group(1))) if found else None
     except ValueError:
         return None
 
 
 def _id(value: object) -> str:
-    known = record_id(value)
+    known = usable_id(value)
     assert known is not None, "a line without an id is an OddLine"
     return known
 

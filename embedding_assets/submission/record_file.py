@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -160,10 +160,10 @@ def _rows(file: IO[bytes], name: str) -> Iterator[tuple[int, object]]:
         raise InputError(f"{name} is not a Parquet file that can be read: {_one_line(error)}") from error
 
 
-def _python_rows(batch: pa.RecordBatch, name: str, before: int) -> list[dict[str, object]]:
+def _python_rows(batch: pa.RecordBatch, name: str, before: int) -> list[Any]:
     """Rows as Python has them; `before` is how many rows came before. Invalid UTF-8, say, has no such value."""
     try:
-        return batch.to_pylist()
+        return list(batch.to_pylist())
     except (pa.ArrowException, ValueError, OverflowError):
         for number in range(batch.num_rows):
             for column in batch.schema.names:
