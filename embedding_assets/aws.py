@@ -23,7 +23,8 @@ from botocore.loaders import Loader, create_loader
 from botocore.parsers import ResponseParserError
 
 from embedding_assets.adaptive_limit import AdaptiveLimit
-from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
+from embedding_assets.bounded_text import bounded
+from embedding_assets.errors import ItemError, NotFoundError, PreconditionError, ServiceError, TransientError
 from embedding_assets.retry_after import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ NOT_FOUND = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
 PRECONDITION = frozenset(
     {"412", "PreconditionFailed", "ConditionalCheckFailedException", "ConditionalRequestConflict", "409"}
 )
+REFUSED_ITEM = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
+"""DynamoDB's codes for a request that it does not take, an item of more than 400 KB say."""
 THROTTLED = frozenset(
     {
         "SlowDown",
@@ -147,11 +150,13 @@ def _from_client_error(subject: str, error: ClientError) -> ServiceError | Trans
     code = str(details.get("Code", ""))
     metadata: Any = error.response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
-    message = f"{subject}: {code} {details.get('Message', '')}".rstrip()
+    message = bounded(f"{subject}: {code} {details.get('Message', '')}".rstrip())
     if code in PRECONDITION or status in (409, 412):
         return PreconditionError(message)
     if code in NOT_FOUND:
         return NotFoundError(f"{subject}: not found")
+    if code in REFUSED_ITEM:
+        return ItemError(message)
     if code in PASSING or status == 429 or status >= 500:
         return TransientError(
             message,

@@ -7,7 +7,8 @@ EmbeddingAssetsError
 │   └── UnusableAnswerError   an answer with 200 that is not what the API returns
 ├── ServiceError           a service refused, and will again: permission, missing table, bucket, key
 │   ├── NotFoundError      the object, row, file or batch is not there
-│   └── PreconditionError  a conditional write found another state than it was conditional on
+│   ├── PreconditionError  a conditional write found another state than it was conditional on
+│   └── ItemError          DynamoDB does not take one item: too large, or with a value that it does not store
 ├── BatchError             one batch cannot be used; the others are not touched
 │   └── MismatchError      its model, dimensions or distance do not fit what is published
 ├── ConservationError      a stage's counts do not balance
@@ -71,6 +72,10 @@ class NotFoundError(ServiceError):
 
 class PreconditionError(ServiceError):
     """A conditional write found another state than the one it was conditional on."""
+
+
+class ItemError(ServiceError):
+    """DynamoDB does not take one item: it is too large, or has a value that DynamoDB does not store."""
 
 
 class BatchError(EmbeddingAssetsError):

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from embedding_assets.aws import translated
 from embedding_assets.databases import Database
+from embedding_assets.errors import ItemError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.keys import batch_key
@@ -85,14 +87,17 @@ def _mark_version(
 ) -> list[BatchSummary]:
     wanted = [batch for batch in manifest.batches if _markable(rows.get(batch.batch_id), batch)]
     with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
-        return _present(pool.map(lambda batch: _mark(ledger, manifest, batch), wanted))
+        return _present(pool.map(lambda batch: _mark(ledger, manifest, batch, rows[batch.batch_id]), wanted))
 
 
 def _markable(row: BatchSummary | None, batch: VersionBatch) -> bool:
     return row is not None and row.status.live and row.generation == batch.generation
 
 
-def _mark(ledger: Ledger, manifest: VersionManifest, batch: VersionBatch) -> BatchSummary | None:
+def _mark(
+    ledger: Ledger, manifest: VersionManifest, batch: VersionBatch, row: BatchSummary
+) -> BatchSummary | None:
+    """The row as it is marked. One that DynamoDB does not take counts against its batch: the others are marked."""
     values = {
         "embedded_count": batch.embedded,
         "failed_count": batch.failed,
@@ -102,7 +107,12 @@ def _mark(ledger: Ledger, manifest: VersionManifest, batch: VersionBatch) -> Bat
         "execution_id": manifest.execution_id,
         "snapshot_version": manifest.version,
     }
-    return ledger.finish(batch.batch_id, batch.generation, batch.status, values)
+    try:
+        return ledger.finish(batch.batch_id, batch.generation, batch.status, values)
+    except ItemError as error:
+        with suppress(ItemError):
+            ledger.count_failure(row, str(error))
+        return None
 
 
 def _present(rows: Iterable[BatchSummary | None]) -> list[BatchSummary]:

@@ -16,6 +16,7 @@ import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.adaptive_limit import AdaptiveLimit
+from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 from embedding_assets.errors import (
     BatchError,
     EmbeddingAssetsError,
@@ -282,9 +283,9 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
             ) from error
         raise refusal(message) from error
     except openai.OpenAIError as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+        raise refusal(f"{subject}: {bounded(' '.join(str(error).split()), MESSAGE_CHARS)}") from error
     except UNUSABLE as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+        raise refusal(f"{subject}: {bounded(' '.join(str(error).split()), MESSAGE_CHARS)}") from error
 
 
 def _broke_off(error: BaseException) -> bool:
@@ -293,7 +294,7 @@ def _broke_off(error: BaseException) -> bool:
 
 
 def _code(error: openai.APIStatusError) -> str:
-    return " ".join(str(part) for part in (error.code, error.type) if part)
+    return bounded(" ".join(str(part) for part in (error.code, error.type) if part), NAME_CHARS)
 
 
 def _object(body: bytes, subject: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from embedding_assets.databases import LINES, WORDS
-from embedding_assets.errors import InputError, NotFoundError, PreconditionError, ServiceError
+from embedding_assets.errors import InputError, ItemError, NotFoundError, PreconditionError, ServiceError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary, Refused, Status, parse_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets_tests.deltas import at
@@ -64,6 +64,50 @@ def new(batch_id: str, **values: Any) -> BatchSummary:
         "submitted_at": at(0),
     }
     return BatchSummary(batch_id=batch_id, **{**defaults, **values})
+
+
+def test_texts_of_others_are_written_within_bounds(ledger: Ledger) -> None:
+    """Whoever writes them: creating, finishing, counting, setting aside."""
+    giant = "x" * 450_000
+    ledger.create(new("b0", error=giant))
+    for number, write in enumerate(
+        [
+            lambda batch: ledger.finish(batch.batch_id, 0, Status.FAILED, {"error": giant}),
+            lambda batch: ledger.count_failure(batch, giant),
+            lambda batch: ledger.count_failure(batch.model_copy(update={"ingest_attempts": 2}), giant),
+            lambda batch: ledger.put_aside(batch.batch_id, 0, giant + "\ud800"),
+        ],
+        start=1,
+    ):
+        ledger.create(new(f"b{number}"))
+        assert write(ledger.get(f"b{number}")) is not None
+    rows = [item(ledger, f"b{number}") for number in range(5)]
+    texts = [row[name] for row in rows for name in ("error", "set_aside") if name in row]
+    assert len(texts) == 7
+    assert all(len(text) <= 1000 and text.endswith("more characters") for text in texts)
+
+
+def test_a_row_that_dynamodb_does_not_take_is_an_item_error(ledger: Ledger) -> None:
+    """More than 400 KB: an error of its own, so that it can count against the batch; the row is as it was."""
+    put_rows(ledger, [foreign_row("b1", filler="x" * 404_200)])
+    before = item(ledger, "b1")
+    with pytest.raises(ItemError, match="b1"):
+        ledger.finish("b1", 0, Status.FAILED, {"error": "e" * 1000})
+    assert item(ledger, "b1") == before
+
+
+def test_a_row_without_room_is_refused_and_reported(ledger: Ledger) -> None:
+    """Another program filled it: nothing can be noted in it, so it is never planned. One with room is."""
+    filled = {"receipt_refs": [{"image_id": "x" * 1000} for _ in range(395)], "n": Decimal(1), "b": b"x"}
+    put_rows(ledger, [foreign_row("full", **filled), foreign_row("roomy", filler="x" * 380_000)])
+    put_rows(ledger, [foreign_row("final", status="FAILED", **filled)])
+    live = ledger.live(LINES)
+    assert [batch.batch_id for batch in live.ready_to_plan] == ["roomy"]
+    assert [(row.batch_id, "bytes" in row.reason) for row in live.refused] == [("full", True)]
+    assert ledger.get("final").status is Status.FAILED
+    long = "x" * 450_000
+    assert ledger.count_failure(ledger.get("roomy"), long) is not None
+    assert ledger.finish("roomy", 0, Status.FAILED, {"error": long}) is not None
 
 
 def test_a_created_row_is_the_contracts(ledger: Ledger) -> None:

@@ -64,6 +64,20 @@ def test_what_the_version_accounts_for_is_marked(bench: Workbench) -> None:
     assert [batch.batch_id for batch in live.ready_to_plan] == ["other"]
 
 
+def test_a_row_that_dynamodb_does_not_take_keeps_no_other_from_being_marked(bench: Workbench) -> None:
+    """Another program filled it since it was planned: the failure counts against its batch, with the reason."""
+    bench.merge([bench.batch("b1", records("a", 2)), bench.batch("full", records("b", 2, 10))], 1)
+    bench.add_attributes("full", filler="x" * 404_500)
+    assert mark(bench) == ["b1"]
+    assert statuses(bench, "b1") == {"b1": "COMPLETED"}
+    assert bench.attributes("full")["status"] == "PENDING"
+    [refused] = bench.ledger.live(LINES).refused
+    assert refused.batch_id == "full"
+    assert "of the 409,600 bytes" in refused.reason
+    bench.add_attributes("full", filler="")
+    assert mark(bench) == []
+
+
 def test_marking_again_changes_nothing(bench: Workbench) -> None:
     """Not a single attribute, and nothing is told as marked; also without the bookmark."""
     bench.merge([bench.batch("b1", records("a", 3))], 1)

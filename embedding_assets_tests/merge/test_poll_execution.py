@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import ssl
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches
@@ -54,7 +55,7 @@ def poll(execution_poller: ExecutionPoller, *batch_ids: str) -> tuple[list[PollR
     return execution_poller.poll(manifest(*batch_ids), on_batch), told
 
 
-def planted(server: OpenAIServer, batch_id: str, good: int, dimensions: int = DIMENSIONS, **planted: str) -> None:
+def planted(server: OpenAIServer, batch_id: str, good: int, dimensions: int = DIMENSIONS, **planted: Any) -> None:
     names = [f"{batch_id}-{number}" for number in range(good)]
     lines = [output_line(name, vector(number, dimensions)) for number, name in enumerate(names)]
     given = {"input": input_lines(names), "output": "".join(lines), **planted}
@@ -143,15 +144,14 @@ def test_a_batch_without_an_embedding_ends_at_once(
 def test_a_broken_batch_takes_nobody_down(
     bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
 ) -> None:
-    """Its records cannot be read: an error with the line, one failure counted, the others polled."""
+    """Nobody knows what its answers belong to: an error, one failure counted, the others polled."""
     planted(openai_server, "good", 2)
-    planted(openai_server, "broken", 2)
-    bench.store.put("records/broken.jsonl", b'{"id": "a", "document": "x"}\n{"id": \n')
+    planted(openai_server, "broken", 2, fields={"input_file_id": None})
     for name in ("good", "broken"):
         bench.row(name)
     results, _ = poll(execution_poller, "broken", "good")
     assert [result.action for result in results] == ["error", "process_results"]
-    assert "records/broken.jsonl line 2" in (results[0].message or "")
+    assert "records/broken.jsonl" in (results[0].message or "")
     row = bench.ledger.get("broken")
     assert (row.status, row.ingest_attempts, row.set_aside) == (Status.PENDING, 1, None)
     assert bench.ledger.get("good").ingest_attempts == 0
@@ -209,6 +209,65 @@ def test_a_network_error_that_nobody_translated_counts_against_no_batch(
     assert [(result.action, result.passing) for result in results] == [("error", True), ("wait", False)]
     assert type(error).__name__ in (results[0].message or "")
     assert bench.ledger.get("failing").ingest_attempts == 0
+
+
+def too_full(ledger: Ledger, batch_id: str, *attributes: str) -> Ledger:
+    """A ledger over the same table, in which another program fills the row before each write of an attribute."""
+    real = ledger.client
+
+    class Filling:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def update_item(self, **call: Any) -> Any:
+            written = call["ExpressionAttributeNames"].values()
+            if batch_id in call["Key"]["PK"]["S"] and set(attributes) & set(written):
+                call["ExpressionAttributeValues"][":full"] = {"S": "x" * 420_000}
+                call["UpdateExpression"] = call["UpdateExpression"].replace("SET ", "SET filler = :full, ")
+            return real.update_item(**call)
+
+    return Ledger(ledger.table, cast(Any, Filling()))
+
+
+@pytest.mark.parametrize("nothing_fits", [False, True])
+def test_a_row_that_dynamodb_does_not_take_counts_against_its_batch(
+    bench: Workbench,
+    execution_poller: ExecutionPoller,
+    poller: Poller,
+    openai_server: OpenAIServer,
+    nothing_fits: bool,
+) -> None:
+    """The final status does not fit: an error of this batch, counted in its row if that fits; the others go on."""
+    planted(openai_server, "good", 2)
+    openai_server.plant("openai-full", status="failed", input=input_lines(["x"]))
+    for name in ("good", "full"):
+        bench.row(name)
+    ledger = too_full(bench.ledger, "full", *(("status",) if nothing_fits else ("unfinished_count",)))
+    poller_of_full = ExecutionPoller(bench.store, ledger, poller, LINES, concurrency=8)
+    results, _ = poll(poller_of_full, "full", "good")
+    assert [result.action for result in results] == ["error", "process_results"]
+    assert "size" in (results[0].message or "").lower()
+    row = bench.ledger.get("full")
+    assert (row.status, row.ingest_attempts) == (Status.PENDING, 0 if nothing_fits else 1)
+    assert row.error == (None if nothing_fits else results[0].message)
+
+
+def test_a_giant_text_is_bounded_in_the_row(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """450 KB of message, then 8,000 errors of lines: FAILED with a bounded reason, and what was left out."""
+    giant = [{"code": "c", "message": "m" * 450_000}]
+    many = [{"code": "invalid_json_line", "message": "not JSON", "line": n} for n in range(1, 8001)]
+    for name, problems in {"giant": giant, "many": many}.items():
+        openai_server.plant(f"openai-{name}", status="failed", input=input_lines(["x"]), batch_errors=problems)
+        bench.row(name)
+    results, _ = poll(execution_poller, "giant", "many")
+    for result in results:
+        row = bench.ledger.get(result.batch_id)
+        assert (row.status, row.error) == (Status.FAILED, result.message)
+        assert len(row.error or "") <= 1000
+    assert (results[0].message or "").endswith("more characters")
+    assert results[1].message == "invalid_json_line: not JSON (line 1); … and 7,999 more"
 
 
 def test_the_third_failure_sets_the_batch_aside(

@@ -59,9 +59,7 @@ def test_a_body_that_is_not_whole_is_fetched_again(
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_tries_are_bounded(
-    openai: OpenAIBatches, openai_server: OpenAIServer, tmp_path: Path, cut: str
-) -> None:
+def test_tries_are_bounded(openai: OpenAIBatches, openai_server: OpenAIServer, tmp_path: Path, cut: str) -> None:
     """Always cut: after three tries the error may pass, and it says how much came."""
     file_id = openai_server.plant("b1", output=OUTPUT)["output_file_id"]
     openai_server.fault(CONTENT, times=None, **CUTS[cut])
@@ -177,7 +175,7 @@ def test_a_list_without_data_cannot_be_used(
 ) -> None:
     """One clear line, of an error that may pass."""
     answer(openai_server, value)
-    with pytest.raises(UnusableAnswerError, match="^listing OpenAI's batches: the answer "):
+    with pytest.raises(UnusableAnswerError, match=r"^listing OpenAI's batches: the answer "):
         listed(openai)
 
 
