@@ -70,15 +70,13 @@ def test_texts_of_others_are_written_within_bounds(ledger: Ledger) -> None:
     """Whoever writes them: creating, finishing, counting, setting aside."""
     giant = "x" * 450_000
     ledger.create(new("b0", error=giant))
-    for number, write in enumerate(
-        [
-            lambda batch: ledger.finish(batch.batch_id, 0, Status.FAILED, {"error": giant}),
-            lambda batch: ledger.count_failure(batch, giant),
-            lambda batch: ledger.count_failure(batch.model_copy(update={"ingest_attempts": 2}), giant),
-            lambda batch: ledger.put_aside(batch.batch_id, 0, giant + "\ud800"),
-        ],
-        start=1,
-    ):
+    writes: list[Callable[[BatchSummary], BatchSummary | None]] = [
+        lambda batch: ledger.finish(batch.batch_id, 0, Status.FAILED, {"error": giant}),
+        lambda batch: ledger.count_failure(batch, giant),
+        lambda batch: ledger.count_failure(batch.model_copy(update={"ingest_attempts": 2}), giant),
+        lambda batch: ledger.put_aside(batch.batch_id, 0, giant + "\ud800"),
+    ]
+    for number, write in enumerate(writes, start=1):
         ledger.create(new(f"b{number}"))
         assert write(ledger.get(f"b{number}")) is not None
     rows = [item(ledger, f"b{number}") for number in range(5)]
@@ -98,7 +96,11 @@ def test_a_row_that_dynamodb_does_not_take_is_an_item_error(ledger: Ledger) -> N
 
 def test_a_row_without_room_is_refused_and_reported(ledger: Ledger) -> None:
     """Another program filled it: nothing can be noted in it, so it is never planned. One with room is."""
-    filled = {"receipt_refs": [{"image_id": "x" * 1000} for _ in range(395)], "n": Decimal(1), "b": b"x"}
+    filled: dict[str, Any] = {
+        "receipt_refs": [{"image_id": "x" * 1000} for _ in range(395)],
+        "n": Decimal(1),
+        "b": b"x",
+    }
     put_rows(ledger, [foreign_row("full", **filled), foreign_row("roomy", filler="x" * 380_000)])
     put_rows(ledger, [foreign_row("final", status="FAILED", **filled)])
     live = ledger.live(LINES)

@@ -187,7 +187,8 @@ def test_several_vectors_for_one_request_are_nobodys(count: int) -> None:
     bad = judged(with_body({"object": "list", "data": entries}))
     assert isinstance(bad, Bad)
     assert (bad.id, bad.reason, bad.code) == ("r1", "failed", "several_vectors")
-    for rest in ({}, None, {"embedding": []}):
+    others: tuple[Any, ...] = ({}, None, {"embedding": []})
+    for rest in others:
         found = judged(with_body({"data": [entries[0], rest]}))
         assert isinstance(found, Bad)
         assert found.code == "several_vectors"
