@@ -75,15 +75,16 @@ def test_epoch_seconds_are_instants() -> None:
         ({"object": "list", "data": [{"code": "c", "message": "m"}]}, ("c: m",), "c"),
         ({"data": None}, (), None),
         ({}, (), None),
-        ([{"code": "c", "message": "m"}, {"code": 400, "message": None}], ("c: m", "400"), "c"),
-        ({"data": [{"code": 429, "message": "slow"}]}, ("429: slow",), "429"),
+        ([{"code": "c", "message": "m"}, {"code": 400, "message": None}], ("c: m", "http_400"), "c"),
+        ({"data": [{"code": 429, "message": "slow"}]}, ("http_429: slow",), "http_429"),
         (
             {"data": [None, {"message": "m"}, "text", {}]},
-            ("m", "text", WITHOUT_REASON),
+            ("m", "text"),
             None,
         ),
         ("broken", ("broken",), None),
-        (5, (), None),
+        (5, ("5",), None),
+        ({"data": [{"code": None, "message": None}]}, (WITHOUT_REASON,), None),
     ],
 )
 def test_errors_of_any_shape(errors: object, told: tuple[str, ...], code: str | None) -> None:
