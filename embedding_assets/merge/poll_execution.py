@@ -15,6 +15,7 @@ from embedding_assets.errors import (
     BatchError,
     ConservationError,
     DamagedError,
+    DamagedVersionError,
     EmbeddingAssetsError,
     ItemError,
     NotFoundError,
@@ -36,7 +37,7 @@ from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import read_pointer
 
 OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError)
-"""Errors that count against the batch alone. Others, a missing bucket say, end the execution."""
+"""Errors that count against the batch alone. Others end the execution: a missing bucket, a damaged version."""
 
 PASSING = (TransientError, ConnectionError, TimeoutError, ssl.SSLError)
 """Errors that count against nobody: the batch is polled by a later execution."""
@@ -158,6 +159,8 @@ class ExecutionPoller:
         except PASSING as error:
             message = str(error) if isinstance(error, TransientError) else f"batch {row.batch_id}: {_plain(error)}"
             return row, self._failed(planned, row.generation, message, passing=True)
+        except DamagedVersionError:
+            raise
         except OWN_FAULTS as error:
             return self._counted(planned, row, str(error))
         except EmbeddingAssetsError:

@@ -19,6 +19,7 @@ from dagster import (
 )
 
 from embedding_assets.databases import Database
+from embedding_assets.errors import LostPointerError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
@@ -75,28 +76,45 @@ def ingest(
 ) -> IngestReport:
     """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
 
-    With `until_drained` again and again, until nothing more is ready. An execution that failed is told in the
-    report and not tried again here; one that a passing reason kept from polling anything is, after a pause, a few
-    times. Raises where the ledger, the bucket or OpenAI cannot be asked.
+    With `until_drained` again and again, until nothing more is ready. An execution that failed is in the report
+    and not tried again here; one that a passing reason kept from polling anything is, after a pause, a few times.
+    A database whose pointer is lost is in the report too: nothing of it is touched. Raises if the ledger, the
+    bucket or OpenAI cannot be asked.
     """
     report = IngestReport()
     for database in databases:
-        barren = 0
-        while True:
-            done = _one_execution(services, instance, database, report, tell)
-            if done.unpolled is None:
-                barren = 0
-            elif not until_drained or barren == len(BARREN_PAUSES):
-                report.failures.append(done.unpolled)
-                break
-            else:
-                tell(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
-                time.sleep(BARREN_PAUSES[barren])
-                barren += 1
-            if not (done.more and until_drained):
-                break
+        try:
+            _executions(services, instance, database, report, until_drained=until_drained, tell=tell)
+        except LostPointerError as error:
+            report.failures.append(str(error))
         _tell_the_rest(services, database, report, tell)
     return report
+
+
+def _executions(
+    services: Services,
+    instance: DagsterInstance,
+    database: Database,
+    report: IngestReport,
+    *,
+    until_drained: bool,
+    tell: Tell,
+) -> None:
+    """One execution, or as many as it takes until nothing more is ready."""
+    barren = 0
+    while True:
+        done = _one_execution(services, instance, database, report, tell)
+        if done.unpolled is None:
+            barren = 0
+        elif not until_drained or barren == len(BARREN_PAUSES):
+            report.failures.append(done.unpolled)
+            return
+        else:
+            tell(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
+            time.sleep(BARREN_PAUSES[barren])
+            barren += 1
+        if not (done.more and until_drained):
+            return
 
 
 @dataclass(frozen=True)
