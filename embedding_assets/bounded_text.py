@@ -6,6 +6,8 @@ and people have no bound of their own.
 
 from __future__ import annotations
 
+from embedding_assets.redaction import redacted
+
 ROW_TEXT_CHARS = 1000
 """Longest `error` or `set_aside` of a row."""
 MESSAGE_CHARS = 300
@@ -34,5 +36,5 @@ def shown(name: str) -> str:
 
 
 def writable(text: str) -> str:
-    """`text` without what cannot be written as UTF-8."""
-    return text.encode(errors="replace").decode()
+    """`text` as it may be stored: UTF-8, and without secrets, because a gateway may repeat them."""
+    return redacted(text.encode(errors="replace").decode())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from embedding_assets.aws import translated
 from embedding_assets.errors import EmbeddingAssetsError, LockError, PreconditionError, TransientError
+from embedding_assets.interruption import uninterrupted
 from embedding_assets.ledger.lease_row import LeaseRow, read_row, unchanged
 
 if TYPE_CHECKING:
@@ -82,18 +83,25 @@ class Lease:
         self.taken_over = False
 
     def __enter__(self) -> Self:
-        self._acquire()
-        self._heart = threading.Thread(target=self._beat, name=f"lease-{self._partition}", daemon=True)
-        self._heart.start()
+        try:
+            self._acquire()
+            self._heart = threading.Thread(target=self._beat, name=f"lease-{self._partition}", daemon=True)
+            self._heart.start()
+        except BaseException:
+            if self.epoch:
+                with uninterrupted():
+                    self._release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self._heart is not None:
-            self._heart.join()
-        self._release()
+        with uninterrupted():
+            self._stop.set()
+            if self._heart is not None:
+                self._heart.join()
+            self._release()
 
     def check(self) -> None:
         """Raise LockError unless the lease is certainly still ours, by our own clock.
@@ -147,10 +155,11 @@ class Lease:
         epoch = 1 + max(seen.epoch if seen else 0, self._floor())
         started = self._clock()
         condition, values = unchanged(seen)
-        if not self._write(condition, values, epoch):
-            return False
-        self.epoch = epoch
-        self._renewed_at = started
+        with uninterrupted():
+            if not self._write(condition, values, epoch):
+                return False
+            self.epoch = epoch
+            self._renewed_at = started
         return True
 
     def _write(self, condition: str, values: Mapping[str, Any], epoch: int) -> bool:
