@@ -179,7 +179,7 @@ def translated(subject: str, *, body: bool = False) -> Iterator[None]:
     """Raise botocore's errors as ours; `subject` says in words what was read or written.
 
     With `body`, a body is read here: what breaks is not tried again by the SDK. Our errors have no cause, because
-    Dagster stores causes, and botocore's quote endpoints with their passwords, headers, and what a server answered.
+    Dagster stores causes, and botocore's quote endpoints with their passwords, headers, and what a server said.
     """
     try:
         yield
