@@ -58,8 +58,11 @@ def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-INVALID_URL: tuple[type[Exception], ...] = _of_the_transport("InvalidURL")
-"""What the SDK raises, or a ValueError, for an id that makes no address."""
+UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
+"""What the SDK raises for an id that makes no address."""
+UNUSABLE_SETTINGS: tuple[type[Exception], ...] = (ImportError, *UNUSABLE)
+"""What the SDK raises for a base URL or a proxy that it cannot use."""
+REFUSALS: tuple[type[Exception], ...] = (openai.OpenAIError, *UNUSABLE)
 
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     openai.APIConnectionError,
@@ -260,7 +263,7 @@ def _connected(limit: AdaptiveLimit) -> openai.OpenAI:
         return openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT, http_client=LimitedClient(limit))
     except openai.OpenAIError:
         raise SettingsError("OPENAI_API_KEY is not set (the key of the account that runs the batches)") from None
-    except (ImportError, ValueError, *INVALID_URL) as error:
+    except UNUSABLE_SETTINGS as error:
         raise SettingsError(
             "OpenAI's SDK cannot use OPENAI_BASE_URL or a proxy variable "
             f"(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {_plain(error)}"
@@ -294,7 +297,7 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
                 retry_after=retry_after_seconds(error.response.headers),
             ) from None
         raise refusal(message) from None
-    except (openai.OpenAIError, ValueError, *INVALID_URL) as error:
+    except REFUSALS as error:
         raise refusal(f"{subject}: {_plain(error)}") from None
 
 
