@@ -48,16 +48,25 @@ THROTTLED = frozenset(
 MAX_CONNECTIONS = 64
 """Connections a client keeps open; the polling threads share one client."""
 
+TIMEOUTS_A_LEASE = 12
+"""A renewal that is not answered is given up after this part of the lease: connecting, and reading, each."""
+LEAST_TIMEOUT_SECONDS = 0.5
+
 
 def s3_client(*, retries: bool = True) -> S3Client:
     """An S3 client. Without `retries` the SDK sends each request once: for conditional writes."""
     return _session().client("s3", config=_config(retries))
 
 
-def dynamodb_client() -> DynamoDBClient:
-    """A DynamoDB client. Raises ServiceError where no region is configured."""
+def dynamodb_client(*, lease_seconds: float | None = None) -> DynamoDBClient:
+    """A DynamoDB client. Raises ServiceError if no region is configured.
+
+    With `lease_seconds` it is one that renews a lease of that length: it gives up well before the lease is over,
+    and sends each request once, since the heartbeat itself tries again.
+    """
+    config = _config(retries=True) if lease_seconds is None else _lease_config(lease_seconds)
     with translated("DynamoDB"):
-        return _session().client("dynamodb", config=_config(retries=True))
+        return _session().client("dynamodb", config=config)
 
 
 def _session() -> boto3.session.Session:
@@ -78,6 +87,16 @@ def _config(retries: bool) -> Config:
         max_pool_connections=MAX_CONNECTIONS,
         connect_timeout=10,
         read_timeout=60,
+    )
+
+
+def _lease_config(lease_seconds: float) -> Config:
+    seconds = max(LEAST_TIMEOUT_SECONDS, lease_seconds / TIMEOUTS_A_LEASE)
+    return Config(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=2,
+        connect_timeout=seconds,
+        read_timeout=seconds,
     )
 
 

@@ -12,6 +12,7 @@ EmbeddingAssetsError
 ├── ConservationError      a stage's counts do not balance
 ├── DamagedError           stored bytes are not what their manifest says
 │   └── DamagedVersionError   they are those of a published version: no batch is to blame
+│       └── LostPointerError   the pointer is gone, or behind what was published: `snapshots repair`
 ├── WithdrawnError         a rollback took out what was about to be merged
 ├── UnsuitableError        Chroma itself has to write a version that was to be written directly
 ├── SharedRootError        the shared file system root cannot take a version: it is published all the same
@@ -68,6 +69,10 @@ class DamagedError(EmbeddingAssetsError):
 
 class DamagedVersionError(DamagedError):
     """A published version, or the pointer, is damaged: no batch is to blame."""
+
+
+class LostPointerError(DamagedVersionError):
+    """The pointer is gone, or does not hold a version that was published: only `snapshots repair` may write it."""
 
 
 class WithdrawnError(EmbeddingAssetsError):

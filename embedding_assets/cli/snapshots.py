@@ -27,6 +27,7 @@ app.command()(inspect.verify)
 app.command()(upkeep.rollback)
 app.command()(upkeep.gc)
 app.command()(upkeep.tag)
+app.command()(upkeep.repair)
 app.command()(rebuild.rebuild)
 
 

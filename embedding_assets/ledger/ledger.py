@@ -57,6 +57,16 @@ class Ledger:
     def __init__(self, table: str, client: DynamoDBClient | None = None) -> None:
         self.table = table
         self.client = client or dynamodb_client()
+        self._given = client is not None
+        self._renewing: dict[float, DynamoDBClient] = {}
+
+    def renewing_client(self, lease_seconds: float) -> DynamoDBClient:
+        """The client that renews leases of that length: its timeouts are well below it. A given one serves too."""
+        if self._given:
+            return self.client
+        if lease_seconds not in self._renewing:
+            self._renewing[lease_seconds] = dynamodb_client(lease_seconds=lease_seconds)
+        return self._renewing[lease_seconds]
 
     def live(self, database: Database) -> LiveBatches:
         """Every live batch of `database`: all pages of the index, then read again consistently."""

@@ -13,6 +13,7 @@ from embedding_assets.errors import (
     BatchError,
     ConservationError,
     DamagedError,
+    DamagedVersionError,
     EmbeddingAssetsError,
     NotFoundError,
     ServiceError,
@@ -30,7 +31,7 @@ from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import read_pointer
 
 OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError, TransientError)
-"""Errors that count against the batch alone. Others, a missing bucket say, end the execution."""
+"""Errors that count against the batch alone. Others end the execution: a missing bucket, a damaged version."""
 
 OnBatch = Callable[[BatchSummary, PollResult], None]
 Polled = tuple[BatchSummary | None, PollResult]
@@ -99,6 +100,8 @@ class ExecutionPoller:
             return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")
         try:
             result = self.poller.poll(row, beat)
+        except DamagedVersionError:
+            raise
         except OWN_FAULTS as error:
             changed = self.ledger.count_failure(row, str(error))
             return changed or row, self._failed(planned, row.generation, str(error))

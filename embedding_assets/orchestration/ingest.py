@@ -20,6 +20,7 @@ from dagster import (
 from pydantic import TypeAdapter
 
 from embedding_assets.databases import Database
+from embedding_assets.errors import LostPointerError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.late import late_warning
 from embedding_assets.merge.plan import poll_results_key
@@ -74,13 +75,17 @@ def ingest(
 ) -> IngestReport:
     """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
 
-    With `until_drained` again and again, until nothing more is ready. An execution that failed is told in the
-    report and not tried again here. Raises where the ledger, the bucket or OpenAI cannot be asked.
+    With `until_drained` again and again, until nothing more is ready. An execution that failed is in the report
+    and not tried again here; so is a database whose pointer is lost: nothing of it is touched. Raises if the
+    ledger, the bucket or OpenAI cannot be asked.
     """
     report = IngestReport()
     for database in databases:
-        while _one_execution(services, instance, database, report, tell) and until_drained:
-            pass
+        try:
+            while _one_execution(services, instance, database, report, tell) and until_drained:
+                pass
+        except LostPointerError as error:
+            report.failures.append(str(error))
         _tell_the_rest(services, database, report)
     return report
 

@@ -21,10 +21,11 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest, read_pointer
+from embedding_assets.snapshots.versions import VersionManifest
 
 READ_AT_ONCE = 8
 """Live batches whose records are read side by side."""
@@ -60,7 +61,7 @@ class Known:
         rows = {row.batch_id: row for row in (*live.ready_to_plan, *live.set_aside)} | self._own
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             list(pool.map(self._read, [row for row in rows.values() if row.batch_id not in self._of_batch]))
-        pointer = read_pointer(self._store, self._database)
+        pointer = trusted_pointer(self._store, self._ledger, self._database)
         if pointer is not None and pointer.manifest.version != self._version:
             self._published = self._read_published(pointer.manifest)
             self._version = pointer.manifest.version

@@ -11,7 +11,8 @@ from embedding_assets.databases import LINES, WORDS
 from embedding_assets.errors import TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, parse_instant
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.mark import Bookmark, mark_chain, mark_published
+from embedding_assets.merge.bookmark import Bookmark, Marked
+from embedding_assets.merge.mark import mark_chain, mark_published
 from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.merge.conftest import Workbench, execution
@@ -169,8 +170,8 @@ def test_the_bookmark_is_each_databases_own(bench: Workbench) -> None:
     lines, words = (
         Bookmark(bench.ledger.client, bench.ledger.table, database.name) for database in (LINES, WORDS)
     )
-    assert lines.read() == merged.snapshot_version
-    assert words.read() is None
+    assert lines.read() == Marked(merged.snapshot_version, None)
+    assert words.read() == Marked(None, None)
     assert mark_published(bench.store, bench.ledger, WORDS) == []
 
 
