@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LeaseRow:
-    """`owner` is None if it was released, `stamp` is the raw `record_version`, None if the item has none.
+    """`owner` is None if it was released or does not count as held, `stamp` the raw `record_version`, if any.
 
     `published` is the version that a holder noted as published.
     """
@@ -30,7 +30,7 @@ class LeaseRow:
     @property
     def is_free(self) -> bool:
         """Whether it can be taken at once."""
-        return self.owner is None or not self.well_formed
+        return self.owner is None
 
     @property
     def was_released(self) -> bool:

@@ -158,8 +158,8 @@ class Repair:
             return _Found(None, None)
         if not known:
             raise DamagedVersionError(
-                f"{self.store.uri(self.database.pointer_key)} cannot be read, and nothing in the table or the bucket "
-                "says what was published: restore that object from a backup"
+                f"{self.store.uri(self.database.pointer_key)} cannot be read, and nothing in the table or the "
+                "bucket says what was published: restore that object from a backup"
             )
         target = self._newest(known)
         return _Found(there, pointer, known[0] if pointer is None else missing, target)
@@ -177,8 +177,8 @@ class Repair:
         missing = not_in_chain(self.store, self.database, known, manifest)
         if missing is not None:
             raise DamagedVersionError(
-                f"versions {known[0]} and {missing} of {self.database.name} were both published, and neither is in "
-                "the history of the other: copy the manifest.json of the one that counts over the pointer"
+                f"versions {known[0]} and {missing} of {self.database.name} were both published, and neither is "
+                "in the history of the other: copy the manifest.json of the one that counts over the pointer"
             )
         return manifest
 

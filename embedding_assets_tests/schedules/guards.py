@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from embedding_assets_tests.schedules import scenarios as story
+from embedding_assets_tests.schedules.lost_pointer_guards import LOST_POINTER_GUARDS
 from embedding_assets_tests.schedules.without import Guard
 from embedding_assets_tests.schedules.yard import Yard
 
 Story = Callable[[Yard], None]
 
 GUARDS: list[tuple[Guard, Story]] = [
+    *LOST_POINTER_GUARDS,
     (
         Guard(
             "lock: taken only as it was read",
