@@ -135,12 +135,11 @@ class Lease:
             time.sleep(min(seen.lease_seconds if seen else self._lease, self._lease) / LOOKS_A_LEASE)
 
     def _read(self, client: DynamoDBClient | None = None) -> LeaseRow | None:
+        client = client or self._client
         with translated(f"reading {self._name}"):
-            item: Mapping[str, Any] | None = (
-                (client or self._client)
-                .get_item(TableName=self._table, Key=self._key, ConsistentRead=True)
-                .get("Item")
-            )
+            item: Mapping[str, Any] | None = client.get_item(
+                TableName=self._table, Key=self._key, ConsistentRead=True
+            ).get("Item")
         return None if item is None else read_row(item, self._lease)
 
     def _take(self, seen: LeaseRow | None) -> bool:

@@ -416,4 +416,5 @@ def test_the_client_that_renews_gives_up_well_before_the_lease_is_over() -> None
     assert config.retries["total_max_attempts"] == 1
     assert config.connect_timeout + config.read_timeout < 60 / 4
     assert client is ledger.renewing_client(60.0)
-    assert ledger.client.meta.config.read_timeout == 60
+    usual: Any = ledger.client
+    assert usual.meta.config.read_timeout == 60
