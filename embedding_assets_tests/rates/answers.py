@@ -9,7 +9,8 @@ from embedding_assets_tests.rates.faults import Fault, Service
 Answer = tuple[int, dict[str, str], bytes]
 """Status, headers without the length, body."""
 
-RETRY_AFTER_SECONDS = 1
+RETRY_AFTER = {"Retry-After": "1", "retry-after-ms": "20"}
+"""The milliseconds are what clients look at first; a test does not wait for a second."""
 S3_CODES = {Fault.SLOW_DOWN: (503, "SlowDown"), Fault.INTERNAL: (500, "InternalError")}
 DYNAMODB_CODES = {Fault.THROTTLED: (400, "ThrottlingException"), Fault.INTERNAL: (500, "InternalServerError")}
 OPENAI_CODES = {
@@ -33,5 +34,5 @@ def refusal(service: Service, fault: Fault | None) -> Answer:
     error = {"error": {"message": "later", "type": code, "param": None, "code": code}}
     headers = {"Content-Type": "application/json"}
     if fault is Fault.TOO_MANY:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers |= RETRY_AFTER
     return status, headers, json.dumps(error).encode()

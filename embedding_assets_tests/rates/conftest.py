@@ -1,4 +1,4 @@
-"""One backlog behind one proxy for all seeds of a module."""
+"""One proxy, and the backlog behind it, for all seeds of a module."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.orchestration.world import open_world
-from embedding_assets_tests.rates.backlog import Backlog
 from embedding_assets_tests.rates.proxy import Proxy
+from embedding_assets_tests.rates.servers import Servers
 from embedding_assets_tests.rates.storm import LEASE_SECONDS, in_a_hurry
 
 
@@ -24,18 +24,18 @@ def proxy(stack: EmbeddedStack) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="module")
-def backlog(
+def servers(
     stack: EmbeddedStack,
     aws: AwsClients,
     openai_clients: tuple[openai.OpenAI, httpx.Client],
     proxy: Proxy,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Backlog]:
-    """Sixty batches; the tests themselves reach the servers past the proxy."""
+) -> Iterator[Servers]:
+    """The servers with the backlog on them; the tests themselves reach them past the proxy."""
     home = tmp_path_factory.mktemp("rates")
     environment = {**proxy.environment, "EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": str(LEASE_SECONDS)}
     with in_a_hurry(), open_world(stack, aws, openai_clients[1], home, **environment) as world:
-        made = Backlog(world)
+        made = Servers(world)
         made.plant()
         proxy.names = made.names
         yield made

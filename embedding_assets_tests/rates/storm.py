@@ -14,9 +14,10 @@ from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.orchestration.ingest import ingest
 from embedding_assets.services import Services
 from embedding_assets.settings import load_settings
-from embedding_assets_tests.rates.backlog import DATABASES, Backlog
+from embedding_assets_tests.rates.backlog import DATABASES
 from embedding_assets_tests.rates.faults import Dice
 from embedding_assets_tests.rates.proxy import Proxy
+from embedding_assets_tests.rates.servers import Servers
 
 STORMY_TICKS = 3
 """Ingests while calls go wrong, unless everything is done before."""
@@ -44,9 +45,9 @@ class Storm:
     calm_ticks: int = 0
 
 
-def run(backlog: Backlog, proxy: Proxy, seed: int, rate: float) -> Storm:
+def run(servers: Servers, proxy: Proxy, seed: int, rate: float) -> Storm:
     """Ingest the whole backlog in a storm, then in calm weather, and check what came of it."""
-    backlog.begin()
+    servers.begin()
     storm = Storm(seed, rate, proxy.throw(seed, rate))
     with dg.DagsterInstance.ephemeral() as instance:
         done = False
@@ -57,7 +58,7 @@ def run(backlog: Backlog, proxy: Proxy, seed: int, rate: float) -> Storm:
         while not done and storm.calm_ticks < CALM_TICKS:
             storm.calm_ticks += 1
             done = _tick(instance, storm)
-        backlog.check(instance)
+        servers.check(instance)
     assert storm.dice.calls.total() <= CALM_CALLS * CALLS_FACTOR[rate], storm.dice.calls
     return storm
 

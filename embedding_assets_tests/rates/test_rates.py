@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from embedding_assets_tests.rates.backlog import Backlog
 from embedding_assets_tests.rates.proxy import Proxy
 from embedding_assets_tests.rates.seeds import FEW, MANY, failed_seeds, keep_failed, rate_of
+from embedding_assets_tests.rates.servers import Servers
 from embedding_assets_tests.rates.storm import run
 from embedding_assets_tests.rates.tally import Tally
 
@@ -20,9 +20,9 @@ LOG = logging.getLogger(__name__)
 
 
 @pytest.mark.parametrize("seed", sorted({*FEW, *failed_seeds()}))
-def test_a_storm_loses_nothing(backlog: Backlog, proxy: Proxy, seed: int) -> None:
+def test_a_storm_loses_nothing(servers: Servers, proxy: Proxy, seed: int) -> None:
     """Same content, final statuses, reports; nobody is blamed, and calls are bounded."""
-    storm = run(backlog, proxy, seed, rate_of(seed))
+    storm = run(servers, proxy, seed, rate_of(seed))
     assert storm.dice.struck.total() > 0
 
 
@@ -35,18 +35,18 @@ def tally() -> Iterator[Tally]:
 
 
 @pytest.mark.long
-def test_calm_weather(backlog: Backlog, proxy: Proxy) -> None:
+def test_calm_weather(servers: Servers, proxy: Proxy) -> None:
     """What the others are compared with: one ingest, so many calls at most."""
-    storm = run(backlog, proxy, 0, 0.0)
+    storm = run(servers, proxy, 0, 0.0)
     assert (storm.problems, storm.stormy_ticks, storm.calm_ticks) == ([], 1, 0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", MANY)
-def test_many_storms(backlog: Backlog, proxy: Proxy, tally: Tally, seed: int) -> None:
+def test_many_storms(servers: Servers, proxy: Proxy, tally: Tally, seed: int) -> None:
     """The same, for many seeds; one that fails is kept."""
     try:
-        tally.storms.append(run(backlog, proxy, seed, rate_of(seed)))
+        tally.storms.append(run(servers, proxy, seed, rate_of(seed)))
     except BaseException:
         LOG.warning("seed %s failed", seed)
         tally.failed.append(seed)
