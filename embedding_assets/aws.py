@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
-from boto3.exceptions import Boto3Error, S3UploadFailedError
+from boto3.exceptions import Boto3Error, RetriesExceededError, S3UploadFailedError
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -19,8 +20,11 @@ from botocore.exceptions import (
     IncompleteReadError,
 )
 from botocore.loaders import Loader, create_loader
+from botocore.parsers import ResponseParserError
 
+from embedding_assets.adaptive_limit import AdaptiveLimit
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
+from embedding_assets.retry_after import retry_after_seconds
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,17 +37,17 @@ PRECONDITION = frozenset(
 THROTTLED = frozenset(
     {
         "SlowDown",
-        "RequestTimeout",
+        "ServiceUnavailable",
         "Throttling",
         "ThrottlingException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "TransactionConflictException",
-        "InternalError",
-        "InternalServerError",
-        "ServiceUnavailable",
+        "TooManyRequests",
     }
 )
+"""Codes by which a service asks for fewer calls."""
+PASSING = THROTTLED | {"RequestTimeout", "TransactionConflictException", "InternalError", "InternalServerError"}
+THROTTLED_STATUSES = frozenset({429, 503})
 
 MAX_CONNECTIONS = 64
 """Connections a client keeps open; the polling threads share one client."""
@@ -78,18 +82,57 @@ def _config(retries: bool) -> Config:
         max_pool_connections=MAX_CONNECTIONS,
         connect_timeout=10,
         read_timeout=60,
+        # Stores that are not Amazon's refuse the checksums of the SDK; the product compares its own sha256.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
     )
 
 
+def observed(client: S3Client, limit: AdaptiveLimit) -> S3Client:
+    """The same client: `limit` sees each request that is throttled, also those that the SDK sends again.
+
+    A request that is sent again waits out the pause that the service asked for. The SDK's own `adaptive` mode
+    would limit the rate of requests, not how many run at once, and is experimental: `standard` is what is used
+    (https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html).
+    """
+
+    def created(request: AWSRequest, **kwargs: object) -> None:
+        request.context[_SENT] = limit.resend()
+
+    def received(context: dict[str, Any], parsed_response: dict[str, Any] | None = None, **kwargs: object) -> None:
+        metadata = (parsed_response or {}).get("ResponseMetadata", {})
+        code = str((parsed_response or {}).get("Error", {}).get("Code", ""))
+        if _is_throttled(code, metadata.get("HTTPStatusCode", 0)):
+            limit.throttled(context.get(_SENT, 0), retry_after_seconds(metadata.get("HTTPHeaders", {})))
+
+    client.meta.events.register("request-created.s3", created)
+    client.meta.events.register("response-received.s3", received)
+    return client
+
+
+_SENT = "embedding_assets_sent"
+
+
+def _is_throttled(code: str, status: int) -> bool:
+    return code in THROTTLED or status in THROTTLED_STATUSES
+
+
 @contextmanager
-def translated(subject: str) -> Iterator[None]:
-    """Raise botocore's errors as ours; `subject` says in words what was read or written."""
+def translated(subject: str, *, body: bool = False) -> Iterator[None]:
+    """Raise botocore's errors as ours; `subject` says in words what was read or written.
+
+    With `body`, a body is read here: what breaks is not tried again by the SDK.
+    """
     try:
         yield
     except ClientError as error:
         raise _from_client_error(subject, error) from error
     except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
-        raise TransientError(f"{subject}: {_plain(error)}") from error
+        raise TransientError(f"{subject}: {_plain(error)}", broke_off=body) from error
+    except ResponseParserError as error:
+        raise TransientError(f"{subject}: the answer cannot be read", broke_off=True) from error
+    except RetriesExceededError as error:
+        raise TransientError(f"{subject}: {_plain(error.last_exception)}") from error
     except S3UploadFailedError as error:
         cause = error.__context__
         if isinstance(cause, ClientError):
@@ -102,14 +145,19 @@ def translated(subject: str) -> Iterator[None]:
 def _from_client_error(subject: str, error: ClientError) -> ServiceError | TransientError:
     details = error.response.get("Error", {})
     code = str(details.get("Code", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    metadata: Any = error.response.get("ResponseMetadata", {})
+    status = metadata.get("HTTPStatusCode", 0)
     message = f"{subject}: {code} {details.get('Message', '')}".rstrip()
     if code in PRECONDITION or status in (409, 412):
         return PreconditionError(message)
     if code in NOT_FOUND:
         return NotFoundError(f"{subject}: not found")
-    if code in THROTTLED or status == 429 or status >= 500:
-        return TransientError(message)
+    if code in PASSING or status == 429 or status >= 500:
+        return TransientError(
+            message,
+            throttled=_is_throttled(code, status),
+            retry_after=retry_after_seconds(metadata.get("HTTPHeaders", {})),
+        )
     return ServiceError(message)
 
 

@@ -35,7 +35,25 @@ class InputError(EmbeddingAssetsError):
 
 
 class TransientError(EmbeddingAssetsError):
-    """Network, throttling or a 5xx answer: the same call may succeed later."""
+    """Network, throttling or a 5xx answer: the same call may succeed later. It counts against no batch.
+
+    `throttled` is true if the service asked for fewer calls (429, 503, SlowDown); `retry_after` is how many
+    seconds it asked to wait, None if it did not say. `broke_off` is true if an answer ended in the middle of its
+    body, which no SDK tries again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        throttled: bool = False,
+        retry_after: float | None = None,
+        broke_off: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.throttled = throttled
+        self.retry_after = retry_after
+        self.broke_off = broke_off
 
 
 class ServiceError(EmbeddingAssetsError):

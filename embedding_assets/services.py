@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
+from embedding_assets.adaptive_limit import AdaptiveLimit
 from embedding_assets.databases import Database
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.exclusive import Tell
@@ -103,7 +104,7 @@ class Services:
     @cached_property
     def openai(self) -> OpenAIBatches:
         """OpenAI's files and batches."""
-        return OpenAIBatches()
+        return OpenAIBatches(limit=AdaptiveLimit(self.settings.poll_concurrency))
 
     def poller(self, database: Database) -> Poller:
         """Polls single batches."""

@@ -9,7 +9,7 @@ import dagster as dg
 from embedding_assets.assets.batch_events import batch_event, poll_event, telling
 from embedding_assets.assets.boundary import RETRIES, dagster_errors
 from embedding_assets.databases import Database
-from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.errors import EmbeddingAssetsError, TransientError
 from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.poll_execution import settle_row
@@ -21,6 +21,9 @@ from embedding_assets.process_identity import TAG, own_identity
 from embedding_assets.services import Services
 
 ARTEFACT_IO = "artefacts"
+
+PAUSES = (2.0, 8.0)
+"""Seconds before batches that a passing reason kept from being polled by hand are polled again."""
 
 
 def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
@@ -67,15 +70,29 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
     )
     def poll_results(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
         failed = []
-        for batch_id in context.partition_keys:
-            try:
-                context.log_event(_poll_again(services.services, database, batch_id))
-            except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
-                reason = (
-                    str(error) if isinstance(error, EmbeddingAssetsError) else f"{type(error).__name__}: {error}"
-                )
-                context.log.error(f"{batch_id}: {reason}")
-                failed.append(f"{batch_id}: {reason}")
+        left = list(context.partition_keys)
+        for pause in (*PAUSES, None):
+            passing = []
+            for batch_id in left:
+                try:
+                    for event in _poll_again(services.services, database, batch_id):
+                        context.log_event(event)
+                except TransientError as error:
+                    if pause is None:
+                        failed.append(f"{batch_id}: {error}")
+                    passing.append(batch_id)
+                    context.log.warning(f"{batch_id}: {error}")
+                except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
+                    named = isinstance(error, EmbeddingAssetsError)
+                    reason = str(error) if named else f"{type(error).__name__}: {error}"
+                    context.log.error(f"{batch_id}: {reason}")
+                    failed.append(f"{batch_id}: {reason}")
+            left = passing
+            if not left:
+                break
+            if pause is not None:
+                context.log.info(f"{len(left)} batches are polled again in {pause:.0f} s")
+                time.sleep(pause)
         if failed:
             raise dg.Failure(f"{len(failed)} not polled: " + "; ".join(failed), allow_retries=False)
         yield from ()
@@ -109,17 +126,25 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
     return [batches, poll_results, execution_poll_results]
 
 
-def _poll_again(services: Services, database: Database, batch_id: str) -> dg.AssetMaterialization:
-    """Poll a batch by hand. A final one with embeddings is opened again; one that goes on is an error."""
+def _poll_again(services: Services, database: Database, batch_id: str) -> list[dg.AssetMaterialization]:
+    """Poll a batch by hand; return the events of its poll, and of its row if that changed.
+
+    A final one with embeddings is opened again; one that goes on is an error.
+    """
     row = services.ledger.get(batch_id)
     result = services.poller(database).poll(row)
     if result.action == "wait":
         raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
+    polled = poll_event(services, database, result)
+    changed = row
     if row.status.live:
-        settle_row(services.ledger, row, result)
+        changed = settle_row(services.ledger, row, result)
     elif result.publishes:
-        services.ledger.reopen(row)
-    return poll_event(services, database, result)
+        changed = services.ledger.reopen(row)
+    if changed == row:
+        return [polled]
+    keep_row(services.store, changed)
+    return [batch_event(services, database, changed), polled]
 
 
 def _tag_run(context: dg.AssetExecutionContext) -> None:

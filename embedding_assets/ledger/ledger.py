@@ -2,11 +2,15 @@
 
 `status` and `GSI1PK` change in one write, always together. A write that finds another state than it was
 conditional on changes nothing and says so. Attributes that are not ours survive.
+
+Each write carries a `write_id` of its own. If its answer is lost and the SDK sends it again, the condition fails
+because the first one was applied: the row's `write_id` shows that it was ours.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +37,8 @@ INDEX = "GSI1"
 GET_AT_ONCE = 100
 """Keys that one BatchGetItem takes."""
 GET_TRIES = 8
+WRITE_ID = "write_id"
+"""The attribute that says which write was the last one."""
 OWN_FAILURES = 3
 """Failures of its own after which a batch is set aside."""
 
@@ -109,13 +115,18 @@ class Ledger:
             "GSI1SK": f"BATCH_TYPE#{batch.batch_type}#BATCH_ID#{batch.batch_id}",
             "TYPE": "BATCH_SUMMARY",
             "status": str(batch.status),
+            WRITE_ID: _new_write_id(),
         }
-        with translated(f"creating batch {batch.batch_id} in table {self.table}"):
-            self.client.put_item(
-                TableName=self.table,
-                Item={key: _serialize(value) for key, value in values.items()},
-                ConditionExpression="attribute_not_exists(PK)",
-            )
+        try:
+            with translated(f"creating batch {batch.batch_id} in table {self.table}"):
+                self.client.put_item(
+                    TableName=self.table,
+                    Item={key: _serialize(value) for key, value in values.items()},
+                    ConditionExpression="attribute_not_exists(PK)",
+                )
+        except (PreconditionError, TransientError):
+            if self._written(batch.batch_id, values[WRITE_ID]) is None:
+                raise
 
     def finish(
         self, batch_id: str, generation: int, status: Status, values: Mapping[str, object]
@@ -210,7 +221,7 @@ class Ledger:
         condition: str,
         values: Mapping[str, object],
     ) -> BatchSummary | None:
-        wanted = dict(sets)
+        wanted = {**sets, WRITE_ID: _new_write_id()}
         if "status" in wanted:
             wanted["GSI1PK"] = f"STATUS#{wanted['status']}"
         names = {f"#{name}": name for name in (*wanted, *removes, "status", "generation")}
@@ -229,10 +240,26 @@ class Ledger:
                     ExpressionAttributeValues={name: _serialize(value) for name, value in bound.items()},
                     ReturnValues="ALL_NEW",
                 )
+            attributes = _plain(response["Attributes"])
         except PreconditionError:
-            return None
-        row = parse_row(_plain(response["Attributes"]))
+            written = self._written(batch_id, wanted[WRITE_ID])
+            if written is None:
+                return None
+            attributes = written
+        except TransientError:
+            written = self._written(batch_id, wanted[WRITE_ID])
+            if written is None:
+                raise
+            attributes = written
+        row = parse_row(attributes)
         return row if isinstance(row, BatchSummary) else None
+
+    def _written(self, batch_id: str, write_id: object) -> Row | None:
+        """The row as it is if the write of this id was the last one: it was applied and its answer was lost."""
+        for row in self._rows([f"BATCH#{batch_id}"]):
+            if row.get(WRITE_ID) == write_id:
+                return row
+        return None
 
     def _index(self, status: Status, prefix: str, **limits: Any) -> Iterator[Row]:
         with translated(f"listing {status} batches of table {self.table}"):
@@ -264,6 +291,10 @@ class Ledger:
                 time.sleep(0.05 * 2**attempt)
             else:
                 raise TransientError(f"reading batches of table {self.table}: throttled, keys left unread")
+
+
+def _new_write_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _generation_is(generation: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -29,8 +30,11 @@ from embedding_assets.openai_batches.poll_result import LIVE_STATUS, PollResult
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import read_pointer
 
-OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError, TransientError)
+OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError)
 """Errors that count against the batch alone. Others, a missing bucket say, end the execution."""
+
+PASSING = (TransientError, ConnectionError, TimeoutError, ssl.SSLError)
+"""Errors that count against nobody: the batch is polled by a later execution."""
 
 OnBatch = Callable[[BatchSummary, PollResult], None]
 Polled = tuple[BatchSummary | None, PollResult]
@@ -99,6 +103,9 @@ class ExecutionPoller:
             return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")
         try:
             result = self.poller.poll(row, beat)
+        except PASSING as error:
+            message = str(error) if isinstance(error, TransientError) else f"batch {row.batch_id}: {_plain(error)}"
+            return row, self._failed(planned, row.generation, message, passing=True)
         except OWN_FAULTS as error:
             changed = self.ledger.count_failure(row, str(error))
             return changed or row, self._failed(planned, row.generation, str(error))
@@ -112,7 +119,9 @@ class ExecutionPoller:
             return changed or row, self._failed(planned, row.generation, message)
         return settle_row(self.ledger, row, result), result
 
-    def _failed(self, planned: PlannedBatch, generation: int, message: str) -> PollResult:
+    def _failed(
+        self, planned: PlannedBatch, generation: int, message: str, *, passing: bool = False
+    ) -> PollResult:
         return PollResult(
             batch_id=planned.batch_id,
             openai_batch_id=planned.openai_batch_id,
@@ -122,6 +131,7 @@ class ExecutionPoller:
             database=self.database.name,
             message=message,
             generation=generation,
+            passing=passing,
         )
 
     def _guarded(

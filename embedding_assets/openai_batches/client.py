@@ -13,8 +13,9 @@ from pathlib import Path
 
 import openai
 from openai.types import Batch
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from embedding_assets.adaptive_limit import AdaptiveLimit
 from embedding_assets.errors import (
     BatchError,
     EmbeddingAssetsError,
@@ -23,12 +24,16 @@ from embedding_assets.errors import (
     SettingsError,
     TransientError,
 )
+from embedding_assets.openai_batches.limited_client import THROTTLED, LimitedClient
 from embedding_assets.openai_batches.output import writable
+from embedding_assets.retry_after import retry_after_seconds
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""
 SDK_RETRIES = 4
 """The SDK waits 0.5 s, doubled each time, with jitter, between tries."""
+DEFAULT_AT_ONCE = 50
+"""Requests at once if nobody says otherwise."""
 STREAM_TRIES = 3
 """A download that breaks off is begun again so often."""
 BLOCK = 2**20
@@ -55,7 +60,12 @@ def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
 UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
 """What the SDK raises for an id that makes no address."""
 
-CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_of_the_transport("TransportError"))
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
+    openai.APIConnectionError,
+    *_of_the_transport("TransportError"),
+    *_of_the_transport("DecodingError"),
+)
+"""What the SDK or its transport raises for a connection that broke. A compressed body that was cut is one."""
 
 REFUSED = "refused"
 """Our word for the status of a batch that OpenAI refuses to tell of."""
@@ -90,8 +100,10 @@ class RemoteBatch:
 class OpenAIBatches:
     """Files and batches of one OpenAI account, as the SDK's own environment variables name it."""
 
-    def __init__(self, client: openai.OpenAI | None = None) -> None:
+    def __init__(self, client: openai.OpenAI | None = None, limit: AdaptiveLimit | None = None) -> None:
+        """With a `client` of one's own, no limit but that client's holds."""
         self._sdk = client
+        self._limit = limit or AdaptiveLimit(DEFAULT_AT_ONCE)
         self._making = threading.Lock()
 
     @property
@@ -100,7 +112,9 @@ class OpenAIBatches:
         with self._making:
             if self._sdk is None:
                 try:
-                    self._sdk = openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
+                    self._sdk = openai.OpenAI(
+                        max_retries=SDK_RETRIES, timeout=TIMEOUT, http_client=LimitedClient(self._limit)
+                    )
                 except openai.OpenAIError as error:
                     raise SettingsError(
                         "OPENAI_API_KEY is not set: it is the key of the account that runs the batches"
@@ -138,7 +152,7 @@ class OpenAIBatches:
         for attempt in Retrying(
             stop=stop_after_attempt(STREAM_TRIES),
             wait=wait_random_exponential(multiplier=0.5, max=10),
-            retry=retry_if_exception_type(TransientError),
+            retry=retry_if_exception(_broke_off),
             reraise=True,
         ):
             with attempt:
@@ -219,16 +233,26 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
         message = f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
         raise ServiceError(message) from None
     except CONNECTION_ERRORS as error:
-        raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
+        message = f"{subject}: OpenAI cannot be reached ({type(error).__name__})"
+        raise TransientError(message, broke_off=not isinstance(error, openai.APIError)) from error
     except openai.APIStatusError as error:
         message = f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
-            raise TransientError(message) from error
+            raise TransientError(
+                message,
+                throttled=error.status_code in THROTTLED,
+                retry_after=retry_after_seconds(error.response.headers),
+            ) from error
         raise refusal(message) from error
     except openai.OpenAIError as error:
         raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
     except UNUSABLE as error:
         raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether a body ended early: the SDK tries everything else again by itself."""
+    return isinstance(error, TransientError) and error.broke_off
 
 
 def _code(error: openai.APIStatusError) -> str:

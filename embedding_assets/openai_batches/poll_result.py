@@ -63,6 +63,8 @@ class PollResult(BaseModel):
     the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that was published before
     and of which nothing can be had any more: it keeps that, and the counts are those of then.
     `published_as` is the version that holds all of the delta already, so that it is not folded again.
+    `passing`: the batch could not be polled for a reason that may pass (`action` is `error`); nothing was counted
+    against it, and it is planned again.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -93,6 +95,7 @@ class PollResult(BaseModel):
     batch_error_code: str | None = None
     kept_status: Status | None = None
     published_as: str | None = None
+    passing: bool = False
 
     @property
     def to_fold(self) -> bool:

@@ -52,7 +52,7 @@ def survey(
     with ThreadPoolExecutor(concurrency) as pool:
         answers = list(pool.map(lambda batch: _single(openai, batch), asked))
     problems = [answer for answer in answers if isinstance(answer, TransientError | ServiceError)]
-    if problems and len(problems) == len(answers):
+    if problems and len(problems) == len(answers) and not known:
         raise problems[0]
     known |= {
         batch.openai_batch_id: answer

@@ -17,17 +17,16 @@ from dagster import (
     build_reconstructable_job,
     execute_job,
 )
-from pydantic import TypeAdapter
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.late import late_warning
-from embedding_assets.merge.plan import poll_results_key
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai
 from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.interrupts import noticed_interrupts
 from embedding_assets.orchestration.marking import mark_and_tell
+from embedding_assets.orchestration.passing import describe_unpolled, polled_nothing, read_results
 from embedding_assets.orchestration.planning import begin_execution, run_config
 from embedding_assets.orchestration.runs import (
     PARTITION_TAG,
@@ -43,10 +42,12 @@ from embedding_assets.snapshots.versions import read_pointer
 WAIT_SECONDS = 2.0
 """Between two looks at a run of another process that is in flight."""
 PAUSE_SECONDS = 1.0
-"""Before batches that could not be polled are tried again."""
+"""After an execution in which some batches could not be polled."""
+BARREN_PAUSES = (2.0, 8.0, 30.0)
+"""After the first, second, third execution in a row that a passing reason kept from polling anything; then the
+command gives up."""
 
 Tell = Callable[[str], None]
-RESULTS = TypeAdapter(list[PollResult])
 
 
 @dataclass
@@ -75,20 +76,41 @@ def ingest(
     """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
 
     With `until_drained` again and again, until nothing more is ready. An execution that failed is told in the
-    report and not tried again here. Raises where the ledger, the bucket or OpenAI cannot be asked.
+    report and not tried again here; one that a passing reason kept from polling anything is, after a pause, a few
+    times. Raises where the ledger, the bucket or OpenAI cannot be asked.
     """
     report = IngestReport()
     for database in databases:
-        while _one_execution(services, instance, database, report, tell) and until_drained:
-            pass
+        barren = 0
+        while True:
+            done = _one_execution(services, instance, database, report, tell)
+            if done.unpolled is None:
+                barren = 0
+            elif not until_drained or barren == len(BARREN_PAUSES):
+                report.failures.append(done.unpolled)
+                break
+            else:
+                tell(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
+                time.sleep(BARREN_PAUSES[barren])
+                barren += 1
+            if not (done.more and until_drained):
+                break
         _tell_the_rest(services, database, report)
     return report
 
 
+@dataclass(frozen=True)
+class _Done:
+    """`more`: whether to look for another execution. `unpolled`: why this one polled nothing, if that may pass."""
+
+    more: bool
+    unpolled: str | None = None
+
+
 def _one_execution(
     services: Services, instance: DagsterInstance, database: Database, report: IngestReport, tell: Tell
-) -> bool:
-    """Plan and run one execution. False where nothing was ready, or the execution failed."""
+) -> _Done:
+    """Plan and run one execution. No more where nothing was ready, or the execution failed."""
     _wait_for_others(services, instance, database, tell)
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
@@ -99,7 +121,7 @@ def _one_execution(
         tell(f"warning: {database.name}: {late}")
     ready = choose(services.store, services.ledger, instance, database, found.ready)
     if not ready:
-        return False
+        return _Done(more=False)
     manifest = begin_execution(services, instance, database, ready)
     execution_id = manifest.execution_id
     report.executions.append(execution_id)
@@ -108,17 +130,23 @@ def _one_execution(
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     if failure is not None:
         report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
-        return False
-    results = RESULTS.validate_json(services.store.get(poll_results_key(execution_id)))
+        return _Done(more=False)
+    results = read_results(services.store, execution_id)
     without = [result for result in results if result.action == "handle_failure" and result.kept_status is None]
     _note_failed(without, report)
+    unpolled = describe_unpolled(results)
+    if unpolled is not None and polled_nothing(results):
+        return _Done(more=True, unpolled=f"execution {execution_id} of {database.name}: {unpolled}")
+    if unpolled is not None:
+        report.warned.append(unpolled)
+        tell(f"warning: {database.name}: {unpolled}")
     if any(result.action == "error" for result in results):
         time.sleep(PAUSE_SECONDS)
     still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
     if all(still_ready.get(batch.batch_id) == batch for batch in ready):
         report.failures.append(f"execution {execution_id} of {database.name} changed no row of its batches")
-        return False
-    return True
+        return _Done(more=False)
+    return _Done(more=True)
 
 
 def run_execution(

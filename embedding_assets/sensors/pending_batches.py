@@ -9,6 +9,7 @@ from embedding_assets.ledger.late import late_warning
 from embedding_assets.ledger.ledger import LiveBatches
 from embedding_assets.openai_batches.survey import Survey
 from embedding_assets.orchestration.execution import ask_openai, enough
+from embedding_assets.orchestration.passing import pause_left
 from embedding_assets.orchestration.planning import (
     add_missing,
     batch_partitions,
@@ -58,6 +59,12 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             context.log.warning(late)
         if not enough(found, settings.min_ready, settings.max_wait_seconds, now):
             return dg.SensorResult(skip_reason=_told(found, live), cursor=cursor)
+        pause = pause_left(connected.store, context.instance, database)
+        if pause > 0:
+            reason = (
+                f"{_told(found, live)}; the last execution could poll nothing, the next one is in {pause:.0f} s"
+            )
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
         batches = choose(connected.store, connected.ledger, context.instance, database, found.ready)
         if not batches:
             return dg.SensorResult(skip_reason="every ready batch was set aside", cursor=cursor)

@@ -28,10 +28,13 @@ def by_hand(world: World, asset: str, partitions: Sequence[str]) -> dg.ExecuteIn
     )
 
 
-def partitions_of(world: World, result: dg.ExecuteInProcessResult) -> list[str | None]:
-    """Which partitions a run materialized, as the event log has it."""
+def partitions_of(
+    world: World, result: dg.ExecuteInProcessResult, asset: str = "poll_results"
+) -> list[str | None]:
+    """Which partitions of an asset a run materialized, as the event log has it."""
     page = world.instance.get_records_for_run(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-    return [record.partition_key for record in page.records]
+    key = dg.AssetKey(["lines", asset])
+    return [record.partition_key for record in page.records if record.asset_key == key]
 
 
 def test_batches_polled_by_hand_come_into_a_new_version(world: World) -> None:
@@ -49,7 +52,8 @@ def test_batches_polled_by_hand_come_into_a_new_version(world: World) -> None:
 
     result = by_hand(world, "poll_results", ["a", "b", "c", "d"])
     assert not result.success
-    assert partitions_of(world, result) == ["a", "b", "d"]
+    assert partitions_of(world, result) == partitions_of(world, result, "batches") == ["a", "b", "d"]
+    assert world.json("poll_results/a/batch.json")["status"] == "PENDING"
     (failure,) = result.get_step_failure_events()
     data = failure.step_failure_data
     assert data.user_failure_data is not None
@@ -84,6 +88,8 @@ def test_a_live_batch_polled_by_hand_is_not_opened_again(world: World) -> None:
     result = by_hand(world, "poll_results", ["ready", "useless"])
     assert result.success
     assert partitions_of(world, result) == ["ready", "useless"]
+    assert partitions_of(world, result, "batches") == ["useless"]
+    assert world.json("poll_results/useless/batch.json")["status"] == "FAILED"
     assert world.row("ready") == before
     assert world.row("useless")["status"] == "FAILED"
     assert world.keys("manifests/", "lines/snapshot/") == set()
@@ -98,6 +104,6 @@ def test_the_rows_themselves_can_be_looked_at_by_hand(world: World) -> None:
     before = world.rows()
     result = by_hand(world, "batches", ["one", "two"])
     assert result.success
-    assert partitions_of(world, result) == ["one", "two"]
+    assert partitions_of(world, result, "batches") == ["one", "two"]
     assert world.rows() == before
     assert not by_hand(world, "batches", ["missing"]).success

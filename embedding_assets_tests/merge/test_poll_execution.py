@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 import threading
 from typing import Any
 
@@ -156,12 +157,66 @@ def test_a_broken_batch_takes_nobody_down(
     assert bench.ledger.get("good").ingest_attempts == 0
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 429, "retry_after": 0.01}, {"status": 500}, {"status": 503}, {"reset": True}],
+    ids=["429", "500", "503", "reset"],
+)
+@pytest.mark.parametrize("route", ["GET /v1/batches/{id}", "GET /v1/files/{id}/content"])
+def test_what_may_pass_counts_against_no_batch(
+    bench: Workbench,
+    execution_poller: ExecutionPoller,
+    openai_server: OpenAIServer,
+    route: str,
+    fault: dict[str, Any],
+) -> None:
+    """However often: the row is as it was, its result is a passing error with its message, the others go on."""
+    planted(openai_server, "b", 1)
+    planted(openai_server, "good", 1)
+    bench.row("b")
+    bench.row("good")
+    before = bench.attributes("b")
+    struck = "openai-b" if "batches" in route else file_of(openai_server, "b")
+    openai_server.fault(route, times=None, contains=struck, **fault)
+    for _ in range(4):
+        results, told = poll(execution_poller, "b", "good")
+        assert [(result.action, result.passing) for result in results] == [
+            ("error", True),
+            ("process_results", False),
+        ]
+        assert results[0].message
+        assert sorted(told) == ["b", "good"]
+        assert bench.attributes("b") == before
+    assert [batch.batch_id for batch in bench.ledger.live(LINES).ready_to_plan] == ["b", "good"]
+
+
+def file_of(server: OpenAIServer, batch_id: str) -> str:
+    """The id of a planted batch's output file."""
+    return str(server.control.get(f"/v1/batches/openai-{batch_id}").json()["output_file_id"])
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), TimeoutError("late"), ssl.SSLError("cut")])
+def test_a_network_error_that_nobody_translated_counts_against_no_batch(
+    bench: Workbench, openai: OpenAIBatches, openai_server: OpenAIServer, error: OSError
+) -> None:
+    """Whatever a library lets through, the network is no batch's fault."""
+    openai_server.plant("openai-good", status="in_progress", input=input_lines(["a"]))
+    for name in ("failing", "good"):
+        bench.row(name)
+    failing = FailingPoller(bench.store, openai, LINES, "arrow")
+    failing.error, failing.others = error, threading.Barrier(2)
+    results, _ = poll(ExecutionPoller(bench.store, bench.ledger, failing, LINES, 2), "failing", "good")
+    assert [(result.action, result.passing) for result in results] == [("error", True), ("wait", False)]
+    assert type(error).__name__ in (results[0].message or "")
+    assert bench.ledger.get("failing").ingest_attempts == 0
+
+
 def test_the_third_failure_sets_the_batch_aside(
     bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
 ) -> None:
-    """A passing error is tried again in later executions, and not for ever."""
+    """What a batch itself is to blame for is tried again in later executions, and not for ever."""
     bench.row("b")
-    openai_server.fault("*", times=None, status=500)
+    openai_server.fault("*", times=None, status=400)
     for count in (1, 2, 3):
         [result], _ = poll(execution_poller, "b")
         assert result.action == "error"
