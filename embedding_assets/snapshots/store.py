@@ -21,7 +21,7 @@ from embedding_assets.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 IN_PARTS_FROM = 32 * 2**20
 """Bytes from which a file is worth a transfer in parts; below, its threads cost more than they bring."""
@@ -80,6 +80,7 @@ class Store:
             with attempt, self._call(f"reading {self.uri(key)}"):
                 response = self._client.get_object(Bucket=self.bucket, Key=key)
                 with closing(response["Body"]) as body, translated(f"reading {self.uri(key)}", body=True):
+                    _length(response)
                     return Fetched(body.read(), response["ETag"])
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -166,7 +167,7 @@ class Store:
     def _download(self, key: str, path: Path) -> None:
         response = self._client.get_object(Bucket=self.bucket, Key=key)
         with closing(response["Body"]) as body, translated(f"downloading {self.uri(key)}", body=True):
-            if response["ContentLength"] < IN_PARTS_FROM:
+            if _length(response) < IN_PARTS_FROM:
                 with path.open("wb") as sink:
                     shutil.copyfileobj(body, sink, BLOCK)
                 return
@@ -185,6 +186,16 @@ class Store:
     def download_files(self, files: Iterable[tuple[str, Path]]) -> None:
         """Download several objects side by side; the first error is raised after all have ended."""
         side_by_side([partial(self.download_file, key, path) for key, path in files])
+
+
+def _length(response: GetObjectOutputTypeDef) -> int:
+    """How many bytes the body has: with that the SDK notices if it is cut.
+
+    S3 always says it. Raises TransientError for an answer that does not: its body may have been cut anywhere.
+    """
+    if "ContentLength" not in response:
+        raise TransientError("an answer that does not say how long it is", broke_off=True)
+    return response["ContentLength"]
 
 
 def _again_if_broken_off() -> Retrying:
