@@ -13,7 +13,7 @@ from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.orchestration.world import open_world
 from embedding_assets_tests.rates.proxy import Proxy
 from embedding_assets_tests.rates.servers import Servers
-from embedding_assets_tests.rates.storm import LEASE_SECONDS, in_a_hurry
+from embedding_assets_tests.rates.storm import ENVIRONMENT, in_a_hurry
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def servers(
 ) -> Iterator[Servers]:
     """The servers with the backlog on them; the tests themselves reach them past the proxy."""
     home = tmp_path_factory.mktemp("rates")
-    environment = {**proxy.environment, "EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": str(LEASE_SECONDS)}
+    environment = {**proxy.environment, **ENVIRONMENT}
     with in_a_hurry(), open_world(stack, aws, openai_clients[1], home, **environment) as world:
         made = Servers(world)
         made.plant()

@@ -25,7 +25,8 @@ CALM_TICKS = 3
 """Ingests after the last fault, in which everything must be published and marked."""
 HURRY = 50
 """Waits are shorter by this factor: the SDKs' back-off, the steps' retries, the looks at the lock."""
-LEASE_SECONDS = 5.0
+ENVIRONMENT = {"EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": "5", "EMBEDDING_ASSETS_POLL_CONCURRENCY": "16"}
+"""A short lease; no more threads than a small machine has use for."""
 
 CALM_CALLS = 1200
 """More than an undisturbed ingest of the backlog makes."""
