@@ -53,3 +53,37 @@ $(VENV)/.bench: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .dagster_home .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The targets as `make help` lists them, one line each: keep it complete (a test compares it with .PHONY).
+#: help         this list
+#: demo         run everything once on this machine: no account, no key (RECORDS=file.jsonl DATABASE=lines for your own)
+#: dev          the Dagster UI on the embedded servers, with small batches arriving
+#: test         lint, types and every test that is not marked long
+#: test-fast    the tests of the pure parts
+#: test-long    the tests that run for hours
+#: bench        measure everything in docs/performance.md and fill its tables
+#: bench-quick  measure one merge; fails if it got slower
+#: lint         ruff check and ruff format
+#: types        mypy
+#: pins         write constraints.txt again from the package index (PYTHON=python3.11, the oldest supported)
+#: clean        remove the environment, caches and local Dagster data
+.PHONY: help pins
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#: /  make /p' Makefile
+
+PINS := .venv-pins
+PINS_HEADER := \# The versions this project was tried with: names and versions only.
+
+# An environment of its own, without the old constraints. A version that is not a plain name==version stops it.
+pins:
+	rm -rf $(PINS)
+	$(PYTHON) -m venv $(PINS)
+	$(PINS)/bin/python -m pip install --quiet --upgrade pip
+	$(PINS)/bin/python -m pip install --quiet --upgrade --editable '.[local,direct,dev,bench]'
+	$(PINS)/bin/python -m pip freeze --exclude-editable > $(PINS)/frozen.txt
+	LC_ALL=C sort --ignore-case $(PINS)/frozen.txt > $(PINS)/pins.txt
+	! grep --invert-match --line-number --extended-regexp '^[A-Za-z0-9._-]+==[^ /:@]+$$' $(PINS)/pins.txt
+	{ echo '$(PINS_HEADER)'; cat $(PINS)/pins.txt; } > constraints.txt
+	rm -rf $(PINS)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,8 @@ from embedding_assets.errors import EmbeddingAssetsError, TransientError
 from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.poll_execution import settle_row
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, is_old
+from embedding_assets.openai_batches.account import is_another_project
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
@@ -132,7 +135,16 @@ def _poll_again(services: Services, database: Database, batch_id: str) -> list[d
     A final one with embeddings is opened again; one that goes on is an error.
     """
     row = services.ledger.get(batch_id)
-    result = services.poller(database).poll(row)
+    poller = services.poller(database)
+    remote = poller.ask(row)
+    young = not row.is_deletion and not is_old(row, datetime.now(UTC))
+    if young and is_another_project(services.openai, services.ledger, [remote]):
+        raise EmbeddingAssetsError(ANOTHER_PROJECT)
+    result = poller.poll(row, remote=remote)
+    if result.missing and result.action == "wait":
+        if row.status.live:
+            settle_row(services.ledger, row, result)
+        raise EmbeddingAssetsError(f"{result.message}; it is looked for again")
     if result.action == "wait":
         raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
     polled = poll_event(services, database, result)

@@ -26,7 +26,7 @@ else:
 
 
 class LimitedClient(openai.DefaultHttpxClient):
-    """Sends at most as many requests at once as `limit` allows. A body that is streamed counts until it is closed."""
+    """Sends as many requests at once as `limit` allows; a body that is streamed counts until it is closed."""
 
     def __init__(self, limit: AdaptiveLimit, **options: Any) -> None:
         super().__init__(**options)

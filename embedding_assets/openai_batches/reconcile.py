@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from embedding_assets.errors import ConservationError
-from embedding_assets.openai_batches.client import NOT_FOUND
 from embedding_assets.openai_batches.output import Bad, Good, Vector, read_answers, usual_dimensions
 from embedding_assets.openai_batches.poll_result import RequestError
+from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Requests
 from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
 
@@ -29,13 +29,16 @@ NO_ANSWER_CODE = {
 class Reconciled:
     """Every request accounted for. `errors` has one entry for each request without an embedding.
 
-    `unknown` counts answers to ids that nobody asked for, `repeated` further answers to an id that has its
+    `unknown` counts answers to ids that nobody asked for; `unknown_example` is the first of these ids, None if no
+    such answer had an id. `fitting` counts answers to requests, `repeated` further answers to an id that has its
     good one. `written` is how many rows the delta has.
     """
 
     embedded: set[str] = field(default_factory=set)
     errors: dict[str, RequestError] = field(default_factory=dict)
     unknown: int = 0
+    unknown_example: str | None = None
+    fitting: int = 0
     repeated: int = 0
     written: int = 0
     model: str | None = None
@@ -103,7 +106,9 @@ def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
     """Account for one answer; True where it is the first good one of a request."""
     if answer.id is None or answer.id not in requests.by_id:
         found.unknown += 1
+        found.unknown_example = found.unknown_example or answer.id
         return False
+    found.fitting += 1
     if answer.id in found.embedded:
         found.repeated += 1
         return False

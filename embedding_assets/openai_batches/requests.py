@@ -31,17 +31,23 @@ class Request:
 
 @dataclass(frozen=True)
 class Requests:
-    """All requests of a batch by id, in the order of the file; what its body asked for, where known."""
+    """All requests of a batch by id, in the order of the file; what its body asked for, if known.
+
+    `lines` is the number of lines of the file that are not blank, readable or not.
+    """
 
     by_id: dict[str, Request]
     model: str | None = None
     dimensions: int | None = None
+    lines: int = 0
 
 
 def read_records(path: Path, name: str) -> Requests:
     """Read `records/{batch_id}.jsonl`. Raises BatchError naming the line that is broken."""
     by_id: dict[str, Request] = {}
+    lines = 0
     for number, line in _lines(path):
+        lines += 1
         where = f"{name} line {number}"
         value = _object(line, where)
         try:
@@ -59,7 +65,7 @@ def read_records(path: Path, name: str) -> Requests:
         if request.id in by_id:
             raise BatchError(f"{where}: the id {request.id!r} stands there for the second time")
         by_id[request.id] = request
-    return Requests(by_id)
+    return Requests(by_id, lines=lines)
 
 
 def read_input_file(path: Path, name: str) -> Requests:
@@ -67,7 +73,9 @@ def read_input_file(path: Path, name: str) -> Requests:
     by_id: dict[str, Request] = {}
     model: str | None = None
     dimensions: int | None = None
+    lines = 0
     for number, line in _lines(path):
+        lines += 1
         where = f"{name} line {number}"
         value = _object(line, where)
         body = value.get("body")
@@ -82,7 +90,7 @@ def read_input_file(path: Path, name: str) -> Requests:
         model = model or _text(body.get("model"), where, "body.model")
         asked = body.get("dimensions")
         dimensions = asked if isinstance(asked, int) and dimensions is None else dimensions
-    return Requests(by_id, model, dimensions)
+    return Requests(by_id, model, dimensions, lines)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -20,9 +20,9 @@ from dagster import (
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.ledger.late import late_warning
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.orchestration.execution import ask_openai
+from embedding_assets.orchestration.execution import ask_openai, survey_warnings
 from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.interrupts import noticed_interrupts
 from embedding_assets.orchestration.marking import mark_and_tell
@@ -115,10 +115,12 @@ def _one_execution(
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
-    late = late_warning(found.running, datetime.now(UTC))
-    if late is not None and late not in report.warned:
-        report.warned.append(late)
-        tell(f"warning: {database.name}: {late}")
+    for warning in survey_warnings(found, datetime.now(UTC)):
+        if warning not in report.warned:
+            report.warned.append(warning)
+            tell(f"warning: {database.name}: {warning}")
+    if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:
+        report.failures.append(ANOTHER_PROJECT)
     ready = choose(services.store, services.ledger, instance, database, found.ready)
     if not ready:
         return _Done(more=False)
@@ -129,7 +131,8 @@ def _one_execution(
     failure = run_execution(services, instance, database, execution_id, tell)
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     if failure is not None:
-        report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
+        if ANOTHER_PROJECT not in failure or ANOTHER_PROJECT not in report.failures:
+            report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
         return _Done(more=False)
     results = read_results(services.store, execution_id)
     without = [result for result in results if result.action == "handle_failure" and result.kept_status is None]
@@ -144,6 +147,8 @@ def _one_execution(
         time.sleep(PAUSE_SECONDS)
     still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
     if all(still_ready.get(batch.batch_id) == batch for batch in ready):
+        if any(result.missing for result in results):
+            return _Done(more=False)
         report.failures.append(f"execution {execution_id} of {database.name} changed no row of its batches")
         return _Done(more=False)
     return _Done(more=True)

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedError, InputError, MismatchError
+from embedding_assets.errors import DamagedError, InputError, MismatchError, ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.accounting import version_batch
 from embedding_assets.merge.exclusive import exclusive
 from embedding_assets.merge.guard import same_model
 from embedding_assets.merge.poll_execution import settle_row
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult, read_errors
@@ -37,6 +38,7 @@ from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.rows import Provenance, RowFile, RowWriter, row_schema
 from embedding_assets.snapshots.sources import RowSource, open_source
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, read_pointer
+from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import Asked, Limits, Line, split
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
@@ -90,11 +92,16 @@ class ModelRebuild:
             folder = Path(name)
             wanted = {record.id: record for record in texts.records(index)}
             lines = self._lines(list(wanted.values()), folder / "lines")
-            rows = [row for row in self.ledger.live(self.database).set_aside if row.rebuild == self.goal]
-            found = survey(self.sender.openai, rows, concurrency=8)
-            polled = [one for row in found.ready if (one := self._poll(row, folder / row.batch_id)) is not None]
+            rows = self._rebuilding()
+            found = survey(self.sender.openai, rows, concurrency=8, absence=self.poller.absence, table=self.ledger)
+            if found.another_project:
+                raise ServiceError(ANOTHER_PROJECT)
+            outcomes = [(row, self._poll(row, folder / row.batch_id)) for row in found.ready]
+            polled = [one for _, one in outcomes if isinstance(one, _Polled)]
+            waiting = [row for row, one in outcomes if isinstance(one, PollResult) and one.action == "wait"]
             fresh = self._chosen(polled, lines)
-            on_way = {one for row in (*found.running, *found.not_asked) for one in self._on_way(row, lines)}
+            going_on = (*found.running, *found.not_asked, *found.missing, *waiting)
+            on_way = {one for row in going_on for one in self._on_way(row, lines)}
             impossible = self._impossible(found.ready) & lines.keys() - fresh.keys()
             missing = [wanted[one] for one in lines.keys() - fresh.keys() - on_way - impossible]
             progress = Progress(
@@ -105,7 +112,11 @@ class ModelRebuild:
                 impossible=tuple(sorted(impossible)),
             )
             if missing and not self.dry_run:
-                self._submit(sorted(missing, key=lambda record: record.id), folder / "parts", limits)
+                seen = {row.batch_id for row in rows}
+                with self.sender.alone() as alone:
+                    sent_since = self._sent_since(seen, lines)
+                    left = [record for record in missing if record.id not in sent_since]
+                    self._submit(alone, sorted(left, key=lambda record: record.id), folder / "parts", limits)
             if missing or on_way or impossible or self.dry_run:
                 return progress
             manifest = self._publish(pointer, index, polled, fresh, folder / "rows.arrow", purpose)
@@ -129,7 +140,18 @@ class ModelRebuild:
         parts = split(self.database, records, self.asked, folder)
         return {line.id: line for part in parts for line in part.lines()}
 
-    def _submit(self, missing: Sequence[Record], folder: Path, limits: Limits | None) -> None:
+    def _sent_since(self, seen: set[str], lines: dict[str, Line]) -> set[str]:
+        """Ids that another rebuild sent since this one looked."""
+        rows = self._rebuilding()
+        return {one for row in rows if row.batch_id not in seen for one in self._on_way(row, lines)}
+
+    def _rebuilding(self) -> list[BatchSummary]:
+        """The live batches of this rebuild."""
+        return [row for row in self.ledger.live(self.database).set_aside if row.rebuild == self.goal]
+
+    def _submit(
+        self, alone: DatabaseClaim, missing: Sequence[Record], folder: Path, limits: Limits | None
+    ) -> None:
         """Send what has no new vector yet, as batches that are kept from being planned."""
         parts = split(self.database, missing, self.asked, folder, limits)
         fields = {
@@ -144,20 +166,20 @@ class ModelRebuild:
             for batch_id in part.batch_ids():
                 if batch_id in self.ledger.get_many([batch_id]):
                     continue
-                with self.sender.claim(batch_id) as claim:
+                with self.sender.claim(alone, batch_id) as claim:
                     if batch_id in self.ledger.get_many([batch_id]) or self.sender.adopt(batch_id, fields):
                         break
                     counts = {"request_count": part.requests, "token_count": part.tokens}
                     self.sender.send(claim, batch_id, part.lines(), self.asked, {**fields, **counts})
                 break
 
-    def _poll(self, row: BatchSummary, folder: Path) -> _Polled | None:
-        """What a finished batch delivered; None where it delivered nothing, which ends it."""
+    def _poll(self, row: BatchSummary, folder: Path) -> _Polled | PollResult:
+        """What a finished batch delivered; without embeddings the poll's result: it has ended, or is missing."""
         result = self.poller.poll(row)
         if not result.has_delta or result.delta_key is None:
             if not self.dry_run:
                 settle_row(self.ledger, row, result)
-            return None
+            return result
         manifest = download_snapshot(self.publisher.store, result.delta_key, folder)
         if manifest is None:
             raise DamagedError(f"{result.delta_key}: the delta is unfinished")

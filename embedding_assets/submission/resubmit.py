@@ -13,11 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from embedding_assets.errors import BatchError, InputError, NotFoundError
+from embedding_assets.errors import BatchError, InputError, NotFoundError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
+from embedding_assets.openai_batches.absence import is_old
 from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll_result import RequestError, read_errors
+from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
+from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.known import Known
 from embedding_assets.submission.parts import Asked, Line, line_of
 from embedding_assets.submission.record_file import Record
@@ -95,7 +98,10 @@ class Resubmitter:
             except BatchError:
                 self._note(row, None)
                 raise
-            return self._send(row, lines)
+            if self.dry_run:
+                return self._send(row, lines, None)
+            with self.sender.alone() as alone:
+                return self._send(row, lines, alone)
 
     def check(self, row: BatchSummary) -> None:
         """Raise InputError where a batch in this state is never resubmitted."""
@@ -140,12 +146,17 @@ class Resubmitter:
             yield line_of(Record(record_id, request.text, document, request.metadata, tokens), asked)
 
     def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
+        missing = f"batch {row.batch_id}: OpenAI does not show the file with its texts"
         remote = self.sender.openai.retrieve(row.openai_batch_id)
+        if remote.status == NOT_FOUND and not is_old(row, datetime.now(UTC)):
+            raise TransientError(f"{missing}: try again, perhaps with another key")
         if remote.input_file_id is None:
             raise BatchError(f"batch {row.batch_id}: neither {records_key(row.batch_id)} nor OpenAI has its texts")
         try:
             self.sender.openai.download(remote.input_file_id, path)
         except NotFoundError as error:
+            if not is_old(row, datetime.now(UTC)):
+                raise TransientError(f"{missing}: try again") from error
             raise BatchError(f"batch {row.batch_id}: OpenAI has deleted the file with its texts") from error
         return dict(read_input_file(path, f"OpenAI's input file of batch {row.batch_id}").by_id)
 
@@ -154,7 +165,8 @@ class Resubmitter:
             return self.asked
         return Asked(row.model, row.dimensions)
 
-    def _send(self, row: BatchSummary, retried: list[Line]) -> Submission:
+    def _send(self, row: BatchSummary, retried: list[Line], alone: DatabaseClaim | None) -> Submission:
+        """Send what was not submitted since, under the claim to the database; without a claim nothing is sent."""
         batch_id = child_id(row)
         if self.sender.ledger.get_many([batch_id]):
             self._note(row, batch_id)
@@ -170,11 +182,13 @@ class Resubmitter:
         told.tokens = sum(line.tokens for line in lines)
         told.price_usd = price_usd(told.tokens, self._asked(row).model)
         told.batches = [batch_id]
-        if not self.dry_run:
-            self._send_once(row, batch_id, lines, told.tokens)
+        if alone is not None:
+            self._send_once(alone, row, batch_id, lines, told.tokens)
         return told
 
-    def _send_once(self, row: BatchSummary, batch_id: str, lines: list[Line], tokens: int) -> None:
+    def _send_once(
+        self, alone: DatabaseClaim, row: BatchSummary, batch_id: str, lines: list[Line], tokens: int
+    ) -> None:
         """Send the child, unless it is there already, and write its id into the parent's row."""
         asked = self._asked(row)
         fields = {
@@ -184,7 +198,7 @@ class Resubmitter:
             "parent_batch_id": row.batch_id,
             "precedence_at": row.precedence,
         }
-        with self.sender.claim(batch_id) as claim:
+        with self.sender.claim(alone, batch_id) as claim:
             child = self.sender.ledger.get_many([batch_id]).get(batch_id) or self.sender.adopt(batch_id, fields)
             if child is None:
                 counts = {"request_count": len(lines), "token_count": tokens}

@@ -22,9 +22,11 @@ from embedding_assets.errors import PreconditionError, TransientError
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import SubmitClaim
-from embedding_assets.openai_batches.client import OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.snapshots.store import Store
+from embedding_assets.submission.claims import BatchClaim, DatabaseClaim
 from embedding_assets.submission.parts import Asked, Line
 from embedding_assets.submission.tokens import count_tokens
 
@@ -47,15 +49,26 @@ class Sender:
     tell: Tell = lambda message: None
     first_wait_seconds: float = 1.0
 
-    def claim(self, batch_id: str) -> SubmitClaim:
+    def alone(self) -> DatabaseClaim:
+        """The right to decide what of the database is sent, and to send it; entering waits for whoever has it."""
+        return DatabaseClaim(
+            self.ledger.client,
+            self.ledger.table,
+            self.database,
+            lease_seconds=self.lease_seconds,
+            on_wait=self.tell,
+        )
+
+    def claim(self, alone: DatabaseClaim, batch_id: str) -> BatchClaim:
         """The right to send this batch; entering waits for whoever has it."""
-        return SubmitClaim(
+        batch = SubmitClaim(
             self.ledger.client,
             self.ledger.table,
             batch_id,
             lease_seconds=self.lease_seconds,
             on_wait=self.tell,
         )
+        return BatchClaim(alone, batch)
 
     def adopt(self, batch_id: str, row: Mapping[str, Any]) -> BatchSummary | None:
         """Write the row of a batch that an earlier try made and did not come to write down; None without one.
@@ -76,7 +89,7 @@ class Sender:
 
     def send(
         self,
-        claim: SubmitClaim,
+        claim: BatchClaim,
         batch_id: str,
         lines: Iterable[Line],
         asked: Asked,
@@ -103,7 +116,7 @@ class Sender:
         remote = self._create_batch(claim, batch_id, file_id)
         return self._create_row(batch_id, remote.id, row)
 
-    def _create_batch(self, claim: SubmitClaim, batch_id: str, file_id: str) -> RemoteBatch:
+    def _create_batch(self, claim: BatchClaim, batch_id: str, file_id: str) -> RemoteBatch:
         """Start the batch. After an answer that was lost it is looked for before it is started again."""
         metadata = self._metadata(batch_id)
         began = datetime.now(UTC) - CLOCKS_APART

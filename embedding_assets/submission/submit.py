@@ -2,7 +2,8 @@
 
 Promise: every file is read to its end and checked before anything is sent. Whatever happens in between, the same
 files submitted again end in each record being sent once: a batch's id is a function of what it is about and of
-how often that was submitted before, and it is claimed before it is made.
+how often that was submitted before, and it is claimed before it is made. One process at a time decides what of a
+database is left to send: of two overlapping files submitted at once each record is sent once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
+from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.known import Known, Latest
 from embedding_assets.submission.parts import Asked, Limits, Line, Part, split, split_deletions
 from embedding_assets.submission.record_file import Record, read_ids, read_records
@@ -99,7 +101,10 @@ class Submitter:
             parts = self._parts(files, deletions, Path(name), limits)
             ids = {line.id for part in parts for line in part.lines()}
             known = Known(self.sender.store, self.sender.ledger, self.sender.database, ids)
-            return self._submit(parts, known)
+            if self.dry_run:
+                return self._submit(parts, known, None)
+            with self.sender.alone() as alone:
+                return self._submit(parts, known, alone)
 
     def _parts(self, files: Sequence[Path], deletions: Path | None, folder: Path, limits: Limits) -> list[Part]:
         database = self.sender.database
@@ -122,12 +127,13 @@ class Submitter:
             if number % RECORDS_TOLD == 0:
                 self.sender.tell(f"{number:,} records read from {file}")
 
-    def _submit(self, parts: Sequence[Part], known: Known) -> Submission:
+    def _submit(self, parts: Sequence[Part], known: Known, alone: DatabaseClaim | None) -> Submission:
+        """Submit the parts under the claim to the database; without a claim nothing is sent."""
         told = Submission()
         enqueued = self._enqueued() if self.enqueued_tokens is not None else 0
         for number, part in enumerate(parts, start=1):
             self.sender.tell(f"batch {number} of {len(parts)} to {self.sender.database.name}")
-            done = self._submit_part(part, known, enqueued + told.tokens)
+            done = self._submit_part(part, known, enqueued + told.tokens, alone)
             requests = sum(count for _, count, _ in done.sent)
             told.batches += [batch_id for batch_id, _, _ in done.sent]
             told.tokens += sum(tokens for _, _, tokens in done.sent)
@@ -147,7 +153,7 @@ class Submitter:
             row.token_count or 0 for row in rows if isinstance(row, BatchSummary) and row.model == self.asked.model
         )
 
-    def _submit_part(self, part: Part, known: Known, enqueued: int) -> _PartDone:
+    def _submit_part(self, part: Part, known: Known, enqueued: int, alone: DatabaseClaim | None) -> _PartDone:
         done = _PartDone()
         for batch_id in self._unused_ids(part, known):
             known.refresh()
@@ -157,10 +163,10 @@ class Submitter:
             if self._over_budget(part, remaining, enqueued):
                 done.deferred = len(remaining.ids)
                 break
-            if self.dry_run:
+            if alone is None:
                 done.sent.append((batch_id, len(remaining.ids), remaining.tokens))
                 break
-            if self._send_part(part, known, batch_id, done):
+            if self._send_part(alone, part, known, batch_id, done):
                 break
         return done
 
@@ -178,7 +184,7 @@ class Submitter:
         budget = self.enqueued_tokens
         return budget is not None and not part.deletion and enqueued + remaining.tokens > budget
 
-    def _send_part(self, part: Part, known: Known, batch_id: str, done: _PartDone) -> bool:
+    def _send_part(self, alone: DatabaseClaim, part: Part, known: Known, batch_id: str, done: _PartDone) -> bool:
         """Send what remains under this id. False where the id turned out to be used: then the rest needs another.
 
         What remains is asked again under the claim: another submit may have sent it while this one waited.
@@ -186,7 +192,7 @@ class Submitter:
         sender = self.sender
         asked = {"model": self.asked.model, "dimensions": self.asked.dimensions}
         row = {} if part.deletion else asked
-        with sender.claim(batch_id) as claim:
+        with sender.claim(alone, batch_id) as claim:
             used = sender.ledger.get_many([batch_id]).get(batch_id)
             if used is None and not part.deletion:
                 used = sender.adopt(batch_id, row)

@@ -68,7 +68,6 @@ def test_our_own_attributes_are_read() -> None:
     [
         ({"TYPE": "OTHER"}, "TYPE"),
         ({"TYPE": ...}, "TYPE"),
-        ({"batch_id": ...}, "batch_id is missing"),
         ({"openai_batch_id": ...}, "openai_batch_id is missing"),
         ({"openai_batch_id": ""}, "openai_batch_id"),
         ({"batch_type": ""}, "batch_type"),

@@ -118,8 +118,9 @@ def test_any_mix_of_answers_balances_and_the_first_good_one_wins(answers: list[A
     assert found.written == len(first_good)
     assert {name: error.reason for name, error in found.errors.items()} == reasons
     assert found.written + found.count("failed") + found.count("unfinished") == len(ASKED)
-    strange = [one for one in answers if one.kind == "no id" or one.id not in ASKED]
+    strange = [one for one in [*output, *errors] if one.kind == "no id" or one.id not in ASKED]
     assert found.unknown == len(strange)
+    assert found.unknown_example == next((one.id for one in strange if one.kind != "no id"), None)
 
 
 @pytest.mark.parametrize("in_errors", [False, True])
