@@ -80,6 +80,11 @@ class Database(BaseModel):
         return f"{self.name}/snapshot/tags/"
 
     @property
+    def receipts_prefix(self) -> str:
+        """Prefix of the receipts: which version an execution published, ending in `/`."""
+        return f"{self.name}/snapshot/receipts/"
+
+    @property
     def latest_prefix(self) -> str:
         """Prefix that holds the pointer alone, ending in `/`."""
         return f"{self.name}/snapshot/latest/"

@@ -7,24 +7,35 @@ EmbeddingAssetsError
 │   └── UnusableAnswerError   an answer with 200 that is not what the API returns
 ├── ServiceError           a service refused, and will again: permission, missing table, bucket, key
 │   ├── NotFoundError      the object, row, file or batch is not there
-│   └── PreconditionError  a conditional write found another state than it was conditional on
+│   ├── PreconditionError  a conditional write found another state than it was conditional on
+│   └── ItemError          DynamoDB does not take one item: too large, or with a value that it does not store
 ├── BatchError             one batch cannot be used; the others are not touched
 │   └── MismatchError      its model, dimensions or distance do not fit what is published
 ├── ConservationError      a stage's counts do not balance
 ├── DamagedError           stored bytes are not what their manifest says
 │   └── DamagedVersionError   they are those of a published version: no batch is to blame
+│       └── LostPointerError   the pointer is gone, or behind what was published: `snapshots repair`
 ├── WithdrawnError         a rollback took out what was about to be merged
 ├── UnsuitableError        Chroma itself has to write a version that was to be written directly
 ├── SharedRootError        the shared file system root cannot take a version: it is published all the same
 └── LockError              the merge lock is held by another, or was lost
 
 Errors of boto3, the OpenAI SDK and the file formats are translated where those are called, and nowhere else.
-Each message is one line for the person who reads it; a secret never stands in it.
+Each message is one line for the person who reads it. It never contains a secret or a control character: both are
+replaced when the error is made, whatever it quotes.
 """
+
+from __future__ import annotations
+
+from embedding_assets.control_characters import visible_lines
+from embedding_assets.redaction import redacted
 
 
 class EmbeddingAssetsError(Exception):
     """Base of all errors of this package."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(visible_lines(redacted(arg)) if isinstance(arg, str) else arg for arg in args))
 
 
 class SettingsError(EmbeddingAssetsError):
@@ -73,6 +84,10 @@ class PreconditionError(ServiceError):
     """A conditional write found another state than the one it was conditional on."""
 
 
+class ItemError(ServiceError):
+    """DynamoDB does not take one item: it is too large, or has a value that DynamoDB does not store."""
+
+
 class BatchError(EmbeddingAssetsError):
     """One batch cannot be used; the others are not touched."""
 
@@ -91,6 +106,10 @@ class DamagedError(EmbeddingAssetsError):
 
 class DamagedVersionError(DamagedError):
     """A published version, or the pointer, is damaged: no batch is to blame."""
+
+
+class LostPointerError(DamagedVersionError):
+    """The pointer is gone, or does not hold a version that was published: only `snapshots repair` may write it."""
 
 
 class WithdrawnError(EmbeddingAssetsError):

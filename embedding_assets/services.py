@@ -28,6 +28,7 @@ from embedding_assets.submission.resubmit import Policy, Resubmitter
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
+from embedding_assets.upkeep.repair import Repair
 from embedding_assets.upkeep.rollback import Rollback
 
 
@@ -138,6 +139,11 @@ class Services:
         """Publishes older versions again."""
         lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
         return Rollback(self.store, self.ledger, database, lease, tell, shared)
+
+    def repair(self, database: Database, report: Tell) -> Repair:
+        """Puts a lost pointer back."""
+        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
+        return Repair(self.store, self.ledger, database, lease, report, shared)
 
     def collector(self, database: Database, tell: Tell) -> Collector:
         """Deletes what nothing needs any more."""

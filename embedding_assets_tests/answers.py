@@ -34,6 +34,16 @@ def output_line(custom_id: str, vector: Any, *, model: str | None = MODEL, statu
     return answer(custom_id, {"status_code": status_code, "request_id": "r", "body": body})
 
 
+def several_line(custom_id: str, vectors: Sequence[Sequence[float]]) -> str:
+    """An answer with a vector for each of several inputs, the last one first."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": list(vectors[index])}
+        for index in reversed(range(len(vectors)))
+    ]
+    body = {"object": "list", "data": data, "model": MODEL}
+    return answer(custom_id, {"status_code": 200, "request_id": "r", "body": body})
+
+
 def failed_line(custom_id: str, code: str = "server_error", status_code: int = 500) -> str:
     """A request that OpenAI could not answer: the error is in the body, the top-level one is null."""
     error = {"message": "The server had an error", "type": "server_error", "param": None, "code": code}

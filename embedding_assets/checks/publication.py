@@ -15,7 +15,7 @@ from embedding_assets.io_managers.artefacts import final_result_key
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.accounting import planned_at
-from embedding_assets.merge.mark import Bookmark
+from embedding_assets.merge.bookmark import Bookmark
 from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.snapshots.directory import FileEntry, matches
 from embedding_assets.snapshots.index import alive, digest_of, read_index
@@ -107,7 +107,7 @@ def _to_be_marked(
     store: Store, ledger: Ledger, database: Database, newest: VersionManifest, execution_id: str
 ) -> list[VersionManifest]:
     """Newest first: everything after the bookmark, and the version of the execution wherever it is."""
-    bookmark = Bookmark(ledger.client, ledger.table, database.name).read()
+    bookmark = Bookmark(ledger.client, ledger.table, database.name).read().version
     planned = planned_at(execution_id)
     chosen = []
     unmarked = True

@@ -27,6 +27,7 @@ app.command()(inspect.verify)
 app.command()(upkeep.rollback)
 app.command()(upkeep.gc)
 app.command()(upkeep.tag)
+app.command()(upkeep.repair)
 app.command()(rebuild.rebuild)
 
 
@@ -89,7 +90,7 @@ def show(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
-    told = manifest.model_dump(mode="json", exclude={"files", "batches"})
+    told = manifest.model_dump(mode="json", exclude={"files", "batches", "withdrawn_generations"})
     told["batches"] = [f"{batch.batch_id} ({batch.status})" for batch in manifest.batches]
     told["size"] = f"{decimal(manifest.size)} in {len(manifest.files)} files"
     for field, value in told.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,14 +12,15 @@ import typer
 
 from embedding_assets.cli.output import STDOUT, Table, print_json, warn
 from embedding_assets.databases import Database
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
 from embedding_assets.ledger.late import is_late, late_warning
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.reporting.ages import told_age
 from embedding_assets.reporting.backlog import Group, groups, remarks
 from embedding_assets.reporting.batch_story import Story, tell_story
 from embedding_assets.reporting.facts import gather
 from embedding_assets.services import Services, connect
-from embedding_assets.snapshots.versions import read_pointer
 
 SHOWN = 20
 """Batches that want attention and are listed; `--json` has all."""
@@ -33,11 +35,14 @@ def status(
     services = connect()
     now = datetime.now(UTC)
     rows, refused = ([services.ledger.get(batch)], []) if batch else _rows(services, database)
-    out = _withdrawn(services, {row.batch_type for row in rows})
+    published = _published(services, _databases(services, database, rows if batch else None))
+    out = published.withdrawn
     story = _story(services, rows[0], now) if batch else None
     if as_json:
-        print_json(_document(services, rows, refused, out, story, now))
+        print_json({**_document(services, rows, refused, out, story, now), "damaged": published.damaged})
         return
+    for line in published.damaged.values():
+        warn(line)
     for row in refused:
         warn(f"the row of batch {row.batch_id!r} is refused: {row.reason}")
     late = late_warning(rows, now)
@@ -56,14 +61,37 @@ def _rows(services: Services, name: str | None) -> tuple[list[BatchSummary], lis
     return sorted(rows, key=lambda row: row.submitted_at), [row for row in parsed if isinstance(row, Refused)]
 
 
-def _withdrawn(services: Services, batch_types: Collection[str]) -> dict[str, str]:
-    """By batch that a rollback took out: the version that is published without it."""
-    out: dict[str, str] = {}
-    for database in services.settings.databases:
-        pointer = read_pointer(services.store, database) if database.batch_type in batch_types else None
+def _databases(services: Services, name: str | None, rows: list[BatchSummary] | None) -> list[Database]:
+    """The databases that are asked for: one by its name, those of some rows, or all."""
+    if name is not None:
+        return [services.settings.database(name)]
+    types = None if rows is None else {row.batch_type for row in rows}
+    return [one for one in services.settings.databases if types is None or one.batch_type in types]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Of the databases' pointers: what is `withdrawn` (the published version, by batch), what is `damaged`.
+
+    `damaged` says, by database, what is wrong with a pointer that is lost, behind or unreadable, and what to do.
+    """
+
+    withdrawn: dict[str, str]
+    damaged: dict[str, str]
+
+
+def _published(services: Services, databases: Collection[Database]) -> Published:
+    withdrawn: dict[str, str] = {}
+    damaged: dict[str, str] = {}
+    for database in databases:
+        try:
+            pointer = trusted_pointer(services.store, services.ledger, database)
+        except DamagedVersionError as error:
+            damaged[database.name] = str(error)
+            continue
         if pointer is not None:
-            out |= dict.fromkeys(pointer.manifest.withdrawn, pointer.manifest.version)
-    return out
+            withdrawn |= dict.fromkeys(pointer.manifest.withdrawn, pointer.manifest.version)
+    return Published(withdrawn, damaged)
 
 
 def _story(services: Services, row: BatchSummary, now: datetime) -> Story:
@@ -154,14 +182,17 @@ def _print_story(story: Story) -> None:
         if publication.without is not None:
             _line("withdrawn", f"a rollback took it out; version {publication.without} is without it")
     _line("next", story.next.told)
-    STDOUT.print("\ntimeline")
+    STDOUT.print()
+    STDOUT.print("timeline")
     for happening in story.timeline:
         STDOUT.print(f"  {happening.at:%Y-%m-%d %H:%M:%S}Z  {happening.what}", soft_wrap=True)
-    STDOUT.print("\nartefacts")
+    STDOUT.print()
+    STDOUT.print("artefacts")
     for artefact in facts.artefacts:
         there = artefact.location if artefact.there else f"none at {artefact.location}"
         _line(f"  {artefact.name}", there)
-    STDOUT.print("\nrow")
+    STDOUT.print()
+    STDOUT.print("row")
     for name, value in row.model_dump(mode="json", exclude_none=True).items():
         STDOUT.print(f"  {name:<18}{value}", soft_wrap=True)
 

@@ -11,12 +11,15 @@ import typer
 from embedding_assets.cli.options import JsonOption
 from embedding_assets.cli.output import STDOUT, counted, print_json, progress, told_requests
 from embedding_assets.services import connect
+from embedding_assets.submission.record_file import STANDARD_INPUT
 from embedding_assets.submission.submit import Submission
 
 
 def submit(
     database: Annotated[str, typer.Argument(help="The database that the records are for.")],
-    files: Annotated[list[Path] | None, typer.Argument(help="JSONL or Parquet of records.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="JSONL or Parquet of records; - is standard input.")
+    ] = None,
     delete_ids: Annotated[
         Path | None, typer.Option("--delete-ids", help="A file of ids, one a line: those records are taken out.")
     ] = None,
@@ -32,6 +35,8 @@ def submit(
     """
     if not files and delete_ids is None:
         raise typer.BadParameter("a FILE of records, or --delete-ids, is needed")
+    if [*(files or []), delete_ids].count(STANDARD_INPUT) > 1:
+        raise typer.BadParameter("- is standard input, which can be read only once")
     services = connect()
     with progress() as tell:
         submitter = services.submitter(services.settings.database(database), tell, force=force, dry_run=dry_run)

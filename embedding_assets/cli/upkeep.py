@@ -1,7 +1,8 @@
-"""`snapshots rollback / gc / tag`: an older version again, room in the bucket, names that are kept."""
+"""`snapshots rollback / gc / tag / repair`: older versions, room in the bucket, names of versions, the pointer."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -73,6 +74,29 @@ def gc(
         table.add_row(kind, str(len(found)), str(objects), decimal(sum(one.size for one in found)))
     STDOUT.print(table)
     STDOUT.print(f"kept: {', '.join(garbage.kept)}", soft_wrap=True)
+
+
+def repair(
+    database: DatabaseArgument,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be put back.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the pointer back if it was deleted or is behind: to the newest version that was published."""
+    services = connect()
+    chosen = services.settings.database(database)
+    with progress() as report:
+        done = services.repair(chosen, report).run(new_execution_id(datetime.now(UTC)), dry_run=dry_run)
+    if as_json:
+        print_json({"database": database, "repaired": done.repaired, **asdict(done)})
+    elif done.version is None:
+        STDOUT.print(f"nothing to repair: {database} has no published version")
+    elif not done.repaired:
+        STDOUT.print(f"nothing to repair: the pointer of {database} is at version {done.version}")
+    else:
+        before = f"it was at version {done.before}" if done.before else "there was none"
+        would = "would be" if dry_run else "is"
+        line = f"the pointer of {database} {would} at version {done.version} again; {before}"
+        STDOUT.print(line, soft_wrap=True)
 
 
 def tag(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.filesize import decimal
@@ -12,11 +11,13 @@ from embedding_assets.databases import Database
 from embedding_assets.doctor.bucket import BUCKET
 from embedding_assets.doctor.check import Check, Finding, Status
 from embedding_assets.doctor.table import TABLE
-from embedding_assets.errors import DamagedVersionError, NotFoundError
+from embedding_assets.errors import DamagedVersionError, LostPointerError, NotFoundError
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.snapshots.directory import MANIFEST
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, read_pointer, read_version
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, read_version
+from embedding_assets.upkeep.inspection import missing_files
 
 AMENDED = ("fence", "sweeping")
 """Fields of the pointer that are written after the version's own manifest."""
@@ -36,7 +37,8 @@ class PublishedChecks:
             Check(
                 f"{self.database.name} published",
                 self.published,
-                "restore that object from a backup or from its older object version; merges stop until then",
+                "merges stop until then; if it is the pointer that is damaged, run `embedding-assets snapshots "
+                f"repair {self.database.name}`, else restore that object from a backup",
                 (BUCKET,),
             ),
             Check(
@@ -48,12 +50,15 @@ class PublishedChecks:
         )
 
     def published(self) -> Finding:
-        """Pointer, chain and files. Raises DamagedVersionError where the pointer or the chain is damaged."""
-        pointer = read_pointer(self.store, self.database)
+        """Pointer, chain and files. Raises DamagedVersionError if the pointer or the chain is damaged."""
+        try:
+            pointer = trusted_pointer(self.store, self.ledger, self.database)
+        except LostPointerError as error:
+            return Finding(Status.FAILED, str(error))
         if pointer is None:
             return self._nothing_published()
         versions = self._chain(pointer)
-        missing = list(self._missing_files(pointer.manifest))
+        missing = list(missing_files(self.store, self.database, pointer.manifest))
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             return Finding(
@@ -96,7 +101,8 @@ class PublishedChecks:
             return Finding(
                 Status.WARNING,
                 f"no pointer, but {unpublished} versions under {self.store.uri(self.database.versions_prefix)}: a "
-                "first merge did not end, or the pointer was deleted; then restore it before the next merge",
+                "first merge did not end, or the pointer was deleted; `embedding-assets snapshots repair "
+                f"{self.database.name} --dry-run` shows which",
             )
         return Finding(Status.OK, "nothing published yet")
 
@@ -124,26 +130,11 @@ class PublishedChecks:
 
     def _manifest(self, version: str, named: str) -> VersionManifest:
         try:
-            manifest = read_version(self.store, self.database, version)
+            return read_version(self.store, self.database, version)
         except NotFoundError as error:
             raise DamagedVersionError(
                 f"the chain of {self.database.name} is broken: {named} {version}, whose manifest is missing"
             ) from error
-        if (manifest.version, manifest.database) != (version, self.database.name):
-            raise DamagedVersionError(
-                f"the manifest of version {version} of {self.database.name} says that it is "
-                f"{manifest.version} of {manifest.database}"
-            )
-        return manifest
-
-    def _missing_files(self, manifest: VersionManifest) -> Iterator[str]:
-        there = {entry.key: entry.size for entry in self.store.list(self.database.versions_prefix)}
-        for file in manifest.files:
-            size = there.get(file.key)
-            if size is None:
-                yield f"{self.store.uri(file.key)} is missing"
-            elif size != file.size:
-                yield f"{self.store.uri(file.key)} has {size} bytes instead of {file.size}"
 
 
 def _as_written(manifest: VersionManifest) -> dict[str, object]:

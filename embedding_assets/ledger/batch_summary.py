@@ -12,8 +12,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError, field_validator, model_validator
 
+from embedding_assets.bounded_text import bounded
+
 EXECUTION_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
 BATCH_ID = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
+
+
+LARGEST_ITEM = 400 * 1024
+"""Bytes that DynamoDB takes at most."""
+FULLEST_ROW = LARGEST_ITEM - 12 * 1024
+"""A live row of another program that is fuller than this has no room for what we write."""
+BYTES_OF_A_NUMBER = 10
+OUTSIDE_TEXTS = frozenset({"error", "set_aside"})
+"""Attributes that hold what others said; they are bounded."""
 
 
 class Status(StrEnum):
@@ -117,6 +128,11 @@ class BatchSummary(BaseModel):
             raise ValueError("must not be empty")
         return value
 
+    @field_validator("error", "set_aside")
+    @classmethod
+    def _bounded(cls, value: str | None) -> str | None:
+        return None if value is None else bounded(value)
+
     @field_validator("submitted_at", "precedence_at", "reset_at", "missing_since", mode="before")
     @classmethod
     def _instant(cls, value: object) -> object:
@@ -164,6 +180,9 @@ def parse_row(item: Mapping[str, Any]) -> BatchSummary | Refused:
         field = str(first["loc"][0]) if first["loc"] else "row"
         problem = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
         return Refused(named, f"{field} {problem}")
+    size = item_bytes({name: value for name, value in item.items() if name not in OUTSIDE_TEXTS})
+    if summary.status.live and size > FULLEST_ROW:
+        return Refused(named, f"the row has {size:,} of the {LARGEST_ITEM:,} bytes that DynamoDB takes")
     if item.get("PK") != f"BATCH#{summary.batch_id}":
         return Refused(named, f"PK is not BATCH#{summary.batch_id}")
     if item.get("GSI1PK") != f"STATUS#{summary.status}":
@@ -171,6 +190,19 @@ def parse_row(item: Mapping[str, Any]) -> BatchSummary | Refused:
     if item.get("GSI1SK") != f"BATCH_TYPE#{summary.batch_type}#BATCH_ID#{summary.batch_id}":
         return Refused(named, f"batch_type, batch_id and GSI1SK {item.get('GSI1SK')} disagree")
     return summary
+
+
+def item_bytes(value: object) -> int:
+    """About how much of DynamoDB's limit a value or an item takes: names, texts, and some bytes for the rest."""
+    if isinstance(value, str):
+        return len(value.encode(errors="replace"))
+    if isinstance(value, bytes | bytearray):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(item_bytes(name) + item_bytes(one) + 1 for name, one in value.items())
+    if isinstance(value, list | set):
+        return sum(item_bytes(one) + 1 for one in value)
+    return BYTES_OF_A_NUMBER
 
 
 def _number(value: object) -> object:

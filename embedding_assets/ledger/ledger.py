@@ -1,7 +1,8 @@
 """The ledger: batch summaries in DynamoDB, listed whole and changed only by conditional writes.
 
 `status` and `GSI1PK` change in one write, always together. A write that finds another state than it was
-conditional on changes nothing and says so. Attributes that are not ours survive.
+conditional on changes nothing and says so. Attributes that are not ours survive. Texts are written within
+bounds, so that a row stays far below the 400 KB that DynamoDB takes; a row that it does not take is an ItemError.
 
 Each write carries a `write_id` of its own. If its answer is lost and the SDK sends it again, the condition fails
 because the first one was applied: the row's `write_id` shows that it was ours.
@@ -20,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from embedding_assets.aws import dynamodb_client, translated
+from embedding_assets.bounded_text import bounded
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError, NotFoundError, PreconditionError, TransientError
 from embedding_assets.ledger.batch_summary import (
     LIVE,
+    OUTSIDE_TEXTS,
     BatchSummary,
     Refused,
     Status,
@@ -72,6 +75,16 @@ class Ledger:
         self.table = table
         self.legacy_rows = legacy_rows
         self.client = client or dynamodb_client()
+        self._given = client is not None
+        self._renewing: dict[float, DynamoDBClient] = {}
+
+    def renewing_client(self, lease_seconds: float) -> DynamoDBClient:
+        """The client that renews leases of that length: its timeouts are well below it. A given one serves too."""
+        if self._given:
+            return self.client
+        if lease_seconds not in self._renewing:
+            self._renewing[lease_seconds] = dynamodb_client(lease_seconds=lease_seconds)
+        return self._renewing[lease_seconds]
 
     def live(self, database: Database) -> LiveBatches:
         """Every live batch of `database`: all pages of the index, then read again consistently."""
@@ -265,7 +278,7 @@ class Ledger:
         condition: str,
         values: Mapping[str, object],
     ) -> BatchSummary | None:
-        wanted = {**sets, WRITE_ID: _new_write_id()}
+        wanted = {**_within_bounds(sets), WRITE_ID: _new_write_id()}
         if "status" in wanted:
             wanted["GSI1PK"] = f"STATUS#{wanted['status']}"
         names = {f"#{name}": name for name in (*wanted, *removes, "status", "generation")}
@@ -339,6 +352,14 @@ class Ledger:
 
 def _new_write_id() -> str:
     return uuid.uuid4().hex
+
+
+def _within_bounds(values: Mapping[str, object]) -> Row:
+    """Texts that come from outside, as long as a row may have them."""
+    return {
+        name: bounded(value) if name in OUTSIDE_TEXTS and isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def _generation_is(generation: int) -> str:

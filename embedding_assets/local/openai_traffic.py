@@ -154,7 +154,8 @@ class Traffic:
             await cut_connection(scope, reset=True)
         elif fault.status is not None:
             headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-            body = ApiError(fault.status, fault.message, code=fault.code).body
+            repeated = _headers(scope) if fault.repeat_headers else ""
+            body = ApiError(fault.status, fault.message + repeated, code=repeated or fault.code).body
             await JSONResponse(body, fault.status, headers)(scope, receive, send)
         elif fault.text is not None:
             await Response(fault.text, media_type=fault.content_type)(scope, receive, send)
@@ -211,6 +212,11 @@ class _CutUnnoticed:
         transport.write(b"\r\n".join([*lines, b"", b""]) + body)
         transport.close()
         await asyncio.sleep(0.01)
+
+
+def _headers(scope: Scope) -> str:
+    """As careless gateways put them into their error messages."""
+    return "".join(f" {name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in scope["headers"])
 
 
 class _Truncating:

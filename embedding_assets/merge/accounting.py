@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError
 from embedding_assets.merge.intermediate import IntermediateSnapshots
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.versions import Pointer, VersionBatch
+from embedding_assets.snapshots.history import withdrawn_generations
+from embedding_assets.snapshots.next_version import Withdrawn
+from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.versions import VersionBatch, VersionManifest, whole_chain
 
 
 def planned_at(execution_id: str) -> datetime | None:
@@ -71,7 +75,27 @@ def version_batch(result: PollResult) -> VersionBatch:
     )
 
 
-def still_withdrawn(base: Pointer | None, accounted: Sequence[PollResult]) -> tuple[str, ...]:
-    """The batches that a rollback took out and that the next version does not bring back."""
+def still_withdrawn(
+    store: Store, database: Database, base: VersionManifest | None, report: Callable[[str], None]
+) -> Withdrawn:
+    """The batches that a rollback took out of `base`, with the generation in which each was published.
+
+    The manifest has them. One from before there was such a field has the names alone: then the chain is read,
+    once, and the next version carries them on.
+    """
+    if base is None or not base.withdrawn:
+        return Withdrawn()
+    generations = base.withdrawn_generations
+    if generations is None:
+        generations = dict(withdrawn_generations(whole_chain(store, database, base, report), base))
+    return Withdrawn(base.withdrawn, generations)
+
+
+def without(out: Withdrawn, accounted: Sequence[PollResult]) -> Withdrawn:
+    """What stays withdrawn when these results are published."""
     back = {result.batch_id for result in accounted}
-    return tuple(batch_id for batch_id in (base.manifest.withdrawn if base else ()) if batch_id not in back)
+    generations = out.generations or {}
+    return Withdrawn(
+        tuple(batch_id for batch_id in out.batch_ids if batch_id not in back),
+        {batch_id: number for batch_id, number in generations.items() if batch_id not in back},
+    )

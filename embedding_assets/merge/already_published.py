@@ -16,6 +16,8 @@ from embedding_assets.snapshots.versions import VersionManifest, chain
 
 VERSIONS_LOOKED_AT = 100
 """How far back a batch's latest publication is looked for; one from before is merged as if it were new."""
+LOOKED_AT_UNDER_THE_LOCK = 20
+"""The same, from the published version back to the one that held the batch when it was polled."""
 
 
 def with_published(
@@ -40,11 +42,14 @@ def already_published(
     published: VersionManifest,
     index: pa.Table,
     results: Sequence[PollResult],
+    most: int = VERSIONS_LOOKED_AT,
 ) -> set[str]:
-    """The batches all of whose records stand in `published` as their delta has them; `index` is its record index.
+    """The batches all of whose records are in `published` as their delta has them; `index` is its record index.
 
-    So it is where the batch's latest publication is of this very delta, no rollback or rebuild with another model
-    was made since, and each of its records is still the one that counts: none was replaced or deleted.
+    So it is if the batch's latest publication is of this very delta, no rollback or rebuild with another model
+    was made since, and each of its records is still the one that counts: none was replaced or deleted. A result
+    that has `published_as` was looked for when it was polled: versions from before that one are not read again.
+    At most `most` versions are read.
     """
     counted = alive(index).group_by(["batch_id", "precedence_at"]).aggregate([("id", "count")])
     columns = (counted.column(name).to_pylist() for name in ("batch_id", "precedence_at", "id_count"))
@@ -57,9 +62,12 @@ def already_published(
         and standing.get((result.batch_id, result.precedence_at)) == result.embedding_count
     }
     found: set[str] = set()
-    for manifest in islice(chain(store, database, published), VERSIONS_LOOKED_AT):
+    for manifest in islice(chain(store, database, published), most):
         if manifest.model != published.model:
             break
+        for result in results:
+            if result.published_as == manifest.version and candidates.pop(result.batch_id, None) is not None:
+                found.add(result.batch_id)
         for batch in manifest.batches:
             if candidates.get(batch.batch_id) == batch.delta_key:
                 found.add(batch.batch_id)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import chromadb
@@ -24,40 +22,38 @@ from embedding_assets.errors import (
     TransientError,
     WithdrawnError,
 )
-from embedding_assets.ledger.batch_summary import format_instant, parse_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
 from embedding_assets.merge.accounting import (
     check_complete,
     inputs_digest,
-    planned_at,
     still_withdrawn,
     version_batch,
+    without,
 )
-from embedding_assets.merge.already_published import already_published
+from embedding_assets.merge.already_published import LOOKED_AT_UNDER_THE_LOCK, already_published
 from embedding_assets.merge.build import BuiltVersion, IndexWriter, VersionBuilder, Written
 from embedding_assets.merge.changes import Changes, compare
 from embedding_assets.merge.deletions import deletions_of, with_deletions
-from embedding_assets.merge.exclusive import Tell, exclusive
+from embedding_assets.merge.exclusive import Tell, exclusive, note_published
 from embedding_assets.merge.fold import keys_of, same_dimensions
 from embedding_assets.merge.guard import configured_otherwise, same_model
 from embedding_assets.merge.intermediate import IntermediateSnapshots, open_intermediates
+from embedding_assets.merge.published_by import published_by
 from embedding_assets.merge.result import FinalMergeResult
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.snapshots.base_cache import BaseCache
-from embedding_assets.snapshots.history import withdrawn_generations
 from embedding_assets.snapshots.index import CARRIED, alive, digest_of
+from embedding_assets.snapshots.next_version import Account, Content, Difference, Withdrawn, next_manifest
 from embedding_assets.snapshots.publish import commit
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.sources import RowSource
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, new_version, read_pointer
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, new_version, read_pointer
 
 REBASES = 5
 """How often a merge begins again on a version that was published meanwhile."""
-
-CLOCKS_APART = timedelta(days=1)
-"""A version so much older than an execution's plan cannot be of it, however far the clocks are apart."""
 
 
 @dataclass(frozen=True)
@@ -118,28 +114,25 @@ class FinalMerger:
                     outcome = self._published(merge, pointer) or self._next(merge, pointer)
                 except PreconditionError as error:
                     self.tell(f"{error}; building on that one")
-                    pointer = read_pointer(self.store, self.database)
+                    pointer = trusted_pointer(self.store, self.ledger, self.database)
                     continue
                 return self._result(snapshots.execution_id, outcome, started, accounted)
         raise TransientError(f"another version of {self.database.name} was published {REBASES} times meanwhile")
 
     def _published(self, merge: _Merge, pointer: Pointer | None) -> _Outcome | None:
-        """The version of the chain that this very execution with these very poll results published."""
+        """The version that this very execution with these very poll results published."""
         if pointer is None:
             return None
-        execution_id = merge.snapshots.execution_id
-        wanted = inputs_digest(merge.accounted)
-        planned = planned_at(execution_id)
-        for manifest in chain(self.store, self.database, pointer.manifest):
-            if planned is not None and parse_instant(manifest.created_at) < planned - CLOCKS_APART:
-                return None
-            if manifest.execution_id == execution_id and manifest.inputs_digest == wanted:
-                return _Outcome(manifest, manifest.added, manifest.updated, manifest.removed, manifest.unchanged)
-        return None
+        execution_id, wanted = merge.snapshots.execution_id, inputs_digest(merge.accounted)
+        manifest = published_by(self.store, self.database, pointer, execution_id, wanted)
+        if manifest is None:
+            return None
+        return _Outcome(manifest, manifest.added, manifest.updated, manifest.removed, manifest.unchanged)
 
     def _next(self, merge: _Merge, base: Pointer | None) -> _Outcome:
-        """Build on `base` and publish; return `base` where there is neither a change nor a batch to mark."""
-        self._refuse_withdrawn(merge, base)
+        """Build on `base` and publish; return `base` if there is neither a change nor a batch to mark."""
+        out = still_withdrawn(self.store, self.database, base.manifest if base else None, self.tell)
+        _refuse_withdrawn(merge, out)
         version = new_version(merge.lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-final-") as name:
             folder = Path(name)
@@ -170,11 +163,12 @@ class FinalMerger:
             )
             built = builder.build(version, sources, changes, merge.lock.check)
             self.tell(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
-            manifest = self._manifest(version, merge, changes, base, built)
+            manifest = self._manifest(version, merge, changes, base, built, without(out, merge.accounted))
             merge.lock.check()
             self.store.upload_files(built.uploads)
             merge.lock.check()
             commit(self.store, self.database, manifest, base)
+            note_published(self.store, self.database, manifest, merge.lock, self.tell)
             self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
             if self.shared is not None:
                 self.shared.publish(manifest, self.tell, built.directory)
@@ -196,7 +190,8 @@ class FinalMerger:
             return set()
         there = set()
         if base is not None:
-            there = already_published(self.store, self.database, base.manifest, builder.base_index(), told)
+            index, most = builder.base_index(), LOOKED_AT_UNDER_THE_LOCK
+            there = already_published(self.store, self.database, base.manifest, index, told, most)
         for result in told:
             if result.batch_id not in there:
                 raise TransientError(
@@ -204,19 +199,6 @@ class FinalMerger:
                     "published like that any more: its execution has to be planned again"
                 )
         return there
-
-    def _refuse_withdrawn(self, merge: _Merge, base: Pointer | None) -> None:
-        """A batch that was published and rolled back since it was polled must not come in by itself."""
-        if base is None or not base.manifest.withdrawn:
-            return
-        versions = list(chain(self.store, self.database, base.manifest))
-        out = withdrawn_generations(versions, base.manifest)
-        for result in merge.accounted:
-            if result.generation <= out.get(result.batch_id, -1):
-                raise WithdrawnError(
-                    f"batch {result.batch_id} was published and rolled back since it was polled: "
-                    "only reprocess brings it back"
-                )
 
     def _check_fits(
         self, accounted: Sequence[PollResult], sources: Sequence[RowSource], base: Pointer | None
@@ -240,43 +222,44 @@ class FinalMerger:
                 )
 
     def _manifest(
-        self, version: str, merge: _Merge, changes: Changes, base: Pointer | None, built: BuiltVersion
+        self,
+        version: str,
+        merge: _Merge,
+        changes: Changes,
+        base: Pointer | None,
+        built: BuiltVersion,
+        withdrawn: Withdrawn,
     ) -> VersionManifest:
+        published = base.manifest if base else None
         models = [result.model for result in merge.accounted if result.model]
         total = alive(changes.index).num_rows
-        before = base.manifest.total_embeddings if base else 0
+        before = published.total_embeddings if published else 0
         removed = len(changes.removed)
         if total != before + changes.added - removed:
             raise ConservationError(
                 f"{before} published + {changes.added} added - {removed} removed gave {total} records"
             )
-        return VersionManifest(
-            version=version,
-            database=self.database.name,
+        content = Content(
             collection=self.database.collection,
-            execution_id=merge.snapshots.execution_id,
-            parent=base.manifest.version if base else None,
-            epoch=merge.lock.epoch,
-            commit_id=uuid.uuid4().hex,
-            created_at=format_instant(datetime.now(UTC)),
-            model=(base.manifest.model if base else None) or next(iter(models), None),
+            model=(published.model if published else None) or next(iter(models), None),
             dimensions=built.dimensions,
             space=self.database.space,
             chroma_version=chromadb.__version__,
             total_embeddings=total,
             content_digest=digest_of(changes.index),
             files=built.files,
+            writer=built.writer_after(published.writer if published else None),
+        )
+        account = Account(
+            difference=Difference(changes.added, changes.updated, removed, changes.unchanged),
+            withdrawn=withdrawn,
             batches=tuple(version_batch(result) for result in merge.accounted),
-            withdrawn=still_withdrawn(base, merge.accounted),
-            fence=merge.lock.epoch,
             inputs_digest=inputs_digest(merge.accounted),
-            added=changes.added,
-            updated=changes.updated,
-            removed=removed,
-            unchanged=changes.unchanged,
-            writer=built.writer_after(base.manifest.writer if base else None),
-            sweeping=base.manifest.sweeping if base else (),
-            merge_seconds=round(time.monotonic() - merge.started, 3),
+        )
+        seconds = time.monotonic() - merge.started
+        execution_id = merge.snapshots.execution_id
+        return next_manifest(
+            self.database, published, version, merge.lock.epoch, execution_id, content, account, seconds
         )
 
     def _result(
@@ -303,3 +286,14 @@ class FinalMerger:
             writer=manifest.writer if manifest else None,
             writer_reason=outcome.written.reason if outcome and outcome.written else None,
         )
+
+
+def _refuse_withdrawn(merge: _Merge, out: Withdrawn) -> None:
+    """A batch that was published and rolled back since it was polled must not come in by itself."""
+    generations = out.generations or {}
+    for result in merge.accounted:
+        if result.generation <= generations.get(result.batch_id, -1):
+            raise WithdrawnError(
+                f"batch {result.batch_id} was published and rolled back since it was polled: "
+                "only reprocess brings it back"
+            )

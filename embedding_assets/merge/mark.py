@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
-from embedding_assets.aws import translated
 from embedding_assets.databases import Database
+from embedding_assets.errors import ItemError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.bookmark import Bookmark
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionBatch, VersionManifest, chain, read_pointer
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from embedding_assets.snapshots.versions import VersionBatch, VersionManifest, chain, epoch_of
 
 MARKS_AT_ONCE = 16
 
@@ -29,9 +28,10 @@ Report = Callable[[Sequence[BatchSummary]], None]
 def mark_published(store: Store, ledger: Ledger, database: Database) -> list[BatchSummary]:
     """Mark what the published chain accounts for, back to the last version known to be fully marked.
 
-    Returns the rows that this call marked, as they are now. The versions are marked oldest first.
+    Returns the rows that this call marked, as they are now. The versions are marked oldest first. Raises
+    LostPointerError, and marks nothing, if the pointer is behind what the table knows.
     """
-    pointer = read_pointer(store, database)
+    pointer = trusted_pointer(store, ledger, database)
     return mark_chain(store, ledger, database, pointer.manifest) if pointer is not None else []
 
 
@@ -42,20 +42,20 @@ def mark_chain(
     published: VersionManifest,
     report: Report = lambda rows: None,
 ) -> list[BatchSummary]:
-    """The same, where the published version is known already.
+    """The same, if the published version is known already.
 
     `report` gets the rows that have their final status from these versions, when they lie in the bucket: also
     those of an earlier call that ended before it came so far. Only after it is everything known to be marked.
     """
     bookmark = Bookmark(ledger.client, ledger.table, database.name)
-    fully_marked = bookmark.read()
+    fully_marked = bookmark.read().version
     if fully_marked == published.version:
         return []
-    unmarked: list[VersionManifest] = []
-    for manifest in chain(store, database, published):
-        if manifest.version == fully_marked:
-            break
-        unmarked.append(manifest)
+    unmarked = _since(store, database, published, fully_marked)
+    if unmarked is None:
+        trusted_pointer(store, ledger, database)
+        return []
+    bookmark.begin(published.version)
     marked: list[BatchSummary] = []
     settled: list[BatchSummary] = []
     for manifest in reversed(unmarked):
@@ -68,6 +68,24 @@ def mark_chain(
     report(settled)
     bookmark.write(published.version)
     return marked
+
+
+def _since(
+    store: Store, database: Database, published: VersionManifest, fully_marked: str | None
+) -> list[VersionManifest] | None:
+    """The versions of the chain after `fully_marked`, newest first; None if that one is not in the chain.
+
+    Then another process has published and marked a newer one since the pointer was read, or the pointer is lost.
+    """
+    unmarked: list[VersionManifest] = []
+    epoch = epoch_of(fully_marked) if fully_marked is not None else None
+    for manifest in chain(store, database, published):
+        if manifest.version == fully_marked:
+            return unmarked
+        if epoch is not None and manifest.epoch < epoch:
+            return None
+        unmarked.append(manifest)
+    return unmarked if fully_marked is None else None
 
 
 def keep_row(store: Store, row: BatchSummary) -> None:
@@ -85,14 +103,17 @@ def _mark_version(
 ) -> list[BatchSummary]:
     wanted = [batch for batch in manifest.batches if _markable(rows.get(batch.batch_id), batch)]
     with ThreadPoolExecutor(MARKS_AT_ONCE) as pool:
-        return _present(pool.map(lambda batch: _mark(ledger, manifest, batch), wanted))
+        return _present(pool.map(lambda batch: _mark(ledger, manifest, batch, rows[batch.batch_id]), wanted))
 
 
 def _markable(row: BatchSummary | None, batch: VersionBatch) -> bool:
     return row is not None and row.status.live and row.generation == batch.generation
 
 
-def _mark(ledger: Ledger, manifest: VersionManifest, batch: VersionBatch) -> BatchSummary | None:
+def _mark(
+    ledger: Ledger, manifest: VersionManifest, batch: VersionBatch, row: BatchSummary
+) -> BatchSummary | None:
+    """The row as it is marked. One that DynamoDB does not take counts against its batch: the others are marked."""
     values = {
         "embedded_count": batch.embedded,
         "failed_count": batch.failed,
@@ -102,35 +123,13 @@ def _mark(ledger: Ledger, manifest: VersionManifest, batch: VersionBatch) -> Bat
         "execution_id": manifest.execution_id,
         "snapshot_version": manifest.version,
     }
-    return ledger.finish(batch.batch_id, batch.generation, batch.status, values)
+    try:
+        return ledger.finish(batch.batch_id, batch.generation, batch.status, values)
+    except ItemError as error:
+        with suppress(ItemError):
+            ledger.count_failure(row, str(error))
+        return None
 
 
 def _present(rows: Iterable[BatchSummary | None]) -> list[BatchSummary]:
     return [row for row in rows if row is not None]
-
-
-class Bookmark:
-    """The last version whose batches, and those of all its ancestors, are marked.
-
-    It only spares reading the whole chain again: without it, or with an old one, the same rows are marked.
-    It lies in the table of the rows themselves, so that a restored table brings its own.
-    """
-
-    def __init__(self, client: DynamoDBClient, table: str, database: str) -> None:
-        self._client = client
-        self._table = table
-        self._database = database
-
-    def read(self) -> str | None:
-        """The version, or None where nothing was marked yet."""
-        with translated(f"reading the bookmark of {self._database}"):
-            item = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True).get("Item")
-        return item["version"]["S"] if item and "version" in item else None
-
-    def write(self, version: str) -> None:
-        """Note that everything up to `version` is marked."""
-        with translated(f"writing the bookmark of {self._database}"):
-            self._client.put_item(TableName=self._table, Item={**self._key(), "version": {"S": version}})
-
-    def _key(self) -> dict[str, dict[str, str]]:
-        return {"PK": {"S": f"MARKED#{self._database}"}, "SK": {"S": "MARKED"}}

@@ -15,7 +15,9 @@ from embedding_assets.errors import (
     BatchError,
     ConservationError,
     DamagedError,
+    DamagedVersionError,
     EmbeddingAssetsError,
+    ItemError,
     NotFoundError,
     ServiceError,
     TransientError,
@@ -35,7 +37,7 @@ from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import read_pointer
 
 OWN_FAULTS = (BatchError, ConservationError, DamagedError, NotFoundError)
-"""Errors that count against the batch alone. Others, a missing bucket say, end the execution."""
+"""Errors that count against the batch alone. Others end the execution: a missing bucket, a damaged version."""
 
 PASSING = (TransientError, ConnectionError, TimeoutError, ssl.SSLError)
 """Errors that count against nobody: the batch is polled by a later execution."""
@@ -134,7 +136,10 @@ class ExecutionPoller:
         if another_project and result.missing:
             result = result.model_copy(update={"retryable_count": 0})
         if settled is not None:
-            settled = settle_row(self.ledger, settled, result)
+            try:
+                settled = settle_row(self.ledger, settled, result)
+            except ItemError as error:
+                settled, result = self._counted(planned, settled, str(error))
             keep_row(self.store, settled)
         return settled, result
 
@@ -154,17 +159,23 @@ class ExecutionPoller:
         except PASSING as error:
             message = str(error) if isinstance(error, TransientError) else f"batch {row.batch_id}: {_plain(error)}"
             return row, self._failed(planned, row.generation, message, passing=True)
+        except DamagedVersionError:
+            raise
         except OWN_FAULTS as error:
-            changed = self.ledger.count_failure(row, str(error))
-            return changed or row, self._failed(planned, row.generation, str(error))
+            return self._counted(planned, row, str(error))
         except EmbeddingAssetsError:
             raise
         except Exception as error:  # the boundary: one batch does not take the others down
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
                 raise ServiceError(f"polling on this machine: {_plain(error)}") from error
-            message = f"batch {row.batch_id}: {_plain(error)}"
+            return self._counted(planned, row, f"batch {row.batch_id}: {_plain(error)}")
+
+    def _counted(self, planned: PlannedBatch, row: BatchSummary, message: str) -> tuple[BatchSummary, PollResult]:
+        """Count a failure against the batch. If its row takes not even that, only the result has the reason."""
+        changed = None
+        with suppress(ItemError):
             changed = self.ledger.count_failure(row, message)
-            return changed or row, self._failed(planned, row.generation, message)
+        return changed or row, self._failed(planned, row.generation, message)
 
     def _failed(
         self, planned: PlannedBatch, generation: int, message: str, *, passing: bool = False
@@ -187,10 +198,10 @@ class ExecutionPoller:
         """Set aside the batches that do not fit what is published, with the reason; tell what is published."""
         pointer = read_pointer(self.store, self.database)
         unfit = mismatches(results, self.database, pointer.manifest if pointer else None)
-        aside = {
-            batch_id: self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
-            for batch_id, reason in unfit.items()
-        }
+        aside: dict[str, BatchSummary | None] = {}
+        for batch_id, reason in unfit.items():
+            with suppress(ItemError):
+                aside[batch_id] = self.ledger.put_aside(batch_id, rows[batch_id].generation, reason)
         fitting = [
             result.model_copy(
                 update={

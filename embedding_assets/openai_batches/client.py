@@ -16,6 +16,8 @@ import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.adaptive_limit import AdaptiveLimit
+from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
+from embedding_assets.credentials import check_credentials
 from embedding_assets.errors import (
     BatchError,
     EmbeddingAssetsError,
@@ -58,6 +60,9 @@ def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
 
 UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
 """What the SDK raises for an id that makes no address."""
+UNUSABLE_SETTINGS: tuple[type[Exception], ...] = (ImportError, *UNUSABLE)
+"""What the SDK raises for a base URL or a proxy that it cannot use."""
+REFUSALS: tuple[type[Exception], ...] = (openai.OpenAIError, *UNUSABLE)
 
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (
     openai.APIConnectionError,
@@ -84,14 +89,7 @@ class OpenAIBatches:
         """The SDK's client, made on first use, once for all threads. SettingsError without a key."""
         with self._making:
             if self._sdk is None:
-                try:
-                    self._sdk = openai.OpenAI(
-                        max_retries=SDK_RETRIES, timeout=TIMEOUT, http_client=LimitedClient(self._limit)
-                    )
-                except openai.OpenAIError as error:
-                    raise SettingsError(
-                        "OPENAI_API_KEY is not set: it is the key of the account that runs the batches"
-                    ) from error
+                self._sdk = _connected(self._limit)
             return self._sdk
 
     def retrieve(self, openai_batch_id: str) -> RemoteBatch:
@@ -258,20 +256,38 @@ class OpenAIBatches:
         return True
 
 
+def _connected(limit: AdaptiveLimit) -> openai.OpenAI:
+    """The SDK's client. SettingsError names the variable that it cannot be made with, and quotes no value."""
+    check_credentials()
+    try:
+        return openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT, http_client=LimitedClient(limit))
+    except openai.OpenAIError:
+        raise SettingsError("OPENAI_API_KEY is not set (the key of the account that runs the batches)") from None
+    except UNUSABLE_SETTINGS as error:
+        raise SettingsError(
+            "OpenAI's SDK cannot use OPENAI_BASE_URL or a proxy variable "
+            f"(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {_plain(error)}"
+        ) from None
+
+
 @contextmanager
 def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError) -> Iterator[None]:
-    """Raise the SDK's errors as ours, without a word of the key; `refusal` for answers that will not change."""
+    """Raise the SDK's errors as ours; `refusal` for answers that will not change.
+
+    Without their causes: a gateway's answer may repeat the key, and the transport's complaint about a header or a
+    proxy quotes it. Dagster stores causes.
+    """
     try:
         yield
-    except openai.NotFoundError as error:
-        raise NotFoundError(f"{subject}: OpenAI does not know it") from error
+    except openai.NotFoundError:
+        raise NotFoundError(f"{subject}: OpenAI does not know it") from None
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        # Without its cause: OpenAI's answer repeats the key, and Dagster stores causes.
         message = f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
         raise ServiceError(message) from None
     except CONNECTION_ERRORS as error:
-        message = f"{subject}: OpenAI cannot be reached ({type(error).__name__})"
-        raise TransientError(message, broke_off=not isinstance(error, openai.APIError)) from error
+        kind = type(error.__cause__ or error).__name__
+        message = f"{subject}: OpenAI cannot be reached ({kind})"
+        raise TransientError(message, broke_off=not isinstance(error, openai.APIError)) from None
     except openai.APIStatusError as error:
         message = f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
@@ -279,12 +295,14 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
                 message,
                 throttled=error.status_code in THROTTLED,
                 retry_after=retry_after_seconds(error.response.headers),
-            ) from error
-        raise refusal(message) from error
-    except openai.OpenAIError as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
-    except UNUSABLE as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+            ) from None
+        raise refusal(message) from None
+    except REFUSALS as error:
+        raise refusal(f"{subject}: {_plain(error)}") from None
+
+
+def _plain(error: Exception) -> str:
+    return bounded(" ".join(str(error).split()), MESSAGE_CHARS)
 
 
 def _broke_off(error: BaseException) -> bool:
@@ -293,7 +311,7 @@ def _broke_off(error: BaseException) -> bool:
 
 
 def _code(error: openai.APIStatusError) -> str:
-    return " ".join(str(part) for part in (error.code, error.type) if part)
+    return bounded(" ".join(str(part) for part in (error.code, error.type) if part), NAME_CHARS)
 
 
 def _object(body: bytes, subject: str) -> dict[str, Any]:

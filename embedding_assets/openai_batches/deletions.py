@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+
 import orjson
 
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary
 from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.openai_batches.record_ids import usable_id
 from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.snapshots.store import Store
 
@@ -20,7 +23,7 @@ def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
     """The ids of a batch of deletions, from `records/`. Raises BatchError where they are not there or broken."""
     key = records_key(batch_id)
     try:
-        lines = store.get(key).splitlines()
+        lines = store.get(key).removeprefix(codecs.BOM_UTF8).splitlines()
     except NotFoundError as error:
         raise BatchError(f"batch {batch_id}: {key}, which lists what it deletes, is not there") from error
     ids = []
@@ -29,8 +32,10 @@ def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             raise BatchError(f"{key} line {number} is not JSON: {error}") from error
-        record_id = value.get("id") if isinstance(value, dict) and value.get("deleted") is True else None
-        if not isinstance(record_id, str) or not record_id:
+        record_id = (
+            usable_id(value.get("id")) if isinstance(value, dict) and value.get("deleted") is True else None
+        )
+        if record_id is None:
             raise BatchError(f"{key} line {number} is no deletion")
         ids.append(record_id)
     if not ids:

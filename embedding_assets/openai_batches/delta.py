@@ -18,7 +18,7 @@ from embedding_assets.snapshots.directory import (
 from embedding_assets.snapshots.sources import pack
 from embedding_assets.snapshots.store import Store
 
-DELTA_VERSION = "1"
+DELTA_VERSION = "2"
 """Part of every delta id: raised when the same input would give other bytes."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -83,17 +83,16 @@ def earlier_with_delta(store: Store, batch: BatchSummary) -> PollResult | None:
     )
 
 
-def earlier_errors(store: Store, batch: BatchSummary, requested: Collection[str]) -> dict[str, RequestError]:
-    """Of a batch that was opened again: what `errors.jsonl` has of its requests, or of all if none is known.
+def earlier_errors(store: Store, batch: BatchSummary) -> list[RequestError]:
+    """What `errors.jsonl` has of a batch that was opened again.
 
     It is more than can be learnt now that OpenAI has nothing of it any more.
     """
     stored = store.find(errors_key(batch.batch_id)) if batch.generation else None
     try:
-        errors = read_errors(stored.data) if stored is not None else []
+        return read_errors(stored.data) if stored is not None else []
     except ValidationError:
-        return {}
-    return {error.id: error for error in errors if not requested or error.id in requested}
+        return []
 
 
 def _is_whole(store: Store, prefix: str | None) -> bool:

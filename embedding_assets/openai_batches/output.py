@@ -22,7 +22,10 @@ import numpy as np
 import orjson
 import pybase64
 
-from embedding_assets.snapshots.records import is_unicode
+from embedding_assets.bounded_text import NAME_CHARS, bounded
+from embedding_assets.openai_batches.error_details import body_error, error_details
+from embedding_assets.openai_batches.file_lines import numbered_lines
+from embedding_assets.openai_batches.record_ids import usable_id
 
 EXPIRED_CODE = "batch_expired"
 UNFINISHED_CODES = frozenset({EXPIRED_CODE, "batch_cancelled", "batch_canceled"})
@@ -30,9 +33,6 @@ SAMPLE = 101
 """Lines looked at to learn the length of a batch's vectors where nothing tells it."""
 
 CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
-
-READ_AT_ONCE = 2**20
-"""Each read lets another thread have its turn, so lines of 21 KB want fewer of them."""
 
 NUMBERS = frozenset({int, float, type(None)})
 """What JSON numbers become; a null becomes NaN, which is told as such."""
@@ -63,10 +63,8 @@ class Bad:
 
 def read_answers(path: Path) -> Iterator[Good | Bad]:
     """Every line of an output or error file, one at a time; no line is skipped, no line raises."""
-    with path.open("rb", buffering=READ_AT_ONCE) as stream:
-        for line in stream:
-            if not line.isspace():
-                yield judge(line)
+    for _, line in numbered_lines(path):
+        yield judge(line)
 
 
 def judge(line: bytes) -> Good | Bad:
@@ -80,47 +78,65 @@ def judge(line: bytes) -> Good | Bad:
             return Bad(_salvaged_id(line), "failed", "malformed_line", "the line is not JSON")
     if not isinstance(value, dict):
         return Bad(None, "failed", "malformed_line", "the line is not a JSON object")
-    record_id = value.get("custom_id")
-    if not isinstance(record_id, str) or not record_id or not is_unicode(record_id):
+    answered = _id(value.get("custom_id"), line)
+    if answered is None:
         return Bad(None, "failed", "malformed_line", "the line has no custom_id")
-    refused = _refused(record_id, value)
-    return refused or _vector(record_id, value["response"]["body"])
+    return _refused(answered, value) or _vector(answered, value["response"]["body"])
 
 
-def _refused(record_id: str, value: dict[str, Any]) -> Bad | None:
+def _id(value: object, line: bytes) -> str | None:
+    """The id that was answered. Of an integer from 2^64 orjson makes a float, so that it is read again."""
+    if isinstance(value, float):
+        try:
+            value = json.loads(line).get("custom_id")
+        except ValueError:
+            return None
+    return usable_id(value)
+
+
+def _refused(answered: str, value: dict[str, Any]) -> Bad | None:
     response = value.get("response")
     response = response if isinstance(response, dict) else {}
     body = response.get("body")
-    body = body if isinstance(body, dict) else {}
-    status = response.get("status_code")
-    status = status if isinstance(status, int) else None
-    for error in (body.get("error"), value.get("error")):
+    status = _status(response.get("status_code"))
+    refusing = status is not None and not 200 <= status < 300
+    for error in (body_error(body), value.get("error")):
         if error:
-            details = error if isinstance(error, dict) else {"message": str(error)}
-            code = str(details.get("code") or details.get("type") or "error")
-            reason: Reason = "unfinished" if code in UNFINISHED_CODES else "failed"
-            return Bad(record_id, reason, writable(code), writable(str(details.get("message") or "")), status)
-    if status is not None and not 200 <= status < 300:
-        return Bad(record_id, "failed", f"http_{status}", f"OpenAI answered {status}", status)
-    if not body:
-        return Bad(record_id, "failed", "empty_answer", "the answer has no body", status)
+            details = error_details(error)
+            code = details.code or (f"http_{status}" if error is body and refusing else "error")
+            reason: Reason = "unfinished" if code.lower() in UNFINISHED_CODES else "failed"
+            told = status if refusing or details.status is None else details.status
+            return Bad(answered, reason, code, details.message, told)
+    if refusing:
+        return Bad(answered, "failed", f"http_{status}", f"OpenAI answered {status}", status)
+    if not isinstance(body, dict) or not body:
+        return Bad(answered, "failed", "empty_answer", "the answer has no body", status)
     return None
 
 
-def _vector(record_id: str, body: dict[str, Any]) -> Good | Bad:
+def _status(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) == 3:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _vector(answered: str, body: dict[str, Any]) -> Good | Bad:
+    """The one vector of an answer, whatever its `index`. Of several nobody can say which is the request's."""
     data = body.get("data")
-    entry = data[0] if isinstance(data, list) and data else None
-    delivered = entry.get("embedding") if isinstance(entry, dict) else None
+    entries = data if isinstance(data, list) else []
+    if len(entries) > 1:
+        return Bad(answered, "failed", "several_vectors", f"the answer has {len(entries):,} vectors")
+    delivered = entries[0].get("embedding") if entries and isinstance(entries[0], dict) else None
     try:
         vector = _decoded(delivered)
     except (ValueError, TypeError, OverflowError, binascii.Error):
-        return Bad(record_id, "failed", "malformed_vector", "the answer's vector cannot be read")
+        return Bad(answered, "failed", "malformed_vector", "the answer's vector cannot be read")
     if vector.ndim != 1 or not vector.size:
-        return Bad(record_id, "failed", "empty_vector", "the answer has no vector")
+        return Bad(answered, "failed", "empty_vector", "the answer has no vector")
     if np.count_nonzero(np.isfinite(vector)) != vector.size:
-        return Bad(record_id, "failed", "not_finite", "the answer's vector has NaN or an infinity")
+        return Bad(answered, "failed", "not_finite", "the answer's vector has NaN or an infinity")
     model = body.get("model")
-    return Good(record_id, vector, model if isinstance(model, str) and model else None)
+    return Good(answered, vector, bounded(model, NAME_CHARS) if isinstance(model, str) and model else None)
 
 
 def _decoded(delivered: object) -> Vector:
@@ -183,12 +199,6 @@ def _salvaged_id(line: bytes) -> str | None:
     if found is None:
         return None
     try:
-        value = json.loads(found.group(1))
+        return usable_id(json.loads(found.group(1)))
     except ValueError:
         return None
-    return value if isinstance(value, str) and value and is_unicode(value) else None
-
-
-def writable(text: str) -> str:
-    """`text` without what cannot be written as UTF-8."""
-    return text.encode(errors="replace").decode()

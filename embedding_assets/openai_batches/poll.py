@@ -169,7 +169,9 @@ class Poller:
         arrow = fetched.folder / "delta" / ARROW_FILE
         with self._parsing:
             answers, batch_error = (fetched.output, fetched.error), _batch_error(remote)
-            found = reconcile(requests, batch.dimensions, answers, remote.status, arrow, batch_error)
+            found = reconcile(
+                requests, batch.dimensions, answers, remote.status, arrow, batch_error, remote.line_errors
+            )
         if not last and any(error.code == NO_ANSWER for error in found.errors.values()):
             return None
         if not found.written:
@@ -250,7 +252,7 @@ class Poller:
             precedence_at=batch.precedence,
             unknown_count=found.unknown,
             repeated_count=found.repeated,
-            retryable_count=sum(error.retryable for error in found.errors.values()),
+            retryable_count=sum(error.retryable for error in found.all_errors()),
             batch_error_code=remote.error_code if remote.status == "failed" else None,
             output_file_id=remote.output_file_id,
         )
@@ -276,9 +278,10 @@ class Poller:
         found.errors = {
             one: RequestError(id=one, reason="unfinished", code=MISFIT, message=message) for one in requests.by_id
         }
+        found.line_errors = []
         self._write_errors(batch.batch_id, found)
         result = self._result(batch, remote, found, action="handle_failure", message=message)
-        unfinished = batch.request_count or len(found.errors)
+        unfinished = batch.request_count or requests.count
         return result.model_copy(update={"records_misfit": True, "unfinished_count": unfinished})
 
     def _without_embeddings(
@@ -296,7 +299,7 @@ class Poller:
         if ended is not None:
             return self._kept(batch, remote, ended, message)
         if gone:
-            found.errors |= earlier_errors(self._store, batch, requests.by_id)
+            found.take_errors(earlier_errors(self._store, batch), requests)
         self._write_errors(batch.batch_id, found)
         result = self._result(batch, remote, found, action="handle_failure", message=message)
         return result.model_copy(update={"missing": gone})
@@ -316,15 +319,15 @@ class Poller:
 
     def _write_errors(self, batch_id: str, found: Reconciled) -> None:
         key = errors_key(batch_id)
-        if found.errors:
-            lines = [error.model_dump_json() for error in found.errors.values()]
+        lines = [error.model_dump_json() for error in found.all_errors()]
+        if lines:
             self._store.put(key, ("\n".join(lines) + "\n").encode(), "application/jsonl")
         elif self._store.find(key) is not None:
             self._store.delete([key])
 
 
 def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
-    """Code and message of what OpenAI failed the whole batch with."""
+    """Code and message, for each request, of what OpenAI failed the whole batch with: the row has its own text."""
     if remote.status != "failed" or remote.error_code is None:
         return None
-    return remote.error_code, "; ".join(remote.errors)
+    return remote.error_code, "no answer; OpenAI failed the whole batch, see the error of its row"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, computed_field, field_validator
 
+from embedding_assets.bounded_text import bounded
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.openai_batches.output import Reason
 from embedding_assets.openai_batches.retry import can_help
+from embedding_assets.redaction import redacted
 
 Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
 
@@ -102,6 +104,16 @@ class PollResult(BaseModel):
     records_misfit: bool = False
     output_file_id: str | None = None
     passing: bool = False
+
+    @field_validator("message")
+    @classmethod
+    def _bounded(cls, value: str | None) -> str | None:
+        return None if value is None else bounded(value)
+
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str | None) -> str | None:
+        return None if message is None else redacted(message)
 
     @property
     def to_fold(self) -> bool:

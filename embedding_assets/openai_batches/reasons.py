@@ -32,7 +32,7 @@ def why_nothing(remote: RemoteBatch, found: Reconciled, output_gone: bool) -> st
         return "OpenAI does not know this batch"
     if output_gone:
         return "OpenAI has deleted the output of this batch"
-    first = next((error for error in found.errors.values() if error.code != NO_ANSWER), None)
+    first = next((error for error in found.all_errors() if error.code != NO_ANSWER), None)
     if first is not None:
         return f"no request has an embedding; the first: {first.code} {first.message}".rstrip()
     counts = f", but counts {remote.completed_count} answers" if remote.lacks_output else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from embedding_assets.errors import ConservationError
 from embedding_assets.openai_batches.output import Bad, Good, Vector, read_answers, usual_dimensions
 from embedding_assets.openai_batches.poll_result import RequestError
 from embedding_assets.openai_batches.remote import NOT_FOUND
-from embedding_assets.openai_batches.requests import Requests
+from embedding_assets.openai_batches.requests import Problem, Requests
 from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
 
 NO_ANSWER_CODE = {
@@ -24,10 +25,13 @@ NO_ANSWER_CODE = {
 }
 """Code of a request without an answer, by OpenAI's status of its batch."""
 
+NO_LINE_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType({})
+
 
 @dataclass
 class Reconciled:
-    """Every request accounted for. `errors` has one entry for each request without an embedding.
+    """Every request accounted for. `errors` has one entry for each request without an embedding, by its id, and
+    `line_errors` one for each line that is no request of its own.
 
     `unknown` counts answers to ids that nobody asked for; `unknown_example` is the first of these ids, None if no
     such answer had an id. `fitting` counts answers to requests, `repeated` further answers to an id that has its
@@ -36,6 +40,7 @@ class Reconciled:
 
     embedded: set[str] = field(default_factory=set)
     errors: dict[str, RequestError] = field(default_factory=dict)
+    line_errors: list[RequestError] = field(default_factory=list)
     unknown: int = 0
     unknown_example: str | None = None
     fitting: int = 0
@@ -44,9 +49,22 @@ class Reconciled:
     model: str | None = None
     dimensions: int | None = None
 
+    def all_errors(self) -> Iterator[RequestError]:
+        """One for each request without an embedding: the lines of `errors.jsonl`."""
+        yield from self.errors.values()
+        yield from self.line_errors
+
+    def take_errors(self, stored: Iterable[RequestError], requests: Requests) -> None:
+        """Put the errors of an earlier poll in the place of these, or all of them if no request is known."""
+        for error in stored:
+            if error.id in requests.by_id or (not requests.count and error.id and error.id not in self.errors):
+                self.errors[error.id] = error
+            elif not requests.count:
+                self.line_errors.append(error)
+
     def count(self, reason: str) -> int:
         """How many requests have no embedding for this reason."""
-        return sum(error.reason == reason for error in self.errors.values())
+        return sum(error.reason == reason for error in self.all_errors())
 
 
 def reconcile(
@@ -56,12 +74,14 @@ def reconcile(
     status: str,
     arrow: Path,
     batch_error: tuple[str, str] | None = None,
+    line_errors: Mapping[int, tuple[str, str]] = NO_LINE_ERRORS,
 ) -> Reconciled:
-    """Write the first good answer of each request to `arrow`; tell why the others have none.
+    """Write the first good answer of each request to `arrow`; note why the others have none.
 
-    `dimensions` is the length a vector must have, where that is known; else the usual one of the file counts.
-    `answers` are OpenAI's output and error file; `batch_error` is code and message of what OpenAI failed the
-    whole batch with: that is why a request has no answer. Raises ConservationError where a request got lost.
+    `dimensions` is the length a vector must have, if that is known; else the usual one of the file counts.
+    `answers` are OpenAI's output and error file. `batch_error` is code and message of what OpenAI failed the
+    whole batch with: that is why a request has no answer, unless `line_errors` has code and message for its line
+    of OpenAI's input file. Raises ConservationError if a request got lost.
     """
     judged: Iterator[Good | Bad] = chain.from_iterable(map(read_answers, answers))
     expected = dimensions or requests.dimensions
@@ -75,7 +95,8 @@ def reconcile(
         with RowWriter(arrow, delta_schema(expected)) as writer:
             _write(found, requests, judged, expected, writer)
         found.written = writer.count
-    _note_unanswered(found, requests, status, batch_error)
+    _note_problems(found, requests)
+    _note_unanswered(found, requests, status, batch_error, line_errors if requests.sent else NO_LINE_ERRORS)
     _balance(found, requests)
     return found
 
@@ -85,7 +106,7 @@ def _write(
 ) -> None:
     waiting: list[tuple[str, Vector]] = []
     for answer in answers:
-        judged = _right_length(answer, expected)
+        judged = _one_input(_right_length(answer, expected), requests)
         if _note(found, requests, judged) and isinstance(judged, Good):
             waiting.append((judged.id, judged.vector))
         if len(waiting) == ROWS_AT_ONCE:
@@ -102,6 +123,15 @@ def _right_length(answer: Good | Bad, expected: int) -> Good | Bad:
     return Bad(answer.id, "failed", "wrong_dimensions", message)
 
 
+def _one_input(answer: Good | Bad, requests: Requests) -> Good | Bad:
+    """One vector for several inputs belongs to none of them."""
+    request = requests.by_id.get(answer.id) if isinstance(answer, Good) else None
+    if request is None or request.inputs == 1:
+        return answer
+    message = f"the request has {request.inputs:,} inputs, the answer one vector"
+    return Bad(answer.id, "failed", "several_inputs", message)
+
+
 def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
     """Account for one answer; True where it is the first good one of a request."""
     if answer.id is None or answer.id not in requests.by_id:
@@ -109,6 +139,8 @@ def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
         found.unknown_example = found.unknown_example or answer.id
         return False
     found.fitting += 1
+    if requests.by_id[answer.id].problem is not None:
+        return False
     if answer.id in found.embedded:
         found.repeated += 1
         return False
@@ -146,17 +178,37 @@ def _flush(writer: RowWriter, requests: Requests, waiting: list[tuple[str, Vecto
     )
 
 
+def _note_problems(found: Reconciled, requests: Requests) -> None:
+    """What nothing can be published for has failed, whatever the answer."""
+    for request in requests.by_id.values():
+        if request.problem is not None:
+            found.errors[request.id] = _line_error(requests, request.line, request.id, request.problem)
+    found.line_errors += [_line_error(requests, odd.line, odd.id, odd.problem) for odd in requests.odd]
+
+
+def _line_error(requests: Requests, line: int, request_id: str, problem: Problem) -> RequestError:
+    message = f"{requests.source} line {line}: {problem.message}"
+    return RequestError(id=request_id, reason="failed", code=problem.code, message=message)
+
+
 def _note_unanswered(
-    found: Reconciled, requests: Requests, status: str, batch_error: tuple[str, str] | None
+    found: Reconciled,
+    requests: Requests,
+    status: str,
+    batch_error: tuple[str, str] | None,
+    line_errors: Mapping[int, tuple[str, str]],
 ) -> None:
     code, message = batch_error or (NO_ANSWER_CODE.get(status, "no_answer"), f"no answer; the batch is {status}")
-    for request_id in requests.by_id:
-        if request_id not in found.embedded and request_id not in found.errors:
-            found.errors[request_id] = RequestError(id=request_id, reason="unfinished", code=code, message=message)
+    for request in requests.by_id.values():
+        if request.id not in found.embedded and request.id not in found.errors:
+            own_code, own_message = line_errors.get(request.line, ("", ""))
+            found.errors[request.id] = RequestError(
+                id=request.id, reason="unfinished", code=own_code or code, message=own_message or message
+            )
 
 
 def _balance(found: Reconciled, requests: Requests) -> None:
-    requested = len(requests.by_id)
+    requested = requests.count
     failed, unfinished = found.count("failed"), found.count("unfinished")
     if requested != found.written + failed + unfinished:
         raise ConservationError(

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from embedding_assets.openai_batches.output import writable
+from embedding_assets.bounded_text import writable
+from embedding_assets.openai_batches.batch_errors import read_batch_errors
 
 NOT_FOUND = "not_found"
 """Our word for the status of a batch that OpenAI does not know."""
@@ -35,8 +36,9 @@ class RemoteBatch:
     """A batch as returned by the API. File ids are None if there is no file, also if OpenAI says `""`.
 
     `status` is one of OpenAI's eight in lower case, one of our two words, or OpenAI's own word if it is none of
-    these. `error_code` is the code of the first of its errors. `completed_count` is what `request_counts` says was
-    answered, 0 if it does not say. `odd` says why an entry of the list cannot be used; None if it can.
+    these. `errors`, `error_code` and `line_errors` are what it failed with, within bounds: see `BatchErrors`.
+    `completed_count` is what `request_counts` says was answered, 0 if it does not say. `odd` says why an entry of
+    the list cannot be used; None if it can.
     """
 
     id: str
@@ -48,6 +50,7 @@ class RemoteBatch:
     error_file_id: str | None = None
     errors: tuple[str, ...] = ()
     error_code: str | None = None
+    line_errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     completed_count: int = 0
     odd: str | None = None
@@ -82,7 +85,7 @@ def read_batch(value: object) -> RemoteBatch:
         return RemoteBatch("", "", odd="an entry without an id")
     status = _status(value.get("status"))
     created_at = _instant(value.get("created_at"))
-    problems = _problems(value.get("errors"))
+    errors = read_batch_errors(value.get("errors"))
     return RemoteBatch(
         id=batch_id,
         status=status or "",
@@ -91,8 +94,9 @@ def read_batch(value: object) -> RemoteBatch:
         input_file_id=_text(value.get("input_file_id")),
         output_file_id=_text(value.get("output_file_id")),
         error_file_id=_text(value.get("error_file_id")),
-        errors=tuple(_problem(problem) for problem in problems),
-        error_code=next((code for problem in problems if (code := _code(problem)) is not None), None),
+        errors=errors.texts,
+        error_code=errors.code,
+        line_errors=errors.by_line,
         metadata=_metadata(value.get("metadata")),
         completed_count=_completed(value.get("request_counts")),
         odd=_odd(status, value, created_at),
@@ -130,28 +134,6 @@ def _finished_at(value: dict[str, Any]) -> datetime | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _problems(value: object) -> list[Any]:
-    """The errors of a batch: `{"data": [...]}` by the reference, a bare list from some servers."""
-    data = value.get("data") if isinstance(value, dict) else value
-    if isinstance(data, list):
-        return [problem for problem in data if problem is not None]
-    return [data] if isinstance(data, str) and data else []
-
-
-def _code(problem: object) -> str | None:
-    code = problem.get("code") if isinstance(problem, dict) else None
-    return writable(str(code)) if isinstance(code, str | int) and code != "" else None
-
-
-def _problem(problem: object) -> str:
-    """Code and message as one text, without what is missing."""
-    if not isinstance(problem, dict):
-        return writable(str(problem))
-    message = problem.get("message")
-    parts = [_code(problem), writable(message) if isinstance(message, str) and message else None]
-    return ": ".join(part for part in parts if part) or "an error without a code or a message"
 
 
 def _metadata(value: object) -> dict[str, str]:

@@ -23,9 +23,22 @@ PASSING_WORDS = ("limit", "quota", "server_error", "internal", "timeout", "unava
 say; its other codes are what validation found in the input file."""
 
 LASTING_CODES = frozenset(
-    {"context_length_exceeded", "string_above_max_length", "model_not_found", "content_policy_violation"}
+    {
+        "context_length_exceeded",
+        "string_above_max_length",
+        "model_not_found",
+        "content_policy_violation",
+        "malformed_request",
+        "no_id",
+        "duplicate_id",
+        "ambiguous_id",
+        "metadata_refused",
+        "other_model",
+        "several_inputs",
+        "several_vectors",
+    }
 )
-"""Codes beside `invalid_…` that blame the request, where no HTTP status says so."""
+"""Codes beside `invalid_…` that blame the request or its record, if no HTTP status says so."""
 
 
 def can_help(reason: str, code: str, status_code: int | None = None) -> bool:

@@ -19,8 +19,9 @@ from dagster import (
 )
 
 from embedding_assets.databases import Database
+from embedding_assets.errors import LostPointerError
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai, survey_warnings
 from embedding_assets.orchestration.follow import follow
@@ -75,28 +76,45 @@ def ingest(
 ) -> IngestReport:
     """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
 
-    With `until_drained` again and again, until nothing more is ready. An execution that failed is told in the
-    report and not tried again here; one that a passing reason kept from polling anything is, after a pause, a few
-    times. Raises where the ledger, the bucket or OpenAI cannot be asked.
+    With `until_drained` again and again, until nothing more is ready. An execution that failed is in the report
+    and not tried again here; one that a passing reason kept from polling anything is, after a pause, a few times.
+    A database whose pointer is lost is in the report too: nothing of it is touched. Raises if the ledger, the
+    bucket or OpenAI cannot be asked.
     """
     report = IngestReport()
     for database in databases:
-        barren = 0
-        while True:
-            done = _one_execution(services, instance, database, report, tell)
-            if done.unpolled is None:
-                barren = 0
-            elif not until_drained or barren == len(BARREN_PAUSES):
-                report.failures.append(done.unpolled)
-                break
-            else:
-                tell(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
-                time.sleep(BARREN_PAUSES[barren])
-                barren += 1
-            if not (done.more and until_drained):
-                break
-        _tell_the_rest(services, database, report)
+        try:
+            _executions(services, instance, database, report, until_drained=until_drained, tell=tell)
+        except LostPointerError as error:
+            report.failures.append(str(error))
+        _tell_the_rest(services, database, report, tell)
     return report
+
+
+def _executions(
+    services: Services,
+    instance: DagsterInstance,
+    database: Database,
+    report: IngestReport,
+    *,
+    until_drained: bool,
+    tell: Tell,
+) -> None:
+    """One execution, or as many as it takes until nothing more is ready."""
+    barren = 0
+    while True:
+        done = _one_execution(services, instance, database, report, tell)
+        if done.unpolled is None:
+            barren = 0
+        elif not until_drained or barren == len(BARREN_PAUSES):
+            report.failures.append(done.unpolled)
+            return
+        else:
+            tell(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
+            time.sleep(BARREN_PAUSES[barren])
+            barren += 1
+        if not (done.more and until_drained):
+            return
 
 
 @dataclass(frozen=True)
@@ -115,10 +133,7 @@ def _one_execution(
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
-    for warning in survey_warnings(found, datetime.now(UTC)):
-        if warning not in report.warned:
-            report.warned.append(warning)
-            tell(f"warning: {database.name}: {warning}")
+    _warn(survey_warnings(found, datetime.now(UTC)), database, report, tell)
     if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:
         report.failures.append(ANOTHER_PROJECT)
     ready = choose(services.store, services.ledger, instance, database, found.ready)
@@ -163,7 +178,7 @@ def run_execution(
 ) -> str | None:
     """Run the database's job over one execution; return why it failed, in one line, or None.
 
-    Raises KeyboardInterrupt, after the run, where a signal came while it went on.
+    Raises Interrupted, after the run, if a signal came while it went on.
     """
     tags = {PARTITION_TAG: execution_id}
     identity = own_identity()
@@ -172,12 +187,11 @@ def run_execution(
     config = run_config(services.settings)
     job = build_reconstructable_job(__name__, "load_job", (job_name(database),))
     with (
-        noticed_interrupts() as interrupted,
+        noticed_interrupts() as raise_if_interrupted,
         follow(instance, execution_id, lambda line: tell(f"{database.name}: {line}")),
         execute_job(job, instance, run_config=config, tags=tags) as result,
     ):
-        if interrupted():
-            raise KeyboardInterrupt
+        raise_if_interrupted()
         if not result.success:
             return _first_failure(result)
         published = [
@@ -227,8 +241,18 @@ def _note_failed(results: Sequence[PollResult], report: IngestReport) -> None:
     report.failed += [result.batch_id for result in results if result.batch_id not in report.failed]
 
 
-def _tell_the_rest(services: Services, database: Database, report: IngestReport) -> None:
+def _warn(warnings: Sequence[str], database: Database, report: IngestReport, tell: Tell) -> None:
+    """Each warning once, however often it comes up."""
+    for warning in warnings:
+        if warning not in report.warned:
+            report.warned.append(warning)
+            tell(f"warning: {database.name}: {warning}")
+
+
+def _tell_the_rest(services: Services, database: Database, report: IngestReport, tell: Tell) -> None:
     live = services.ledger.live(database)
+    missing = missing_warning(live.ready_to_plan)
+    _warn([missing] if missing is not None else [], database, report, tell)
     report.waiting += [batch.batch_id for batch in live.ready_to_plan]
     report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
     report.refused |= {refused.batch_id: refused.reason for refused in live.refused}

@@ -10,10 +10,10 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import SettingsError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.mark import Report, mark_chain
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.orchestration.event_batches import report_together
 from embedding_assets.services import Services
-from embedding_assets.snapshots.versions import read_pointer
 
 Tell = Callable[[str], None]
 
@@ -35,8 +35,9 @@ def mark(
     """Mark, give `report` what has its final status now, and return the rows that this call marked.
 
     Then see to it that the shared root shows the pointer's version; what fails there is told and stops no marking.
+    Raises LostPointerError, and marks nothing, if the pointer is behind what the table knows.
     """
-    pointer = read_pointer(services.store, database)
+    pointer = trusted_pointer(services.store, services.ledger, database)
     if pointer is None:
         return []
     rows = mark_chain(services.store, services.ledger, database, pointer.manifest, report)

@@ -19,6 +19,7 @@ from embedding_assets.errors import (
     ConservationError,
     DamagedError,
     InputError,
+    ItemError,
     MismatchError,
     NotFoundError,
 )
@@ -60,7 +61,8 @@ def choose(
         own = sum(len(failure.batches) == 1 for failure in counted)
         if own and own + batch.ingest_attempts >= OWN_FAILURES:
             reason = f"{own} executions of this batch alone failed; the runs of {job_name(database)} say why"
-            ledger.put_aside(batch.batch_id, batch.generation, reason)
+            with suppress(ItemError):
+                ledger.put_aside(batch.batch_id, batch.generation, reason)
         elif len(counted) >= SUSPECT_AFTER:
             suspects.append(batch)
         else:

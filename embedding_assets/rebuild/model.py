@@ -24,6 +24,7 @@ from embedding_assets.merge.accounting import version_batch
 from embedding_assets.merge.exclusive import exclusive
 from embedding_assets.merge.guard import same_model
 from embedding_assets.merge.poll_execution import settle_row
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll import Poller
@@ -37,7 +38,7 @@ from embedding_assets.snapshots.index import COLUMNS, SCHEMA, alive, sort_index
 from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.rows import Provenance, RowFile, RowWriter, row_schema
 from embedding_assets.snapshots.sources import RowSource, open_source
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, read_pointer
+from embedding_assets.snapshots.versions import Pointer, VersionManifest
 from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import Asked, Limits, Line, split
 from embedding_assets.submission.record_file import Record
@@ -123,7 +124,7 @@ class ModelRebuild:
         return Progress(len(lines), len(fresh), version=manifest.version)
 
     def _published(self) -> Pointer:
-        pointer = read_pointer(self.publisher.store, self.database)
+        pointer = trusted_pointer(self.publisher.store, self.ledger, self.database)
         if pointer is None:
             raise InputError(f"{self.database.name} has no published version to rebuild")
         published = pointer.manifest

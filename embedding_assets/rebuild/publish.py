@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import chromadb
@@ -16,12 +14,12 @@ import pyarrow as pa
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError
-from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.ledger.lock import MergeLock
 from embedding_assets.merge.build import IndexWriter, VersionBuilder
 from embedding_assets.merge.changes import Changes
-from embedding_assets.merge.exclusive import Tell
+from embedding_assets.merge.exclusive import Tell, note_published
 from embedding_assets.snapshots.index import alive, digest_of
+from embedding_assets.snapshots.next_version import Account, Content, Difference, Withdrawn, next_manifest
 from embedding_assets.snapshots.publish import commit
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.sources import RowSource
@@ -67,38 +65,31 @@ class AnewPublisher:
             changes = Changes(every, ~every, ids, (), 0, anew.index, index_changed=True)
             built = builder.build(version, anew.sources, changes, lock.check)
             self.tell(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
-            manifest = base.manifest.model_copy(
-                update={
-                    "version": version,
-                    "collection": self.database.collection,
-                    "execution_id": purpose,
-                    "parent": base.manifest.version,
-                    "epoch": lock.epoch,
-                    "commit_id": uuid.uuid4().hex,
-                    "created_at": format_instant(datetime.now(UTC)),
-                    "model": anew.model,
-                    "dimensions": built.dimensions or base.manifest.dimensions,
-                    "space": self.database.space,
-                    "chroma_version": chromadb.__version__,
-                    "total_embeddings": total,
-                    "content_digest": digest_of(anew.index),
-                    "files": built.files,
-                    "batches": anew.batches,
-                    "fence": lock.epoch,
-                    "inputs_digest": None,
-                    "added": 0,
-                    "updated": total,
-                    "removed": 0,
-                    "unchanged": 0,
-                    "writer": built.written.writer,
-                    "rolled_back_to": None,
-                    "merge_seconds": round(time.monotonic() - started, 3),
-                }
+            content = Content(
+                collection=self.database.collection,
+                model=anew.model,
+                dimensions=built.dimensions or base.manifest.dimensions,
+                space=self.database.space,
+                chroma_version=chromadb.__version__,
+                total_embeddings=total,
+                content_digest=digest_of(anew.index),
+                files=built.files,
+                writer=built.written.writer,
+            )
+            account = Account(
+                difference=Difference(updated=total),
+                withdrawn=Withdrawn(base.manifest.withdrawn, base.manifest.withdrawn_generations),
+                batches=anew.batches,
+            )
+            seconds = time.monotonic() - started
+            manifest = next_manifest(
+                self.database, base.manifest, version, lock.epoch, purpose, content, account, seconds
             )
             lock.check()
             self.store.upload_files(built.uploads)
             lock.check()
             commit(self.store, self.database, manifest, base)
+            note_published(self.store, self.database, manifest, lock, self.tell)
             self.tell(f"published version {version}: {total} embeddings, built anew")
             if self.shared is not None:
                 self.shared.publish(manifest, self.tell, built.directory)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from embedding_assets.bounded_text import shown
 from embedding_assets.errors import BatchError, NotFoundError, TransientError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import is_old
@@ -54,7 +55,7 @@ class StoredTexts:
             text = (kept and kept.text) or (sent and sent.text) or (kept and kept.document)
             if not text:
                 raise BatchError(
-                    f"the text of record {record_id!r} is neither in {records_key(batch_id)} nor at OpenAI: "
+                    f"the text of record {shown(record_id)} is neither in {records_key(batch_id)} nor at OpenAI: "
                     "submit it again, or delete it"
                 )
             document = kept.document if kept is not None and kept.document is not None else text

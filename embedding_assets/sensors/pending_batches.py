@@ -4,8 +4,11 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from embedding_assets.assets.boundary import without_secrets_in_dagster
 from embedding_assets.databases import Database
+from embedding_assets.errors import LostPointerError
 from embedding_assets.ledger.ledger import LiveBatches
+from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.survey import Survey
 from embedding_assets.orchestration.execution import ask_openai, enough, survey_warnings
@@ -38,6 +41,7 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             "for long enough, and no other execution is in flight."
         ),
     )
+    @without_secrets_in_dagster
     def pending_batches(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
         connected = services.services
         settings = connected.settings
@@ -52,6 +56,11 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         if running:
             reason = f"in flight: {', '.join(executions_of(running))}"
             return dg.SensorResult(skip_reason=reason, cursor=context.cursor)
+        try:
+            trusted_pointer(connected.store, connected.ledger, database)
+        except LostPointerError as error:
+            context.log.error(str(error))
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         found = ask_openai(connected, live, SINGLES_A_TICK, turn)
         now = datetime.now(UTC)
         for warning in survey_warnings(found, now):

@@ -6,41 +6,41 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from embedding_assets.errors import DamagedError, NotFoundError
 from embedding_assets.side_by_side import side_by_side
+from embedding_assets.snapshots.safe_files import MOST_FILES, files_problem, path_problem
 from embedding_assets.snapshots.store import Store
 
 MANIFEST = "manifest.json"
 READ_AT_ONCE = 2**20
+LONGEST_PLACE = 100
 DOWNLOAD_TRIES = 2
 """A reader that meets wrong bytes tries once more, then fails loudly."""
 
 Format = Literal["arrow", "chroma"]
 
 
-def stays_below(path: str) -> bool:
-    """Whether a path that another program named stays within the directory that it is taken to."""
-    return bool(path) and not path.startswith("/") and ".." not in path.split("/")
-
-
 class FileEntry(BaseModel):
-    """One file of a snapshot: its path below the directory, size in bytes and sha256 in hex."""
+    """One file of a snapshot: its path below the directory, size in bytes and sha256 in lower-case hex."""
 
     model_config = ConfigDict(frozen=True)
 
     path: str
-    size: int
-    sha256: str
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
     @field_validator("path")
     @classmethod
-    def _stays_below(cls, value: str) -> str:
-        if not stays_below(value):
-            raise ValueError("a path must be relative and without ..")
+    def _safe(cls, value: str) -> str:
+        problem = path_problem(value)
+        if problem is None and value == MANIFEST:
+            problem = "the manifest names itself as a file"
+        if problem is not None:
+            raise ValueError(problem)
         return value
 
 
@@ -53,12 +53,21 @@ class SnapshotManifest(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     format: Format
-    count: int
+    count: Annotated[int, Field(ge=0)]
     rows_in: int | None = None
     dimensions: int | None = None
     collection: str | None = None
     sources: str | None = None
-    files: tuple[FileEntry, ...]
+    files: Annotated[tuple[FileEntry, ...], Field(max_length=MOST_FILES)]
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        problem = files_problem(entry.path for entry in self.files)
+        if problem is None and self.count and not self.files:
+            problem = f"it has {self.count} rows and names no file"
+        if problem is not None:
+            raise ValueError(problem)
+        return self
 
     @property
     def size(self) -> int:
@@ -94,7 +103,17 @@ def find_manifest(store: Store, prefix: str) -> SnapshotManifest | None:
     try:
         return SnapshotManifest.model_validate_json(found.data)
     except ValidationError as error:
-        raise DamagedError(f"{store.uri(prefix + MANIFEST)} is not a snapshot's manifest") from error
+        raise DamagedError(
+            f"{store.uri(prefix + MANIFEST)} is not a snapshot's manifest: {first_problem(error)}"
+        ) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a manifest: the first problem and its place, without the value, which can be anything."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])[:LONGEST_PLACE]
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
 
 
 def find_complete(store: Store, prefix: str) -> SnapshotManifest | None:
@@ -134,9 +153,10 @@ def download_snapshot(store: Store, prefix: str, directory: Path) -> SnapshotMan
         keys = [entry.key for entry in store.list(prefix) if not entry.key.endswith("/")]
         if not keys:
             raise NotFoundError(f"{store.uri(prefix)}: there is no snapshot")
-        for key in keys:
-            if not stays_below(key.removeprefix(prefix)):
-                raise DamagedError(f"{store.uri(key)} does not stay within its snapshot")
+        paths = [key.removeprefix(prefix) for key in keys]
+        problem = next(filter(None, map(path_problem, paths)), None) or files_problem(paths)
+        if problem is not None:
+            raise DamagedError(f"the snapshot at {store.uri(prefix)} cannot be brought here: {problem}")
         store.download_files((key, directory / key.removeprefix(prefix)) for key in keys)
         return None
     download_verified(store, [(entry, prefix + entry.path) for entry in manifest.files], directory)

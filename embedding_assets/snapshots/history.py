@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.snapshots.versions import VersionBatch, VersionManifest
 
 Chain = Sequence[VersionManifest]
@@ -24,10 +25,17 @@ def accounted(chain: Chain) -> dict[str, VersionBatch]:
 
 
 def content_history(chain: Chain, newest: VersionManifest) -> Iterator[VersionManifest]:
-    """The versions that the content of `newest` was built by, newest first: rollbacks are followed."""
+    """The versions that the content of `newest` was built by, newest first: rollbacks are followed.
+
+    Raises DamagedVersionError if it comes back to a version that it had already.
+    """
     by_version = {manifest.version: manifest for manifest in chain}
     manifest: VersionManifest | None = newest
+    seen: set[str] = set()
     while manifest is not None:
+        if manifest.version in seen:
+            raise DamagedVersionError(f"the history of version {newest.version} leads back to {manifest.version}")
+        seen.add(manifest.version)
         yield manifest
         before = manifest.rolled_back_to or manifest.parent
         manifest = by_version.get(before) if before is not None else None

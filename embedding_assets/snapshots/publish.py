@@ -14,9 +14,9 @@ from __future__ import annotations
 import time
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedVersionError, LockError, PreconditionError, TransientError
+from embedding_assets.errors import LockError, LostPointerError, PreconditionError, TransientError
 from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.store import Store
+from embedding_assets.snapshots.store import Fetched, Store
 from embedding_assets.snapshots.versions import (
     Pointer,
     VersionManifest,
@@ -34,7 +34,7 @@ def commit(store: Store, database: Database, manifest: VersionManifest, base: Po
 
     Raises PreconditionError where another version was published meanwhile: build on that one and try again.
     Raises LockError where a greater epoch has written: the lock was lost, nothing may be published.
-    Raises DamagedVersionError where `base` was the pointer and none is there now.
+    Raises LostPointerError if `base` was the pointer and there is none now.
     """
     if base is not None:
         _refuse_older(database, base, manifest.epoch)
@@ -94,10 +94,40 @@ def amend(
     raise TransientError(f"the pointer of {database.name} could not be amended in {TRIES} tries")
 
 
+def put_back(
+    store: Store, database: Database, manifest: VersionManifest, epoch: int, there: Fetched | None
+) -> None:
+    """Make a version that was published before the pointer again, with our epoch as its fence.
+
+    Replaces exactly the object `there`, or nothing if it is None. Raises PreconditionError if the pointer is
+    another one by now.
+    """
+    data = manifest.model_copy(update={"fence": epoch}).model_dump_json(indent=2).encode()
+    for attempt in range(TRIES):
+        try:
+            if there is None:
+                store.create(database.pointer_key, data)
+            else:
+                store.replace(database.pointer_key, data, there.etag)
+        except (PreconditionError, TransientError) as error:
+            current = store.find(database.pointer_key)
+            if current is not None and current.data == data:
+                return
+            if (current and current.etag) != (there and there.etag):
+                raise PreconditionError(f"the pointer of {database.name} was changed meanwhile") from error
+            time.sleep(0.1 * 2**attempt)
+        else:
+            return
+    raise TransientError(f"the pointer of {database.name} could not be put back in {TRIES} tries")
+
+
 def _still_there(store: Store, database: Database) -> Pointer:
     pointer = read_pointer(store, database)
     if pointer is None:
-        raise DamagedVersionError(f"{store.uri(database.pointer_key)}: the pointer is gone")
+        raise LostPointerError(
+            f"{store.uri(database.pointer_key)}: the pointer is gone; "
+            f"run `embedding-assets snapshots repair {database.name}`"
+        )
     return pointer
 
 

@@ -80,7 +80,7 @@ class Store:
             with attempt, self._call(f"reading {self.uri(key)}"):
                 response = self._client.get_object(Bucket=self.bucket, Key=key)
                 with closing(response["Body"]) as body, translated(f"reading {self.uri(key)}", body=True):
-                    _length(response)
+                    self._length(key, response)
                     return Fetched(body.read(), response["ETag"])
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -167,11 +167,20 @@ class Store:
     def _download(self, key: str, path: Path) -> None:
         response = self._client.get_object(Bucket=self.bucket, Key=key)
         with closing(response["Body"]) as body, translated(f"downloading {self.uri(key)}", body=True):
-            if _length(response) < IN_PARTS_FROM:
+            if self._length(key, response) < IN_PARTS_FROM:
                 with path.open("wb") as sink:
                     shutil.copyfileobj(body, sink, BLOCK)
                 return
         self._client.download_file(self.bucket, key, str(path), Config=TRANSFERS)
+
+    def _length(self, key: str, response: GetObjectOutputTypeDef) -> int:
+        """How many bytes the body has: with that the SDK notices if it is cut.
+
+        S3 always says it. Raises TransientError for an answer that does not: its body may be cut anywhere.
+        """
+        if "ContentLength" not in response:
+            raise TransientError(f"reading {self.uri(key)}: the answer does not say how long it is", broke_off=True)
+        return response["ContentLength"]
 
     @contextmanager
     def _call(self, subject: str) -> Iterator[None]:
@@ -186,16 +195,6 @@ class Store:
     def download_files(self, files: Iterable[tuple[str, Path]]) -> None:
         """Download several objects side by side; the first error is raised after all have ended."""
         side_by_side([partial(self.download_file, key, path) for key, path in files])
-
-
-def _length(response: GetObjectOutputTypeDef) -> int:
-    """How many bytes the body has: with that the SDK notices if it is cut.
-
-    S3 always says it. Raises TransientError for an answer that does not: its body may have been cut anywhere.
-    """
-    if "ContentLength" not in response:
-        raise TransientError("an answer that does not say how long it is", broke_off=True)
-    return response["ContentLength"]
 
 
 def _again_if_broken_off() -> Retrying:

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from embedding_assets.databases import Database
-from embedding_assets.ledger.lock import Lease, SubmitClaim
+from embedding_assets.ledger.lease import Lease
+from embedding_assets.ledger.lock import SubmitClaim
 from embedding_assets.process_identity import certainly_gone, own_identity
 
 if TYPE_CHECKING:

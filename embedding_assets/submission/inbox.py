@@ -69,7 +69,7 @@ class Inbox:
         return f"{self._receipts}{file.key.removeprefix(self.prefix)}@{written}.json"
 
     def _submit(self, file: StoredObject) -> Submission:
-        suffix = PurePosixPath(file.key).suffix
+        suffix = PurePosixPath(file.key).suffix.lower()
         if suffix not in (*RECORDS, DELETIONS):
             raise InputError(f"{file.key}: its name ends neither in {', '.join(RECORDS)} nor in {DELETIONS}")
         with tempfile.TemporaryDirectory(prefix="embedding-assets-inbox-") as folder:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -21,10 +22,13 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.merge.witnesses import trusted_pointer
+from embedding_assets.openai_batches.file_lines import numbered_lines
 from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.openai_batches.record_ids import usable_id
 from embedding_assets.snapshots.reader import published_index
 from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest, read_pointer
+from embedding_assets.snapshots.versions import VersionManifest
 
 READ_AT_ONCE = 8
 """Live batches whose records are read side by side."""
@@ -60,7 +64,7 @@ class Known:
         rows = {row.batch_id: row for row in (*live.ready_to_plan, *live.set_aside)} | self._own
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             list(pool.map(self._read, [row for row in rows.values() if row.batch_id not in self._of_batch]))
-        pointer = read_pointer(self._store, self._database)
+        pointer = trusted_pointer(self._store, self._ledger, self._database)
         if pointer is not None and pointer.manifest.version != self._version:
             self._published = self._read_published(pointer.manifest)
             self._version = pointer.manifest.version
@@ -82,14 +86,13 @@ class Known:
     def _read(self, row: BatchSummary) -> None:
         found: dict[str, Latest] = {}
         for value in self._stored(row.batch_id):
-            record_id = value.get("id")
-            if record_id in self._ids:
-                found[record_id] = Latest(
-                    row.precedence, row.batch_id, value.get("input_sha256"), bool(value.get("deleted"))
-                )
+            record_id = usable_id(value.get("id"))
+            if record_id is not None and record_id in self._ids:
+                asked, deleted = value.get("input_sha256"), bool(value.get("deleted"))
+                found[record_id] = Latest(row.precedence, row.batch_id, asked, deleted)
         self._of_batch[row.batch_id] = found
 
-    def _stored(self, batch_id: str) -> Iterable[dict[str, str]]:
+    def _stored(self, batch_id: str) -> Iterable[dict[str, Any]]:
         """The lines of `records/`; none for a batch of another program, whose input is not known."""
         with tempfile.TemporaryDirectory(prefix="embedding-assets-known-") as folder:
             path = Path(folder) / "records.jsonl"
@@ -97,14 +100,13 @@ class Known:
                 self._store.download_file(records_key(batch_id), path)
             except NotFoundError:
                 return
-            with path.open("rb") as stream:
-                for line in stream:
-                    try:
-                        value = orjson.loads(line)
-                    except orjson.JSONDecodeError:
-                        continue
-                    if isinstance(value, dict):
-                        yield value
+            for _, line in numbered_lines(path):
+                try:
+                    value = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(value, dict):
+                    yield value
 
     def _read_published(self, manifest: VersionManifest) -> dict[str, Latest]:
         index = published_index(self._store, manifest)

@@ -14,6 +14,7 @@ from typing import IO
 
 import orjson
 
+from embedding_assets.bounded_text import shown
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError
 from embedding_assets.snapshots.records import input_sha256, parse_metadata
@@ -102,7 +103,7 @@ def split(
     for record in records:
         if limits.tokens is not None and record.tokens > limits.tokens:
             raise InputError(
-                f"record {record.id!r} has {record.tokens} tokens; EMBEDDING_ASSETS_ENQUEUED_TOKENS allows "
+                f"record {shown(record.id)} has {record.tokens} tokens; EMBEDDING_ASSETS_ENQUEUED_TOKENS allows "
                 f"{limits.tokens} at once"
             )
         size = len(request_line(record.id, record.text, asked))

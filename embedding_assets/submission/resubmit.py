@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from embedding_assets.bounded_text import shown
 from embedding_assets.errors import BatchError, InputError, NotFoundError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
 from embedding_assets.openai_batches.absence import is_old
@@ -122,7 +123,10 @@ class Resubmitter:
         return read_errors(found.data) if found else []
 
     def _lines(self, row: BatchSummary, ids: set[str], folder: Path) -> Iterator[Line]:
-        """The requests again, as `records/` has them, else as OpenAI's input file has them."""
+        """The requests again, as `records/` has them, else as OpenAI's input file has them.
+
+        Requests without a text (token ids, say) are left out. Raises BatchError if all of them are without.
+        """
         asked = self._asked(row)
         path = folder / "requests"
         try:
@@ -137,13 +141,21 @@ class Resubmitter:
                     one: replace(request, text=texts[one].text) if one in texts else request
                     for one, request in requests.items()
                 }
-        for record_id in (one for one in requests if one in ids):
-            request = requests[record_id]
-            if request.text is None:
-                raise BatchError(f"batch {row.batch_id}: the text of {record_id!r} is nowhere to be found")
+        wanted = [requests[one] for one in requests if one in ids]
+        without = [request.id for request in wanted if request.text is None or request.problem is not None]
+        if without:
+            reason = (
+                f"batch {row.batch_id}: {len(without)} of {len(wanted)} requests have no text that can be sent"
+            )
+            if len(without) == len(wanted):
+                raise BatchError(f"{reason}, {shown(without[0])} for one")
+            self.sender.tell(f"warning: {reason}, {shown(without[0])} for one; they are left out")
+        for request in wanted:
+            if request.text is None or request.problem is not None:
+                continue
             document = request.document if request.document is not None else request.text
             tokens = count_tokens(request.text)
-            yield line_of(Record(record_id, request.text, document, request.metadata, tokens), asked)
+            yield line_of(Record(request.id, request.text, document, request.metadata, tokens), asked)
 
     def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
         missing = f"batch {row.batch_id}: OpenAI does not show the file with its texts"

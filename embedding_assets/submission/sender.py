@@ -66,6 +66,7 @@ class Sender:
             self.ledger.table,
             batch_id,
             lease_seconds=self.lease_seconds,
+            renewing=self.ledger.renewing_client(self.lease_seconds),
             on_wait=self.tell,
         )
         return BatchClaim(alone, batch)

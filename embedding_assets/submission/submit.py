@@ -15,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from embedding_assets.bounded_text import shown
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
 from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.known import Known, Latest
 from embedding_assets.submission.parts import Asked, Limits, Line, Part, split, split_deletions
-from embedding_assets.submission.record_file import Record, read_ids, read_records
+from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.tokens import price_usd
 
@@ -118,14 +119,16 @@ class Submitter:
         submitted = {line.id for part in parts for line in part.lines()}
         both = next((record_id for record_id in gone if record_id in submitted), None)
         if both is not None:
-            raise InputError(f"{deletions}: the id {both!r} is also submitted by one of the other files")
+            raise InputError(
+                f"{name_of(deletions)}: the id {shown(both)} is also submitted by one of the other files"
+            )
         return [*parts, split_deletions(database, gone, folder / "deletions")]
 
     def _counted(self, records: Iterator[Record], file: Path) -> Iterator[Record]:
         for number, record in enumerate(records, start=1):
             yield record
             if number % RECORDS_TOLD == 0:
-                self.sender.tell(f"{number:,} records read from {file}")
+                self.sender.tell(f"{number:,} records read from {name_of(file)}")
 
     def _submit(self, parts: Sequence[Part], known: Known, alone: DatabaseClaim | None) -> Submission:
         """Submit the parts under the claim to the database; without a claim nothing is sent."""

@@ -22,7 +22,7 @@ from embedding_assets.snapshots.publish import amend
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.tags import read_tags
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, whole_chain
 from embedding_assets.upkeep.garbage import (
     Swept,
     by_delta,
@@ -79,7 +79,7 @@ class Collector:
             pointer = held.pointer
             if pointer is None:
                 raise InputError(f"{self.database.name} has no published version: nothing is swept")
-            versions = list(chain(self.store, self.database, pointer.manifest))
+            versions = whole_chain(self.store, self.database, pointer.manifest, self.tell)
             garbage = self._plan(versions, held.lock.epoch)
             if not dry_run:
                 self._sweep(garbage, versions, pointer, held.lock)

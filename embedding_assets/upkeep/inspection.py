@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from embedding_assets.databases import Database
@@ -62,6 +62,17 @@ def manifest_problems(store: Store, database: Database, published: VersionManife
     if own.model_copy(update=same) != published.model_copy(update=same):
         return [f"{MANIFEST}: the pointer says otherwise than version {published.version}'s own"]
     return []
+
+
+def missing_files(store: Store, database: Database, manifest: VersionManifest) -> Iterator[str]:
+    """Which files of a version are not there with their size, a line each. Lists, and reads no file."""
+    there = {entry.key: entry.size for entry in store.list(database.versions_prefix)}
+    for file in manifest.files:
+        size = there.get(file.key)
+        if size is None:
+            yield f"{store.uri(file.key)} is missing"
+        elif size != file.size:
+            yield f"{store.uri(file.key)} has {size} bytes instead of {file.size}"
 
 
 def _fetch(store: Store, directory: Path, key: str, file: FileEntry, progress: Progress) -> list[str]:

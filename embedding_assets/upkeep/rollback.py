@@ -7,24 +7,23 @@ listed as `withdrawn`, stay as they are marked, and come back only by `reprocess
 from __future__ import annotations
 
 import tempfile
-import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, InputError, PreconditionError, TransientError
-from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.exclusive import Tell, exclusive
+from embedding_assets.merge.exclusive import Tell, exclusive, note_published
 from embedding_assets.merge.guard import configured_otherwise
-from embedding_assets.snapshots.history import before, withdrawn
+from embedding_assets.merge.witnesses import trusted_pointer
+from embedding_assets.snapshots.history import accounted, before, withdrawn
+from embedding_assets.snapshots.next_version import Account, Difference, Withdrawn, content_of, next_manifest
 from embedding_assets.snapshots.publish import commit
 from embedding_assets.snapshots.shared_root import SharedVersions
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.tags import resolve
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, new_version, read_pointer
+from embedding_assets.snapshots.versions import Pointer, VersionManifest, new_version, whole_chain
 from embedding_assets.upkeep.inspection import problems_of
 
 TRIES = 5
@@ -55,7 +54,7 @@ class Rollback:
                     return self._publish(name, purpose, pointer, held.lock)
                 except PreconditionError as error:
                     self.tell(f"{error}; rolling back from that one")
-                    pointer = read_pointer(self.store, self.database)
+                    pointer = trusted_pointer(self.store, self.ledger, self.database)
         raise TransientError(f"another version of {self.database.name} was published {TRIES} times meanwhile")
 
     def _publish(
@@ -64,7 +63,7 @@ class Rollback:
         if pointer is None:
             raise InputError(f"{self.database.name} has no published version to roll back from")
         current = pointer.manifest
-        versions = list(chain(self.store, self.database, current))
+        versions = whole_chain(self.store, self.database, current, self.tell)
         target = self._target(name, current, versions)
         self._refuse_unfit(target, current)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rollback-") as folder:
@@ -73,28 +72,15 @@ class Rollback:
             raise DamagedVersionError(f"version {target.version} cannot be published again: {wrong[0]}")
         lock.check()
         version = new_version(lock.epoch)
-        manifest = target.model_copy(
-            update={
-                "version": version,
-                "execution_id": purpose,
-                "parent": current.version,
-                "epoch": lock.epoch,
-                "commit_id": uuid.uuid4().hex,
-                "created_at": format_instant(datetime.now(UTC)),
-                "batches": (),
-                "withdrawn": withdrawn(versions, target),
-                "fence": lock.epoch,
-                "inputs_digest": None,
-                "added": 0,
-                "updated": 0,
-                "removed": 0,
-                "unchanged": target.total_embeddings,
-                "rolled_back_to": target.version,
-                "sweeping": current.sweeping,
-                "merge_seconds": 0.0,
-            }
+        out, last = withdrawn(versions, target), accounted(versions)
+        account = Account(
+            difference=Difference(unchanged=target.total_embeddings),
+            withdrawn=Withdrawn(out, {batch_id: last[batch_id].generation for batch_id in out}),
+            rolled_back_to=target.version,
         )
+        manifest = next_manifest(self.database, current, version, lock.epoch, purpose, content_of(target), account)
         commit(self.store, self.database, manifest, pointer)
+        note_published(self.store, self.database, manifest, lock, self.tell)
         if self.shared is not None:
             self.shared.publish(manifest, self.tell)
         return manifest

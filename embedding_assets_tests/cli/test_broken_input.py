@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from embedding_assets_tests.cli.commands import GOOD, failed
+from embedding_assets_tests.cli.commands import GOOD, command, failed
 from embedding_assets_tests.orchestration.world import World
 
 BROKEN_LINES = {
@@ -45,4 +46,16 @@ def test_files_that_cannot_be_read(shared: World, tmp_path: Path, file: Callable
     empty = file("", name="empty.jsonl")
     for path in (tmp_path / "missing.jsonl", tmp_path, empty, tmp_path / "bad.parquet"):
         assert failed("submit", "lines", str(path)).startswith(str(path))
+    assert shared.keys("") == set()
+
+
+def test_standard_input_is_checked_like_a_file(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes through a pipe is read whole first, and can be read only once."""
+    lines = b'{"id": "one", "text": "first"}\n{"id": "one", "text": "again"}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    assert failed("submit", "lines", "-").startswith("standard input line 2: the id 'one'")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.splitlines(keepends=True)[0])))
+    priced = command("submit", "lines", "-", "--dry-run", "--json")
+    assert (priced.code, priced.json["requests"]) == (0, 1)
+    assert command("submit", "lines", "-", "--delete-ids", "-").code == 2
     assert shared.keys("") == set()

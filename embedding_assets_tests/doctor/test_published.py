@@ -124,8 +124,29 @@ def test_a_file_of_another_size(patient: Patient, bench: Workbench, versions: li
 
 
 def test_a_pointer_that_is_gone(patient: Patient, bench: Workbench, versions: list[str]) -> None:
-    """Versions without a pointer: a first merge that did not end looks the same, so it is a warning."""
+    """The table knows what was published: the version and the remedy are named."""
     bench.store.delete([POINTER])
+    message = failure(patient).message
+    assert f"{POINTER} is missing, but version {versions[-1]} of lines was published" in message
+    assert "run `embedding-assets snapshots repair lines`" in message
+
+
+def test_a_pointer_that_was_put_back(patient: Patient, bench: Workbench, versions: list[str]) -> None:
+    """To an older object version: what it points at is whole, and behind."""
+    bench.store.put(POINTER, bench.store.get(manifest_key(versions[0])))
+    message = failure(patient).message
+    assert f"points at version {versions[0]}, but version {versions[-1]} of lines was published" in message
+    assert "run `embedding-assets snapshots repair lines`" in message
+
+
+def test_versions_without_a_pointer_that_nobody_knows(
+    patient: Patient, bench: Workbench, versions: list[str]
+) -> None:
+    """A first merge that did not end looks the same, so it is a warning."""
+    bench.store.delete([POINTER, *(entry.key for entry in bench.store.list(LINES.receipts_prefix))])
+    bench.ledger.client.delete_item(
+        TableName=bench.ledger.table, Key={"PK": {"S": "LOCK#lines"}, "SK": {"S": "LOCK"}}
+    )
     results = patient.examine(rounds=1)
     assert named(results, Status.WARNING) == {CHECK}
     assert "no pointer, but 3 versions" in results[CHECK].message

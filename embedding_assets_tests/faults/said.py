@@ -19,11 +19,11 @@ from embedding_assets_tests.orchestration.world import World
 class Said:
     """All that was said so far.
 
-    `events` has the status of each batch in its newest event; `reports` the batches that ingests listed as marked
-    or failed. `unheard` counts ingests that ended without a report: a crash, an error.
+    `events` has of each batch when its newest event was and which status it says; `reports` the batches that
+    ingests listed as marked or failed. `unheard` counts ingests that ended without a report: a crash, an error.
     """
 
-    events: dict[str, str] = field(default_factory=dict)
+    events: dict[str, tuple[float, str]] = field(default_factory=dict)
     reports: set[str] = field(default_factory=set)
     unheard: int = 0
 
@@ -41,9 +41,11 @@ class Said:
             page = instance.fetch_materializations(
                 dg.AssetKey([LINES.name, "batches"]), limit=10_000, ascending=True
             )
-            for event in (record.asset_materialization for record in page.records):
+            for record in page.records:
+                event = record.asset_materialization
                 if event is not None and event.partition is not None:
-                    self.events[event.partition] = str(event.metadata["status"].value)
+                    said = (record.timestamp, str(event.metadata["status"].value))
+                    self.events[event.partition] = max(said, self.events.get(event.partition, said))
 
     def hear(self, report: IngestReport) -> None:
         """What it said at its end."""
@@ -54,6 +56,7 @@ class Said:
         """Everything says of each batch that has ended what its row says."""
         ended = {name: status for name, status in statuses.items() if not Status(status).live}
         assert {name: world.json(batch_key(name))["status"] for name in ended} == ended, "batch.json"
-        assert {name: status for name, status in self.events.items() if name in ended} == ended, "Dagster's events"
+        events = {name: status for name, (_, status) in self.events.items() if name in ended}
+        assert events == ended, "Dagster's events"
         if not self.unheard:
             assert ended.keys() <= self.reports, "not every batch was in a report"

@@ -293,7 +293,7 @@ def fast_clients(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("embedding_assets.snapshots.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
         patch.setattr("embedding_assets.snapshots.store.s3_client", lambda retries=True: _s3(world, retries))
-        patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda: world.dynamodb)
+        patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda **options: world.dynamodb)
         patch.setattr("dagster_aws.s3.resources.construct_s3_client", lambda **options: world.s3)
         yield
 

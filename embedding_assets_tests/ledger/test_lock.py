@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
-from embedding_assets.errors import LockError
+from embedding_assets.errors import LockError, TransientError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.lock import MergeLock
 
@@ -286,3 +286,135 @@ def test_a_lease_that_is_half_over_is_renewed_by_the_check(ledger: Ledger) -> No
     now[0] = 105.1
     held.check()
     assert item(ledger)["record_version"] != before
+
+
+MALFORMED: dict[str, dict[str, Any]] = {
+    "no record version": {"owner": {"S": "x"}, "epoch": {"N": "7"}, "lease_seconds": {"N": "60"}},
+    "record version of another type": {"owner": {"S": "x"}, "record_version": {"N": "1"}, "epoch": {"N": "7"}},
+    "epoch as a text": {"owner": {"S": "x"}, "record_version": {"S": "v"}, "epoch": {"S": "7"}},
+    "lease as a text": {
+        "owner": {"S": "x"},
+        "record_version": {"S": "v"},
+        "epoch": {"N": "7"},
+        "lease_seconds": {"S": "60"},
+    },
+    "negative lease": {
+        "owner": {"S": "x"},
+        "record_version": {"S": "v"},
+        "epoch": {"N": "7"},
+        "lease_seconds": {"N": "-1"},
+    },
+    "owner of another type": {"owner": {"M": {}}, "record_version": {"S": "v"}, "epoch": {"N": "7"}},
+    "owner that is null": {"owner": {"NULL": True}, "record_version": {"S": "v"}, "epoch": {"N": "7"}},
+}
+
+
+@pytest.mark.parametrize("attributes", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_row_is_not_held(ledger: Ledger, attributes: dict[str, Any]) -> None:
+    """It is taken at once, by one; its holder may be alive, so the pointer must be fenced."""
+    ledger.client.put_item(
+        TableName=ledger.table, Item={"PK": {"S": "LOCK#lines"}, "SK": {"S": "LOCK"}, **attributes}
+    )
+    first, second = lock(ledger, max_wait_seconds=0.0), lock(ledger)
+    seen = second._read()
+    with first:
+        assert (first.epoch, first.taken_over) == (8, True)
+        assert not second._take(seen)
+        first.check()
+    assert item(ledger)["epoch"] == 8
+
+
+def test_an_epoch_that_is_no_number(ledger: Ledger) -> None:
+    """Then the pointer alone says which epochs there were."""
+    bad = {"owner": {"S": "x"}, "record_version": {"S": "v"}, "epoch": {"S": "many"}}
+    ledger.client.put_item(TableName=ledger.table, Item={"PK": {"S": "LOCK#lines"}, "SK": {"S": "LOCK"}, **bad})
+    with lock(ledger, max_wait_seconds=0.0, epoch_floor=lambda: 41) as held:
+        assert held.epoch == 42
+
+
+class Refusing(Cut):
+    """A client for which the service refuses to write."""
+
+    def update_item(self, **request: Any) -> Any:
+        if self.cut:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "UpdateItem")
+        return super().update_item(**request)
+
+    def _reachable(self) -> None:
+        return
+
+
+def test_a_release_that_is_refused_is_reported(ledger: Ledger) -> None:
+    """The work is done; the lease runs out by itself."""
+    told: list[str] = []
+    client = Refusing(ledger)
+    with lock(ledger, client=cast(Any, client), lease_seconds=60.0, on_wait=told.append):
+        client.cut = True
+    (line,) = told
+    assert line.startswith("warning: the lock of lines was not released")
+    assert "AccessDeniedException" in line
+    assert "owner" in item(ledger)
+
+
+def test_a_release_that_is_refused_hides_no_error(ledger: Ledger) -> None:
+    """Why the work failed is what is raised."""
+    client = Refusing(ledger)
+
+    def work() -> None:
+        with lock(ledger, client=cast(Any, client), lease_seconds=60.0):
+            client.cut = True
+            raise ValueError("work")
+
+    with pytest.raises(ValueError, match="work"):
+        work()
+
+
+def test_what_is_published_is_noted(ledger: Ledger) -> None:
+    """At once; the release and the next holder keep it."""
+    with lock(ledger) as held:
+        held.note_published("1-0123456789ab")
+        assert item(ledger)["published"] == "1-0123456789ab"
+    assert item(ledger)["published"] == "1-0123456789ab"
+    with lock(ledger):
+        assert item(ledger)["published"] == "1-0123456789ab"
+
+
+def test_a_note_that_could_not_be_written_comes_with_the_release(ledger: Ledger) -> None:
+    """A moment without the network loses no note."""
+    told: list[str] = []
+    client = Cut(ledger)
+    with lock(ledger, client=cast(Any, client), lease_seconds=60.0, on_wait=told.append) as held:
+        client.cut = True
+        held.note_published("1-0123456789ab")
+        client.cut = False
+        assert "published" not in item(ledger)
+    assert item(ledger)["published"] == "1-0123456789ab"
+    assert [line.startswith("warning: the lock of lines: 1-0123456789ab is not noted yet") for line in told] == [
+        True
+    ]
+
+
+def test_a_renewal_goes_through_its_own_client(ledger: Ledger) -> None:
+    """Taking the lock by the ledger's client, keeping and releasing it by the one with short timeouts."""
+    own = Cut(ledger)
+    own.cut = True
+    taken = lock(ledger, client=ledger.client, renewing=cast(Any, own))
+    taken._acquire()
+    with pytest.raises(TransientError):
+        taken._keep()
+    own.cut = False
+    taken._keep()
+    taken._release()
+    assert "owner" not in item(ledger)
+
+
+def test_the_client_that_renews_gives_up_well_before_the_lease_is_over() -> None:
+    """Not after the minute, six times, that a table has to answer otherwise."""
+    ledger = Ledger("table")
+    client: Any = ledger.renewing_client(60.0)
+    config = client.meta.config
+    assert config.retries["total_max_attempts"] == 1
+    assert config.connect_timeout + config.read_timeout < 60 / 4
+    assert client is ledger.renewing_client(60.0)
+    usual: Any = ledger.client
+    assert usual.meta.config.read_timeout == 60

@@ -10,6 +10,7 @@ from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedVersionError, TransientError
 from embedding_assets.merge.already_published import with_published
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.snapshots.receipts import receipt_key
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.merge.conftest import Workbench
 from embedding_assets_tests.recording_store import RecordingStore
@@ -41,7 +42,8 @@ def test_what_is_published_is_not_folded_again(bench: Workbench) -> None:
     assert (after.files, after.content_digest) == (before.files, before.content_digest)
     assert after.writer == before.writer
     assert [(one.batch_id, one.generation, one.embedded) for one in after.batches] == [("b1", 1, 5)]
-    assert bench.keys() - keys == {f"lines/snapshot/versions/{after.version}/manifest.json"}
+    receipt = receipt_key(LINES, after.execution_id, after.inputs_digest)
+    assert bench.keys() - keys == {f"lines/snapshot/versions/{after.version}/manifest.json", receipt}
 
 
 def test_an_id_counts_once(bench: Workbench) -> None:
@@ -111,7 +113,8 @@ def test_what_was_published_before_another_model_is_folded(bench: Workbench) -> 
     bench.merge([first], 1)
     again = opened_again(bench, first)
     before = bench.pointer().manifest
-    rebuilt = before.model_copy(update={"model": "other", "parent": before.version, "batches": ()})
+    changes = {"version": "2-rebuilt", "model": "other", "parent": before.version, "batches": ()}
+    rebuilt = before.model_copy(update=changes)
     assert with_published(bench.store, LINES, rebuilt, [again]) == [again]
 
 

@@ -11,7 +11,8 @@ from embedding_assets.databases import LINES, WORDS
 from embedding_assets.errors import TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, parse_instant
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.mark import Bookmark, mark_chain, mark_published
+from embedding_assets.merge.bookmark import Bookmark, Marked
+from embedding_assets.merge.mark import mark_chain, mark_published
 from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.merge.conftest import Workbench, execution
@@ -62,6 +63,20 @@ def test_what_the_version_accounts_for_is_marked(bench: Workbench) -> None:
     assert bench.ledger.get("b2").unfinished_count == 4
     live = bench.ledger.live(LINES)
     assert [batch.batch_id for batch in live.ready_to_plan] == ["other"]
+
+
+def test_a_row_that_dynamodb_does_not_take_keeps_no_other_from_being_marked(bench: Workbench) -> None:
+    """Another program filled it since it was planned: the failure counts against its batch, with the reason."""
+    bench.merge([bench.batch("b1", records("a", 2)), bench.batch("full", records("b", 2, 10))], 1)
+    bench.add_attributes("full", filler="x" * 404_500)
+    assert mark(bench) == ["b1"]
+    assert statuses(bench, "b1") == {"b1": "COMPLETED"}
+    assert bench.attributes("full")["status"] == "PENDING"
+    [refused] = bench.ledger.live(LINES).refused
+    assert refused.batch_id == "full"
+    assert "of the 409,600 bytes" in refused.reason
+    bench.add_attributes("full", filler="")
+    assert mark(bench) == []
 
 
 def test_marking_again_changes_nothing(bench: Workbench) -> None:
@@ -169,8 +184,8 @@ def test_the_bookmark_is_each_databases_own(bench: Workbench) -> None:
     lines, words = (
         Bookmark(bench.ledger.client, bench.ledger.table, database.name) for database in (LINES, WORDS)
     )
-    assert lines.read() == merged.snapshot_version
-    assert words.read() is None
+    assert lines.read() == Marked(merged.snapshot_version, None)
+    assert words.read() == Marked(None, None)
     assert mark_published(bench.store, bench.ledger, WORDS) == []
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import ssl
 import threading
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches
@@ -54,7 +56,7 @@ def poll(execution_poller: ExecutionPoller, *batch_ids: str) -> tuple[list[PollR
     return execution_poller.poll(manifest(*batch_ids), on_batch), told
 
 
-def planted(server: OpenAIServer, batch_id: str, good: int, dimensions: int = DIMENSIONS, **planted: str) -> None:
+def planted(server: OpenAIServer, batch_id: str, good: int, dimensions: int = DIMENSIONS, **planted: Any) -> None:
     names = [f"{batch_id}-{number}" for number in range(good)]
     lines = [output_line(name, vector(number, dimensions)) for number, name in enumerate(names)]
     given = {"input": input_lines(names), "output": "".join(lines), **planted}
@@ -143,15 +145,14 @@ def test_a_batch_without_an_embedding_ends_at_once(
 def test_a_broken_batch_takes_nobody_down(
     bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
 ) -> None:
-    """Its records cannot be read: an error with the line, one failure counted, the others polled."""
+    """Nobody knows what its answers belong to: an error, one failure counted, the others polled."""
     planted(openai_server, "good", 2)
-    planted(openai_server, "broken", 2)
-    bench.store.put("records/broken.jsonl", b'{"id": "a", "document": "x"}\n{"id": \n')
+    planted(openai_server, "broken", 2, fields={"input_file_id": None})
     for name in ("good", "broken"):
         bench.row(name)
     results, _ = poll(execution_poller, "broken", "good")
     assert [result.action for result in results] == ["error", "process_results"]
-    assert "records/broken.jsonl line 2" in (results[0].message or "")
+    assert "records/broken.jsonl" in (results[0].message or "")
     row = bench.ledger.get("broken")
     assert (row.status, row.ingest_attempts, row.set_aside) == (Status.PENDING, 1, None)
     assert bench.ledger.get("good").ingest_attempts == 0
@@ -209,6 +210,65 @@ def test_a_network_error_that_nobody_translated_counts_against_no_batch(
     assert [(result.action, result.passing) for result in results] == [("error", True), ("wait", False)]
     assert type(error).__name__ in (results[0].message or "")
     assert bench.ledger.get("failing").ingest_attempts == 0
+
+
+def too_full(ledger: Ledger, batch_id: str, *attributes: str) -> Ledger:
+    """A ledger over the same table, in which another program fills the row before each write of an attribute."""
+    real = ledger.client
+
+    class Filling:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def update_item(self, **call: Any) -> Any:
+            written = call["ExpressionAttributeNames"].values()
+            if batch_id in call["Key"]["PK"]["S"] and set(attributes) & set(written):
+                call["ExpressionAttributeValues"][":full"] = {"S": "x" * 420_000}
+                call["UpdateExpression"] = call["UpdateExpression"].replace("SET ", "SET filler = :full, ")
+            return real.update_item(**call)
+
+    return Ledger(ledger.table, cast(Any, Filling()))
+
+
+@pytest.mark.parametrize("nothing_fits", [False, True])
+def test_a_row_that_dynamodb_does_not_take_counts_against_its_batch(
+    bench: Workbench,
+    execution_poller: ExecutionPoller,
+    poller: Poller,
+    openai_server: OpenAIServer,
+    nothing_fits: bool,
+) -> None:
+    """The final status does not fit: an error of this batch, counted in its row if that fits; the others go on."""
+    planted(openai_server, "good", 2)
+    openai_server.plant("openai-full", status="failed", input=input_lines(["x"]))
+    for name in ("good", "full"):
+        bench.row(name)
+    ledger = too_full(bench.ledger, "full", *(("status",) if nothing_fits else ("unfinished_count",)))
+    poller_of_full = ExecutionPoller(bench.store, ledger, poller, LINES, concurrency=8)
+    results, _ = poll(poller_of_full, "full", "good")
+    assert [result.action for result in results] == ["error", "process_results"]
+    assert "size" in (results[0].message or "").lower()
+    row = bench.ledger.get("full")
+    assert (row.status, row.ingest_attempts) == (Status.PENDING, 0 if nothing_fits else 1)
+    assert row.error == (None if nothing_fits else results[0].message)
+
+
+def test_a_giant_text_is_bounded_in_the_row(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """450 KB of message, then 8,000 errors of lines: FAILED with a bounded reason, and what was left out."""
+    giant = [{"code": "c", "message": "m" * 450_000}]
+    many = [{"code": "invalid_json_line", "message": "not JSON", "line": n} for n in range(1, 8001)]
+    for name, problems in {"giant": giant, "many": many}.items():
+        openai_server.plant(f"openai-{name}", status="failed", input=input_lines(["x"]), batch_errors=problems)
+        bench.row(name)
+    results, _ = poll(execution_poller, "giant", "many")
+    for result in results:
+        row = bench.ledger.get(result.batch_id)
+        assert (row.status, row.error) == (Status.FAILED, result.message)
+        assert len(row.error or "") <= 1000
+    assert (results[0].message or "").endswith("more characters")
+    assert results[1].message == "invalid_json_line: not JSON (line 1); … and 7,999 more"
 
 
 def test_the_third_failure_sets_the_batch_aside(
@@ -359,3 +419,82 @@ def test_what_this_machine_is_out_of_is_no_batchs_fault(
     assert told == ["bad"]
     assert bench.ledger.get("bad").status is Status.FAILED
     assert bench.ledger.get("failing").ingest_attempts == 0
+
+
+HOUR = timedelta(hours=1)
+
+
+def young(bench: Workbench, *names: str, **values: Any) -> None:
+    """Rows of an hour ago."""
+    for name in names:
+        bench.row(name, datetime.now(UTC) - HOUR, **values)
+
+
+def test_another_project_ends_the_execution(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Planned with the right key, polled with another, or made by hand: no row and no object is changed.
+
+    Only what is older than 30 days ends, and no retry of it is counted.
+    """
+    young(bench, "a", "b")
+    bench.row("old")
+    before = {name: bench.attributes(name) for name in ("a", "b")}
+    with pytest.raises(ServiceError, match="another project"):
+        poll(execution_poller, "a", "old", "b")
+    assert {name: bench.attributes(name) for name in ("a", "b")} == before
+    assert bench.keys() == {"poll_results/old/result.json", "poll_results/old/batch.json"}
+    old = bench.ledger.get("old")
+    assert (old.status, old.retryable_count) == (Status.FAILED, 0)
+
+
+def test_the_list_tells_the_project_of_an_execution(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """It shows a final batch of this table: the unknown one is missing, and the execution goes on."""
+    bench.row("done", status=Status.COMPLETED)
+    planted(openai_server, "done", 1)
+    young(bench, "lost")
+    [result], told = poll(execution_poller, "lost")
+    assert (result.action, result.missing, result.batch_status, told) == ("wait", True, "not_found", ["lost"])
+    assert bench.ledger.get("lost").missing_since is not None
+
+
+def test_one_known_batch_of_an_execution_is_enough(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Then no list is read."""
+    young(bench, "good", "lost")
+    planted(openai_server, "good", 1)
+    results, _ = poll(execution_poller, "good", "lost")
+    assert [result.action for result in results] == ["process_results", "wait"]
+    assert openai_server.requests("GET /v1/batches") == 0
+
+
+def test_what_is_missing_is_noted_until_it_shows_up(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """The instant of the first look stays; the batch that is polled is missing no more."""
+    young(bench, "other", "lost")
+    planted(openai_server, "other", 1)
+    poll(execution_poller, "other", "lost")
+    first = bench.ledger.get("lost").missing_since
+    assert first is not None
+    poll(execution_poller, "other", "lost")
+    assert bench.ledger.get("lost").missing_since == first
+    planted(openai_server, "lost", 2)
+    poll(execution_poller, "other", "lost")
+    row = bench.ledger.get("lost")
+    assert (row.missing_since, row.error, row.status) == (None, None, Status.PENDING)
+
+
+def test_a_status_that_nobody_knows_is_noted(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """OpenAI's own word, until it says one that we know; the row stays as live as it was."""
+    bench.row("b")
+    for word, noted, status in (("Paused", "Paused", Status.PENDING), ("IN_PROGRESS", None, Status.IN_PROGRESS)):
+        openai_server.plant("openai-b", fields={"status": word})
+        [result], _ = poll(execution_poller, "b")
+        row = bench.ledger.get("b")
+        assert (result.action, row.openai_status, row.status) == ("wait", noted, status)

@@ -37,7 +37,7 @@ def test_a_batch_as_openai_tells_it(openai: OpenAIBatches, openai_server: OpenAI
     assert (batch.id, batch.status, batch.created_at, batch.finished_at) == ("b1", "failed", noon, noon)
     assert (batch.output_file_id, batch.error_file_id) == (None, None)
     assert batch.errors == ("c: m", "d: n")
-    assert batch.error_code == "c"
+    assert (batch.error_code, batch.line_errors) == ("c", {})
     assert batch.terminal
 
 

@@ -71,7 +71,9 @@ def test_ids_are_any_text(record_id: str) -> None:
         ("null", "malformed_line"),
         (line({"response": None, "error": None}), "malformed_line"),
         (line({"custom_id": ""}), "malformed_line"),
-        (line({"custom_id": 7}), "malformed_line"),
+        (line({"custom_id": True}), "malformed_line"),
+        ('{"custom_id": NaN}', "malformed_line"),
+        ('{"custom_id": 1' + "0" * 5000 + "}", "malformed_line"),
         (line({"custom_id": None}), "malformed_line"),
         (line({"custom_id": ["r1"]}), "malformed_line"),
         ('{"custom_id": "\\ud800"}', "malformed_line"),
@@ -107,6 +109,17 @@ def test_the_id_of_a_cut_line_is_saved(record_id: str, ascii_only: bool) -> None
         (with_body({"error": {"code": None, "type": "server_error"}}, 500), "failed", "server_error", 500),
         (with_body({"error": {"message": "m"}}, 500), "failed", "error", 500),
         (with_body({"error": "text"}, 400), "failed", "error", 400),
+        (with_body("upstream is gone", 502), "failed", "http_502", 502),
+        (with_body({"data": [{"embedding": list(VECTOR)}]}, "500"), "failed", "http_500", 500),
+        (with_body({"error": {"message": "m", "code": 429}}), "failed", "http_429", 429),
+        (with_body({"error": {"message": "m", "code": "400", "type": "None"}}, 400), "failed", "http_400", 400),
+        (
+            with_body({"object": "error", "message": "m", "type": "BadRequestError", "code": 400}, 400),
+            "failed",
+            "BadRequestError",
+            400,
+        ),
+        (with_body({"detail": "Not Found"}, 404), "failed", "http_404", 404),
         (answer("r1", None, "text"), "failed", "error", None),
         (with_body({"data": [{"embedding": list(VECTOR)}]}, 500), "failed", "http_500", 500),
         (with_body({"data": [{"embedding": list(VECTOR)}]}, 302), "failed", "http_302", 302),
@@ -123,6 +136,70 @@ def test_an_answer_without_a_vector(text: str, reason: str, code: str, status_co
     bad = judged(text)
     assert isinstance(bad, Bad)
     assert (bad.id, bad.reason, bad.code, bad.status_code) == ("r1", reason, code, status_code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "context is too long", "type": "invalid_request_error", "code": None}},
+        {"error": {"error": {"message": "context is too long"}}},
+        {"error": "context is too long"},
+        {
+            "object": "error",
+            "message": "context is too long",
+            "type": "BadRequestError",
+            "param": None,
+            "code": 400,
+        },
+        {"message": "context is too long"},
+        {"detail": "context is too long"},
+        {"detail": [{"loc": ["body"], "msg": "context is too long", "type": "value_error"}]},
+        {"detail": {"message": "context is too long", "x": 1}, "error": None},
+        "context is too long",
+    ],
+)
+def test_the_message_of_an_error_is_kept(body: Any) -> None:
+    """As OpenAI, vLLM, LiteLLM, FastAPI and gateways write it; a retry cannot help what answered 400."""
+    bad = judged(with_body(body, 400))
+    assert isinstance(bad, Bad)
+    assert "context is too long" in bad.message
+    assert (bad.code, bad.status_code) != ("", None)
+    assert bad.status_code == 400
+
+
+def test_what_an_error_says_has_bounds() -> None:
+    """400 KB of message, code and model name: a line of errors.jsonl stays short, and says how much is missing."""
+    error = {"message": "m" * 400_000, "code": "c" * 400_000}
+    for text in (with_body({"error": error}, 400), answer("r1", None, error)):
+        bad = judged(text)
+        assert isinstance(bad, Bad)
+        assert (len(bad.message), len(bad.code)) <= (300, 100)
+        assert bad.message.endswith("more characters")
+    good = judged(output_line("r1", VECTOR, model="n" * 400_000))
+    assert isinstance(good, Good)
+    assert len(good.model or "") <= 100
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_vectors_for_one_request_are_nobodys(count: int) -> None:
+    """Whatever their order and their index: the request fails, and none of them is taken."""
+    entries = [{"index": count - number - 1, "embedding": list(vector(number))} for number in range(count)]
+    bad = judged(with_body({"object": "list", "data": entries}))
+    assert isinstance(bad, Bad)
+    assert (bad.id, bad.reason, bad.code) == ("r1", "failed", "several_vectors")
+    others: tuple[Any, ...] = ({}, None, {"embedding": []})
+    for rest in others:
+        found = judged(with_body({"data": [entries[0], rest]}))
+        assert isinstance(found, Bad)
+        assert found.code == "several_vectors"
+
+
+@pytest.mark.parametrize("index", [0, 7, -1, None, "0"])
+def test_the_index_of_the_only_vector_is_not_looked_at(index: Any) -> None:
+    """There is nothing that it could be mistaken for."""
+    good = judged(with_body({"data": [{"index": index, "embedding": list(VECTOR)}]}))
+    assert isinstance(good, Good)
+    assert good.vector.tolist() == list(VECTOR)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +221,7 @@ def test_an_answer_without_a_vector(text: str, reason: str, code: str, status_co
         (with_vector('"!!!!"'), "malformed_vector"),
         (with_vector('"AAA="'), "malformed_vector"),
         (with_vector('"AAAAAAA"'), "malformed_vector"),
+        (with_vector('"AAAAAAAA"'), "malformed_vector"),
         (with_vector('"ä"'), "malformed_vector"),
         (with_vector('{"0": 1.0}'), "malformed_vector"),
         (with_vector("7"), "malformed_vector"),

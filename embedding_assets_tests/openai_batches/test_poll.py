@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -559,6 +561,44 @@ def test_a_download_that_breaks_off_is_begun_again(
     openai_server.plant("openai-b1", input=input_lines(IDS), output=OUTPUT)
     openai_server.fault("GET /v1/files/{id}/content", truncate_after=300)
     assert len(delta(store, poller.poll(row()), tmp_path)) == 3
+
+
+@pytest.mark.parametrize("input_file", [True, False])
+def test_errors_of_a_failed_batch_are_in_proportion_to_its_requests(
+    store: Store, poller: Poller, openai_server: OpenAIServer, input_file: bool
+) -> None:
+    """3,000 requests and 3,000 errors of the batch, each of 1 KB: the batch's own text is there once."""
+    count = 3000
+    names = [f"r{number}" for number in range(count)]
+    problems = [{"code": "invalid", "message": f"{n} " + "m" * 1000, "line": n} for n in range(1, count + 1)]
+    openai_server.plant("openai-b1", status="failed", input=input_lines(names), batch_errors=problems)
+    if not input_file:
+        put_records(store, [record(name, 0) for name in names])
+    if input_file:
+        tracemalloc.start()
+    result = poller.poll(row())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told(result) == ("handle_failure", 0, 0, 0, count)
+    assert len(result.message or "") <= 1000
+    assert (result.message or "").endswith("; … and 2,999 more")
+    found = store.get(errors_key("b1"))
+    assert len(found.splitlines()) == count
+    assert len(found) < count * 500
+    assert peak < 100 * 2**20
+    first = json.loads(found.splitlines()[0])
+    assert (first["id"], first["code"], first["reason"]) == ("r0", "invalid", "unfinished")
+    assert first["message"].startswith("1 mmm") is input_file
+
+
+def test_an_old_delta_with_a_vector_that_nobody_vouches_for_is_not_used(
+    store: Store, poller: Poller, openai_server: OpenAIServer
+) -> None:
+    """What was read otherwise before has another id now: the version of the format is part of it."""
+    openai_server.plant("openai-b1", input=input_lines(IDS), output=OUTPUT)
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in (OUTPUT, "", input_lines(IDS))]
+    before = hashlib.sha256("\0".join(["1", "b1", "8", *hashes, "arrow"]).encode()).hexdigest()[:32]
+    assert poller.poll(row()).delta_id != before
 
 
 def test_a_message_of_openais_that_is_no_unicode_stops_nothing(

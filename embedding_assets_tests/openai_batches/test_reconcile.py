@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
-from embedding_assets.openai_batches.requests import Request, Requests
+from embedding_assets.openai_batches.requests import Request, Requests, read_input_file, read_records
 from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowFile
-from embedding_assets_tests.answers import encoded, failed_line, output_line, unfinished_line
-from embedding_assets_tests.deltas import record, vector
+from embedding_assets_tests.answers import encoded, failed_line, line, output_line, several_line, unfinished_line
+from embedding_assets_tests.deltas import MODEL, record, vector
 from embedding_assets_tests.reference import reference_hash
 
-Kind = Literal["good", "base64", "error", "expired", "nan", "long", "empty", "cut", "no id"]
-KINDS: tuple[Kind, ...] = ("good", "base64", "error", "expired", "nan", "long", "empty", "cut", "no id")
+Kind = Literal["good", "base64", "error", "expired", "nan", "long", "empty", "several", "cut", "no id"]
+KINDS: tuple[Kind, ...] = (
+    "good",
+    "base64",
+    "error",
+    "expired",
+    "nan",
+    "long",
+    "empty",
+    "several",
+    "cut",
+    "no id",
+)
 GOOD = ("good", "base64")
 ASKED = [f"r{number}" for number in range(6)]
 UNKNOWN = ["stranger", "r"]
@@ -52,6 +64,8 @@ class Answer:
                 return output_line(self.id, [*numbers, 1.0])
             case "empty":
                 return output_line(self.id, [])
+            case "several":
+                return several_line(self.id, [numbers, vector(self.seed + 1)])
             case "cut":
                 return output_line(self.id, numbers)[:90] + "\n"
             case "no id":
@@ -121,6 +135,147 @@ def test_any_mix_of_answers_balances_and_the_first_good_one_wins(answers: list[A
     strange = [one for one in [*output, *errors] if one.kind == "no id" or one.id not in ASKED]
     assert found.unknown == len(strange)
     assert found.unknown_example == next((one.id for one in strange if one.kind != "no id"), None)
+
+
+def in_file(folder: Path, text: str, *, sent: bool = False) -> Requests:
+    """Requests as they are read from a file."""
+    path = folder / "asked"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    return (read_input_file if sent else read_records)(path, "asked.jsonl")
+
+
+ODD_IDS = ["a", "b", 7, "7", "", None, True, ["a"], {"a": 1}, 1.5]
+ODD_RECORDS = st.one_of(
+    st.builds(
+        lambda record_id, document, metadata: line({"id": record_id, "document": document, "metadata": metadata}),
+        st.sampled_from(ODD_IDS),
+        st.sampled_from(["d", 7, None, ["d"], {}]),
+        st.sampled_from([None, {"k": 1}, {"k": []}, {"k": {"l": 1}}, [], {"$k": 1}]),
+    ),
+    st.sampled_from(["{", "[]", "null", "7", '"a"', "\ufeff", "  ", '{"id": "a", "docu', '{"id": "\\ud800"}']),
+)
+ODD_REQUESTS = st.one_of(
+    st.builds(
+        lambda record_id, body: line({"custom_id": record_id, "body": body}),
+        st.sampled_from(ODD_IDS),
+        st.sampled_from(
+            [
+                {"input": "t", "model": MODEL},
+                {"input": "t", "model": "other"},
+                {"input": ["t"], "dimensions": 8},
+                {"input": ["t", "u"]},
+                {"input": [1, 2]},
+                {"input": 7, "dimensions": True, "model": 7},
+                {},
+                None,
+                [],
+                "t",
+            ]
+        ),
+    ),
+    st.sampled_from(["{", "[]", "null", "\ufeff", '{"custom_id": "a", "bo', '{"custom_id": "\\ud800"}']),
+)
+ODD_ANSWERS = st.one_of(
+    st.builds(
+        lambda record_id, kind, seed: (
+            Answer("ID", kind, seed, False).text().replace('"ID"', json.dumps(record_id))
+        ),
+        st.sampled_from([*ODD_IDS, "stranger"]),
+        st.sampled_from(KINDS),
+        st.integers(0, 3),
+    ),
+    st.binary(max_size=30).map(lambda data: data.decode("latin-1")),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    asked_for=st.one_of(
+        st.tuples(st.just(False), st.lists(ODD_RECORDS, max_size=6)),
+        st.tuples(st.just(True), st.lists(ODD_REQUESTS, max_size=6)),
+    ),
+    answers=st.lists(ODD_ANSWERS, max_size=8),
+    dimensions=st.sampled_from([8, None]),
+    status=st.sampled_from(["completed", "failed", "expired"]),
+)
+def test_any_mix_of_odd_lines_balances(
+    asked_for: tuple[bool, list[str]], answers: list[str], dimensions: int | None, status: str
+) -> None:
+    """Nothing raises. Every line that asks for something is embedded, failed or unfinished, exactly once."""
+    sent, lines = asked_for
+    with tempfile.TemporaryDirectory() as name:
+        requests = in_file(Path(name), "\n".join(lines), sent=sent)
+        output = "\n".join(answers)
+        found, rows = run(Path(name), requests, output, status=status, dimensions=dimensions)
+    asking = [one for text in lines for one in text.split("\n") if one.strip("\ufeff \r\n")]
+    assert found.written + found.count("failed") + found.count("unfinished") == len(asking) == requests.lines
+    assert len(rows) == found.written
+    listed = [error.id for error in found.all_errors()]
+    assert len(listed) == len(asking) - len(rows)
+    first_lines = [one.id for one in requests.by_id.values()]
+    assert sorted([*rows, *found.errors]) == sorted(first_lines)
+    assert {error.reason for error in found.line_errors} <= {"failed"}
+    assert all(len(error.message) < 400 for error in found.all_errors())
+    unvouched = {one.id for one in requests.by_id.values() if one.problem is not None or one.inputs > 1}
+    assert not unvouched & rows.keys()
+
+
+def test_metadata_that_chroma_refuses_fails_its_record_alone(tmp_path: Path) -> None:
+    """Answered or not, and whatever with: the others are published."""
+    text = line({"id": "r0", "metadata": {"tags": []}}) + line({"id": "r1", "document": "d"})
+    answers = [output_line("r0", vector(0)), failed_line("r0"), ""]
+    for answer in answers:
+        found, rows = run(tmp_path, in_file(tmp_path, text), answer + output_line("r1", vector(1)))
+        assert rows == {"r1": reference_hash(record("r1", 1, "d"))}
+        [error] = found.all_errors()
+        assert (error.id, error.reason, error.code, error.retryable) == (
+            "r0",
+            "failed",
+            "metadata_refused",
+            False,
+        )
+        assert "asked.jsonl line 1: metadata 'tags'" in error.message
+
+
+def test_one_vector_for_several_inputs_is_nobodys(tmp_path: Path) -> None:
+    """Which of the two texts was embedded nobody can say; a list of one text, or of tokens, is one input."""
+    inputs = {"r0": ["alpha", "beta"], "r1": ["gamma"], "r2": [101, 102], "r3": [[101], [102]]}
+    text = "".join(line({"custom_id": name, "body": {"input": asked}}) for name, asked in inputs.items())
+    output = "".join(output_line(name, vector(number)) for number, name in enumerate(inputs))
+    found, rows = run(tmp_path, in_file(tmp_path, text, sent=True), output)
+    assert rows == {
+        "r1": reference_hash(record("r1", 1, "gamma")),
+        "r2": reference_hash(record("r2", 2, None)),
+    }
+    assert {name: error.code for name, error in found.errors.items()} == dict.fromkeys(
+        ("r0", "r3"), "several_inputs"
+    )
+
+
+def test_an_id_of_two_records_has_no_vector(tmp_path: Path) -> None:
+    """The answers do not say which of them they are for, and further ones are not taken instead."""
+    text = line({"id": "a", "document": "d"}) + line({"id": "a", "document": "e"}) + line({"id": "b"})
+    output = output_line("a", vector(0)) + output_line("a", vector(1)) + output_line("b", vector(2))
+    found, rows = run(tmp_path, in_file(tmp_path, text), output)
+    assert rows == {"b": reference_hash(record("b", 2, None))}
+    assert [(error.id, error.code) for error in found.all_errors()] == [("a", "ambiguous_id")] * 2
+    assert (found.unknown, found.count("failed")) == (0, 2)
+
+
+def test_a_line_that_openai_names_has_its_own_reason(tmp_path: Path) -> None:
+    """Only if it is OpenAI's file that names the requests: the lines of records are numbered by others."""
+    batch_error, line_errors = ("invalid_json_line", "all"), {2: ("invalid_url", "its own"), 3: ("", "told")}
+    text = "".join(line({"id": name, "custom_id": name, "body": {"input": "t"}}) for name in ("a", "b", "c"))
+    nothing = tmp_path / "nothing"
+    nothing.touch()
+    told = {}
+    for sent in (True, False):
+        requests = in_file(tmp_path, text, sent=sent)
+        arrow = tmp_path / "delta.arrow"
+        found = reconcile(requests, 8, (nothing, nothing), "failed", arrow, batch_error, line_errors)
+        told[sent] = [(error.code, error.message) for error in found.all_errors()]
+    assert told[True] == [("invalid_json_line", "all"), ("invalid_url", "its own"), ("invalid_json_line", "told")]
+    assert told[False] == [("invalid_json_line", "all")] * 3
 
 
 @pytest.mark.parametrize("in_errors", [False, True])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embedding_assets.openai_batches.batch_errors import WITHOUT_REASON
 from embedding_assets.openai_batches.remote import LIVE, TERMINAL, read_batch
 
 JSON = st.recursive(
@@ -32,7 +33,7 @@ GOOD = {"id": "b", "status": "completed", "created_at": 1_700_000_000}
 
 
 @settings(max_examples=40)
-@given(value=JSON | st.fixed_dictionaries({name: JSON for name in FIELDS}))
+@given(value=JSON | st.fixed_dictionaries(dict.fromkeys(FIELDS, JSON)))
 def test_no_json_raises(value: Any) -> None:
     """Whatever an entry is: it is read, or says why it cannot be used."""
     batch = read_batch(value)
@@ -60,7 +61,9 @@ def test_an_instant_that_is_none_is_odd(created_at: object) -> None:
 
 def test_epoch_seconds_are_instants() -> None:
     """Also with a fraction; the first end that is there counts."""
-    batch = read_batch({**GOOD, "created_at": 1_700_000_000.5, "completed_at": "soon", "expired_at": 1_700_000_009})
+    batch = read_batch(
+        {**GOOD, "created_at": 1_700_000_000.5, "completed_at": "soon", "expired_at": 1_700_000_009}
+    )
     assert batch.created_at == datetime.fromtimestamp(1_700_000_000.5, UTC)
     assert batch.finished_at == datetime.fromtimestamp(1_700_000_009, UTC)
 
@@ -72,11 +75,16 @@ def test_epoch_seconds_are_instants() -> None:
         ({"object": "list", "data": [{"code": "c", "message": "m"}]}, ("c: m",), "c"),
         ({"data": None}, (), None),
         ({}, (), None),
-        ([{"code": "c", "message": "m"}, {"code": 400, "message": None}], ("c: m", "400"), "c"),
-        ({"data": [{"code": 429, "message": "slow"}]}, ("429: slow",), "429"),
-        ({"data": [None, {"message": "m"}, "text", {}]}, ("m", "text", "an error without a code or a message"), None),
+        ([{"code": "c", "message": "m"}, {"code": 400, "message": None}], ("c: m", "http_400"), "c"),
+        ({"data": [{"code": 429, "message": "slow"}]}, ("http_429: slow",), "http_429"),
+        (
+            {"data": [None, {"message": "m"}, "text", {}]},
+            ("m", "text"),
+            None,
+        ),
         ("broken", ("broken",), None),
-        (5, (), None),
+        (5, ("5",), None),
+        ({"data": [{"code": None, "message": None}]}, (WITHOUT_REASON,), None),
     ],
 )
 def test_errors_of_any_shape(errors: object, told: tuple[str, ...], code: str | None) -> None:
@@ -97,7 +105,10 @@ def test_letter_case_does_not_matter(status: str) -> None:
 def test_a_status_of_its_own_is_kept_as_it_is(word: str) -> None:
     """None of the eight: live, with OpenAI's own word, also if it is one of our two words."""
     batch = read_batch({**GOOD, "status": word})
-    assert (batch.terminal, batch.unknown_status) == (False, word if word not in TERMINAL else f"{word} (by OpenAI)")
+    assert (batch.terminal, batch.unknown_status) == (
+        False,
+        word if word not in TERMINAL else f"{word} (by OpenAI)",
+    )
 
 
 def test_a_status_is_bounded_and_printable() -> None:

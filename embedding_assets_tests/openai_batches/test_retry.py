@@ -42,6 +42,14 @@ HELPS_NOT = [
     ("failed", "http_422", 422),
     ("failed", "invalid_request_error", None),
     ("failed", "string_above_max_length", None),
+    ("failed", "malformed_request", None),
+    ("failed", "no_id", None),
+    ("failed", "duplicate_id", None),
+    ("failed", "ambiguous_id", None),
+    ("failed", "metadata_refused", None),
+    ("failed", "other_model", None),
+    ("failed", "several_inputs", None),
+    ("failed", "several_vectors", None),
 ]
 
 

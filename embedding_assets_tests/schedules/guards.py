@@ -5,34 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from embedding_assets_tests.schedules import scenarios as story
+from embedding_assets_tests.schedules.lost_pointer_guards import LOST_POINTER_GUARDS
 from embedding_assets_tests.schedules.without import Guard
 from embedding_assets_tests.schedules.yard import Yard
 
 Story = Callable[[Yard], None]
 
 GUARDS: list[tuple[Guard, Story]] = [
+    *LOST_POINTER_GUARDS,
     (
         Guard(
             "lock: taken only as it was read",
-            "ledger.lock",
-            '"attribute_not_exists(PK)" if seen is None else "record_version = :seen"',
-            '"attribute_not_exists(PK)" if seen is None else "attribute_not_exists(nothing)"',
+            "ledger.lease_row",
+            'return "record_version = :seen"',
+            'return "attribute_not_exists(nothing)"',
         ),
         story.two_take_a_free_lock,
     ),
     (
         Guard(
             "lock: created only where none is",
-            "ledger.lock",
-            '"attribute_not_exists(PK)" if seen is None',
-            '"attribute_not_exists(nothing)" if seen is None',
+            "ledger.lease_row",
+            'return "attribute_not_exists(PK)"',
+            'return "attribute_not_exists(nothing)"',
         ),
         story.two_take_the_very_first_lock,
     ),
     (
         Guard(
             "lock: renewed only by its owner, as it left it",
-            "ledger.lock",
+            "ledger.lease",
             'ConditionExpression="#owner = :owner AND record_version = :seen"',
             'ConditionExpression="attribute_not_exists(nothing)"',
         ),
@@ -41,7 +43,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lock: released only by its owner",
-            "ledger.lock",
+            "ledger.lease",
             'ConditionExpression="#owner = :owner AND record_version = :seen"',
             'ConditionExpression="attribute_not_exists(nothing)"',
         ),
@@ -50,8 +52,8 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lock: a changed record version begins the lease anew",
-            "ledger.lock",
-            "if last is None or seen is None or seen.record_version != last.record_version:",
+            "ledger.lease",
+            "if last is None or seen is None or seen.stamp != last.stamp:",
             "if last is None or seen is None:",
         ),
         story.a_living_holder_is_waited_for,
@@ -59,7 +61,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lock: taken over after a whole lease",
-            "ledger.lock",
+            "ledger.lease",
             "now - unchanged_since > seen.lease_seconds",
             "now - unchanged_since >= 0",
         ),
@@ -68,14 +70,14 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lock: an epoch above the pointer's",
-            "ledger.lock",
+            "ledger.lease",
             "max(seen.epoch if seen else 0, self._floor())",
             "(seen.epoch if seen else 0)",
         ),
         story.the_table_was_restored,
     ),
     (
-        Guard("lock: a lost one is noticed", "ledger.lock", 'self._lost = "another took it over"', "pass"),
+        Guard("lock: a lost one is noticed", "ledger.lease", 'self._lost = "another took it over"', "pass"),
         story.a_lost_lock_is_noticed,
     ),
     (
@@ -193,7 +195,7 @@ GUARDS: list[tuple[Guard, Story]] = [
         Guard(
             "merge: what a rollback took out stays out",
             "merge.final",
-            "if result.generation <= out.get(result.batch_id, -1):",
+            "if result.generation <= generations.get(result.batch_id, -1):",
             "if False:",
         ),
         story.a_withdrawn_batch_is_on_its_way,

@@ -132,7 +132,7 @@ def a_former_holder_renews(yard: Yard) -> None:
     former = lock(yard)
     former._acquire()
     with lock(yard) as holder:
-        assert not former._renew("SET record_version = :version")
+        assert not former._renew()
         holder.check()
 
 
@@ -154,7 +154,7 @@ def a_living_holder_is_waited_for(yard: Yard) -> None:
 
     def renewing(seconds: float) -> None:
         sleep(seconds)
-        holder._renew("SET record_version = :version")
+        holder._renew()
 
     yard.time.sleep = renewing  # type: ignore[method-assign]
     try:

@@ -23,7 +23,10 @@ MEANWHILE = st.sampled_from(["everything", "rollback", "gc", "mark"])
 
 
 class Histories(RuleBasedStateMachine):
-    """Batches arrive; writers merge, mark, roll back and sweep, each perhaps with a fault at any of its calls."""
+    """Batches arrive; writers merge, mark, roll back and sweep, each perhaps with a fault at any of its calls.
+
+    Now and then the pointer is lost and put back.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,6 +87,16 @@ class Histories(RuleBasedStateMachine):
         """A batch is opened again."""
         if 0 < which <= self.batches:
             self.yard.reprocess(f"b{which}")
+
+    @rule(fault=FAULTS, meanwhile=MEANWHILE, back=st.none() | st.integers(0, 3))
+    def loses_its_pointer(self, fault: tuple[str, int] | None, meanwhile: str, back: int | None) -> None:
+        """It is deleted or put back; everybody goes on as if nothing had happened, then it is repaired."""
+        self.yard.lose_pointer(back)
+        for work in (self.yard.mark, lambda: self.yard.gc(1), lambda: self.yard.rollback(1)):
+            self.yard.quietly(work)
+        self._do(lambda: self.yard.merge(self.yard.live()), fault, meanwhile)
+        self._do(self.yard.repair, fault, meanwhile)
+        self.yard.repair()
 
     @invariant()
     def holds(self) -> None:

@@ -82,11 +82,11 @@ def table_story(ledger: Ledger) -> Iterator[Any]:
     yield {name: _timeless(one) for name, one in ledger.get_many(["b1", "none"]).items()}
     for _ in range(2):
         with _lock(ledger) as held:
-            yield held.epoch, held._renew("SET record_version = :version")
+            yield held.epoch, held._renew()
     dead, other = _lock(ledger), _lock(ledger)
     dead._acquire()
     yield other._take(None), other._take(dead._read())
-    yield dead._renew("SET record_version = :version")
+    yield dead._renew()
 
 
 def _lock(ledger: Ledger) -> MergeLock:

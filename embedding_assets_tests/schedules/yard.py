@@ -28,6 +28,7 @@ from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, read_pointer
 from embedding_assets.upkeep.gc import Collector
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
+from embedding_assets.upkeep.repair import Repair, Repaired
 from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets_tests.deltas import at, put_delta, record
 from embedding_assets_tests.faults.call_sites import CallSite
@@ -97,6 +98,7 @@ class Yard:
     time: VirtualTime = field(default_factory=VirtualTime)
     polled: dict[tuple[str, int], tuple[PollResult, dict[str, Expected]]] = field(default_factory=dict)
     epochs: list[int] = field(default_factory=list)
+    pointers: list[bytes] = field(default_factory=list)
     finished: Counter[tuple[str, int]] = field(default_factory=Counter)
     executions: int = 0
     forget_last_chunk: bool = False
@@ -114,7 +116,7 @@ class Yard:
     def patch(self, patch: pytest.MonkeyPatch) -> None:
         """Virtual time and plain versions from now on."""
         instead_of_chroma(patch)
-        for module in ("ledger.lock", "snapshots.publish", "merge.final"):
+        for module in ("ledger.lease", "snapshots.publish", "merge.final"):
             patch.setattr(f"embedding_assets.{module}.time", self.time)
 
     # What arrives
@@ -195,6 +197,21 @@ class Yard:
             "20260102T120000Z-collect0", dry_run=False
         )
 
+    def lose_pointer(self, back: int | None = None) -> None:
+        """Somebody deletes the pointer, or puts it back to so many object versions before."""
+        if not self.pointers:
+            return
+        if back is None:
+            self.s3.delete_objects(Bucket="memory", Delete={"Objects": [{"Key": LINES.pointer_key}]})
+        else:
+            data = self.pointers[max(0, len(self.pointers) - 1 - back)]
+            self.s3.put_object(Bucket="memory", Key=LINES.pointer_key, Body=data)
+
+    def repair(self) -> Repaired:
+        """The pointer is put back."""
+        repair = Repair(self.store, self.ledger, LINES, LEASE_SECONDS)
+        return repair.run("20260102T120000Z-repaired", dry_run=False)
+
     def everything(self) -> None:
         """What another writer does while this one stands still."""
         self.quietly(lambda: self.merge(self.live()))
@@ -219,6 +236,7 @@ class Yard:
             data = self.s3.get_object(Bucket="memory", Key=LINES.pointer_key)["Body"].read()
             manifest = VersionManifest.model_validate_json(data)
             self.epochs.append(Pointer(manifest, "").epoch)
+            self.pointers.append(data)
             keys = {entry["Key"] for entry in self.s3.list_objects_v2(Bucket="", Prefix="lines/")["Contents"]}
             assert {file.key for file in manifest.files} <= keys, "published before its files were there"
         if operation == "update_item":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.snapshots.history import (
     accounted,
     before,
@@ -112,3 +113,16 @@ def test_only_a_greater_generation_comes_back() -> None:
 def test_a_chain_that_was_cut_ends_there() -> None:
     """What is not among the manifests given is not looked for."""
     assert [one.version for one in content_history([V3, V2], V3)] == [name(3), name(2)]
+
+
+@pytest.mark.parametrize("to", [V2, V3], ids=["its own child", "itself"])
+def test_a_history_that_comes_back_to_itself(to: VersionManifest) -> None:
+    """A rollback that names a newer version: the walk ends with a line, whoever asks."""
+    newest = V3.model_copy(update={"rolled_back_to": V2.version})
+    older = V2.model_copy(update={"rolled_back_to": to.version})
+    for ask in (
+        lambda: list(content_history([newest, older, V1], newest)),
+        lambda: withdrawn([newest, older], newest),
+    ):
+        with pytest.raises(DamagedVersionError, match="leads back to"):
+            ask()

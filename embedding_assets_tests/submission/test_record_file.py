@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embedding_assets.errors import InputError
-from embedding_assets.submission.record_file import Record, read_ids, read_records
+from embedding_assets.submission.record_file import STANDARD_INPUT, Record, read_ids, read_records
 from embedding_assets_tests.answers import line
 
 VALUES: list[dict[str, Any]] = [
@@ -42,6 +43,109 @@ def test_jsonl_and_parquet_are_the_same(tmp_path: Path) -> None:
         Record("a", "first", "d", '{"k":"ä","n":1}', 1),
         Record("東京/b", "second", "second", None, 1),
     ]
+
+
+def strings(*values: bytes) -> pa.Array:
+    """A column of text that holds any bytes, as other programs write them."""
+    column = pa.array(values, pa.binary())
+    return pa.StringArray.from_buffers(len(values), column.buffers()[1], column.buffers()[2])
+
+
+def metadata_of(kind: pa.DataType) -> pa.Array:
+    return pa.array([{"at": None}, {"at": 1_700_000_000_000_001}], pa.struct([("at", kind)]))
+
+
+UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "text that is no UTF-8": ({"text": strings(b"x", b"\xff")}, "line 2: text cannot be read: 'utf-8'"),
+    "id that is no UTF-8": ({"id": strings(b"a", b"\xff")}, "line 2: id cannot be read: 'utf-8'"),
+    "nanoseconds": (
+        {"metadata": metadata_of(pa.timestamp("ns"))},
+        "line 2: metadata cannot be read: a time must be written as text",
+    ),
+    "microseconds": ({"metadata": metadata_of(pa.timestamp("us"))}, "line 2: metadata 'at' must be text"),
+    "bytes": ({"text": pa.array([b"x", b"y"], pa.binary())}, "line 1: text must be text"),
+    "numbers": ({"id": [1, 2]}, "line 1: id must be text"),
+    "pairs": (
+        {"metadata": pa.array([None, [("k", "v")]], pa.map_(pa.string(), pa.string()))},
+        "line 2: metadata must be an object",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_values_of_a_parquet_file_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    """One line that names the file, the row and the column."""
+    columns, why = UNREADABLE[kind]
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"], **columns}), path)
+    with pytest.raises(InputError) as raised:
+        list(read_records(path))
+    assert str(raised.value).startswith(f"{path} {why}")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_only_the_fields_of_a_record_are_read_of_a_parquet_file(tmp_path: Path) -> None:
+    """Other columns may hold what they like: times with nanoseconds, bytes that are no text."""
+    others = {"at": pa.array([1, 2], pa.timestamp("ns")), "note": strings(b"\xff", b"\xff")}
+    pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"], **others}), tmp_path / "in.parquet")
+    assert [record.id for record in read_records(tmp_path / "in.parquet")] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["IN.PARQUET", "in.Parquet", "part-0000"])
+def test_parquet_under_any_name(tmp_path: Path, name: str) -> None:
+    """In capitals, or known by how it begins."""
+    pq.write_table(pa.table({"id": ["a"], "text": ["x"]}), tmp_path / name)
+    assert [record.id for record in read_records(tmp_path / name)] == ["a"]
+
+
+def test_damaged_parquet_is_one_line(tmp_path: Path) -> None:
+    """Cut, flipped, of two columns with one name."""
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(
+        pa.table({"id": [f"r{n}" for n in range(999)], "text": [f"{n}" * 50 for n in range(999)]}), whole
+    )
+    data = whole.read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(data[:900])
+    (tmp_path / "flipped.parquet").write_bytes(
+        data[:100] + bytes(255 - byte for byte in data[100:3000]) + data[3000:]
+    )
+    pq.write_table(pa.table([["a"], ["b"], ["t"]], names=["id", "id", "text"]), tmp_path / "twice.parquet")
+    for name in ("cut", "flipped", "twice"):
+        path = tmp_path / f"{name}.parquet"
+        with pytest.raises(InputError) as raised:
+            list(read_records(path))
+        assert str(raised.value).startswith(str(path))
+        assert len(str(raised.value).splitlines()) == 1
+
+
+class Piped(io.BytesIO):
+    """What comes through a pipe: it can be read once."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Piped(data))))
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.parquet"])
+def test_standard_input_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Records in either format, and ids; a broken line is named as that of standard input."""
+    if name == "in.parquet":
+        pq.write_table(pa.table({"id": ["a", "b"], "text": ["x", "y"]}), tmp_path / name)
+    else:
+        (tmp_path / name).write_text(
+            '\ufeff{"id": "a", "text": "x"}\n\n{"id": "b", "text": "y"}', encoding="utf-8"
+        )
+    standard_input(monkeypatch, (tmp_path / name).read_bytes())
+    assert [(record.id, record.text) for record in read_records(STANDARD_INPUT)] == [("a", "x"), ("b", "y")]
+    standard_input(monkeypatch, b"a\nb\n")
+    assert read_ids(STANDARD_INPUT) == ["a", "b"]
+    for data, why in ((b"\n{", "standard input line 2 is not JSON"), (b"", "standard input has no records")):
+        standard_input(monkeypatch, data)
+        with pytest.raises(InputError, match=why):
+            list(read_records(STANDARD_INPUT))
 
 
 @pytest.mark.parametrize(

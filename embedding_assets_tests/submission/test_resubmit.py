@@ -188,6 +188,22 @@ def test_texts_that_are_nowhere(resubmitter: Resubmitter, ended: Ended, openai_s
     assert openai_server.requests("POST /v1/files") == 0
 
 
+def test_requests_without_a_text_keep_no_other_from_being_sent(
+    resubmitter: Resubmitter, ended: Ended, store: Store, openai_server: OpenAIServer
+) -> None:
+    """Token ids cannot be sent again from here: the others are, and a warning says how many are left out."""
+    bodies = {"lost": "text of lost", "busy": [101, 102]}
+    asked = "".join(line({"custom_id": name, "body": {"input": text}}) for name, text in bodies.items())
+    openai_server.plant("openai-parent", status="expired", input=asked)
+    warned: list[str] = []
+    telling = replace(resubmitter, sender=replace(resubmitter.sender, tell=warned.append))
+    found = telling.resubmit(ended(LOST, BUSY, kept=False))
+    stored = [json.loads(text) for text in store.get(records_key(found.batches[0])).splitlines()]
+    assert [one["id"] for one in stored] == ["lost"]
+    [warning] = [one for one in warned if one.startswith("warning: ")]
+    assert "1 of 2 requests have no text that can be sent, 'busy' for one" in warning
+
+
 def test_a_file_that_openai_deleted_ends_it(
     resubmitter: Resubmitter, ended: Ended, ledger: Ledger, openai_server: OpenAIServer
 ) -> None:

@@ -230,4 +230,4 @@ def test_the_versions_own_manifest(bucket: Store, version: VersionManifest, data
     if data is not None:
         bucket.put(key, data)
     (line,) = manifest_problems(bucket, LINES, version)
-    assert line == f"{MANIFEST}: {bucket.uri(key)} {said}"
+    assert line.startswith(f"{MANIFEST}: {bucket.uri(key)} {said}")
