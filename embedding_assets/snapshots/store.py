@@ -179,7 +179,7 @@ class Store:
         S3 always says it. Raises TransientError for an answer that does not: its body may be cut anywhere.
         """
         if "ContentLength" not in response:
-            raise TransientError(f"reading {self.uri(key)}: the answer does not say how long it is", broke_off=True)
+            raise TransientError(f"reading {self.uri(key)}: the answer has no Content-Length", broke_off=True)
         return response["ContentLength"]
 
     @contextmanager

@@ -28,7 +28,7 @@ HURRY = 50
 ENVIRONMENT = {"EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": "5", "EMBEDDING_ASSETS_POLL_CONCURRENCY": "16"}
 """A short lease; no more threads than a small machine has use for."""
 
-CALM_CALLS = 1200
+CALM_CALLS = 1500
 """More than an undisturbed ingest of the backlog makes."""
 CALLS_FACTOR = {0.0: 1.0, 0.01: 1.5, 0.05: 2.0, 0.2: 3.0}
 """How many times as many calls a rate of faults may cost."""
