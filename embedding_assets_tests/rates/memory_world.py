@@ -131,8 +131,7 @@ def deterministic() -> Iterator[Settings]:
         in_one_thread(patch)
         clock = VirtualTime()
         patch.setattr(time, "sleep", clock.sleep)
-        for module in ("ledger.lock", "snapshots.publish", "merge.final"):
-            patch.setattr(f"embedding_assets.{module}.time", clock)
+        clock.patch(patch)
         patch.setenv("CHROMADB_BUCKET", "memory")
         patch.setenv("DYNAMODB_TABLE_NAME", "memory")
         patch.setenv("EMBEDDING_ASSETS_LOCK_LEASE_SECONDS", str(LEASE_SECONDS))
