@@ -9,7 +9,6 @@ from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr, TypeAdapter, ValidationError
 
 from embedding_assets.assets.boundary import without_secrets_in_dagster
-from embedding_assets.aws import translated
 from embedding_assets.errors import DamagedError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.intermediate import IntermediateSnapshots
@@ -17,6 +16,7 @@ from embedding_assets.merge.plan import Chunk, chunks_key, poll_results_key
 from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.openai_batches.keys import batch_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.snapshots.store import Store
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,21 @@ class JsonOnS3(ConfigurableIOManager):
 
     s3: ResourceDependency[S3Resource]
     bucket: str
-    _client: Any = PrivateAttr(default=None)
+    _store: Store | None = PrivateAttr(default=None)
 
     @property
-    def client(self) -> Any:
-        """The S3 client of the resource, made once: making one costs a fifth of a second."""
-        if self._client is None:
-            self._client = self.s3.get_client()
-        return self._client
+    def store(self) -> Store:
+        """The bucket, by a client of the resource, made once: making one costs a fifth of a second."""
+        if self._store is None:
+            client = self.s3.get_client()
+            self._store = Store(self.bucket, client, client)
+        return self._store
 
     def _write(self, context: OutputContext, key: str, data: bytes) -> None:
-        with translated(f"writing s3://{self.bucket}/{key}"):
-            self.client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType="application/json")
+        self.store.put(key, data)
 
     def _read(self, adapter: TypeAdapter[Any], key: str) -> Any:
-        with translated(f"reading s3://{self.bucket}/{key}"):
-            data = self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        data = self.store.get(key)
         try:
             return adapter.validate_json(data)
         except ValidationError as error:

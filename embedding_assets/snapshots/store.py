@@ -21,7 +21,7 @@ from embedding_assets.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, ListObjectsV2OutputTypeDef
 
 IN_PARTS_FROM = 32 * 2**20
 """Bytes from which a file is worth a transfer in parts; below, its threads cost more than they bring."""
@@ -80,6 +80,7 @@ class Store:
             with attempt, self._call(f"reading {self.uri(key)}"):
                 response = self._client.get_object(Bucket=self.bucket, Key=key)
                 with closing(response["Body"]) as body, translated(f"reading {self.uri(key)}", body=True):
+                    self._length(key, response)
                     return Fetched(body.read(), response["ETag"])
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -166,11 +167,20 @@ class Store:
     def _download(self, key: str, path: Path) -> None:
         response = self._client.get_object(Bucket=self.bucket, Key=key)
         with closing(response["Body"]) as body, translated(f"downloading {self.uri(key)}", body=True):
-            if response["ContentLength"] < IN_PARTS_FROM:
+            if self._length(key, response) < IN_PARTS_FROM:
                 with path.open("wb") as sink:
                     shutil.copyfileobj(body, sink, BLOCK)
                 return
         self._client.download_file(self.bucket, key, str(path), Config=TRANSFERS)
+
+    def _length(self, key: str, response: GetObjectOutputTypeDef) -> int:
+        """How many bytes the body has: with that the SDK notices if it is cut.
+
+        S3 always says it. Raises TransientError for an answer that does not: its body may be cut anywhere.
+        """
+        if "ContentLength" not in response:
+            raise TransientError(f"reading {self.uri(key)}: the answer has no Content-Length", broke_off=True)
+        return response["ContentLength"]
 
     @contextmanager
     def _call(self, subject: str) -> Iterator[None]:

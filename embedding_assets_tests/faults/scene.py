@@ -25,6 +25,7 @@ from embedding_assets.upkeep.inspection import manifest_problems, problems_of
 from embedding_assets_tests.deltas import at, record, vector
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Planned, Process, current, run_as
+from embedding_assets_tests.faults.said import Said
 from embedding_assets_tests.orchestration.world import World, error_line, texts
 from embedding_assets_tests.reference import Expected, reference_digest
 
@@ -68,6 +69,8 @@ class Scene:
     pointers: list[int] = field(default_factory=list)
     finished: Counter[tuple[str, int]] = field(default_factory=Counter)
     torn: list[str] = field(default_factory=list)
+    said: Said = field(default_factory=Said)
+    said_then: Said = field(default_factory=Said)
 
     @property
     def shared(self) -> Path:
@@ -99,6 +102,7 @@ class Scene:
     def remember(self) -> None:
         """The bucket and the table as they are now are the beginning."""
         world = self.world
+        self.said_then = self.said.copy()
         shutil.copytree(self.shared, self._shared_then, symlinks=True)
         self.objects = {key: world.services.store.get(key) for key in world.objects()}
         pages = world.dynamodb.get_paginator("scan").paginate(TableName=world.table, ConsistentRead=True)
@@ -123,13 +127,17 @@ class Scene:
         self.pointers.clear()
         self.finished.clear()
         self.torn.clear()
+        self.said = self.said_then.copy()
 
     def ingest(self, instance: dg.DagsterInstance | None = None) -> IngestReport:
         """What `embedding-assets ingest` does, on a Dagster instance of its own."""
-        if instance is not None:
-            return ingest(self.world.services, instance, [LINES], until_drained=True, tell=lambda line: None)
-        with dg.DagsterInstance.ephemeral() as fresh:
-            return self.ingest(fresh)
+        if instance is None:
+            with dg.DagsterInstance.ephemeral() as fresh:
+                return self.ingest(fresh)
+        with self.said.during(instance) as said:
+            report = ingest(self.world.services, instance, [LINES], until_drained=True, tell=lambda line: None)
+            said.hear(report)
+            return report
 
     def act(self) -> bool:
         """Do what the scene is about; true where nothing was left to do.
@@ -206,7 +214,9 @@ class Scene:
         assert epochs == sorted(set(epochs), reverse=True)
         twice = {batch: times for batch, times in self.finished.items() if times > 1}
         assert not twice, "marked more than once"
-        assert self.rows() == self.expected_rows()
+        rows = self.rows()
+        assert rows == self.expected_rows()
+        self.said.check(self.world, {name: row["status"] for name, row in rows.items()})
         _check_completed_are_published(self.world, versions)
 
     def expected(self) -> dict[str, Expected]:

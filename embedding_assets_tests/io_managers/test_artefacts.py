@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,7 @@ def test_a_damaged_value_is_told(story: Story) -> None:
     store = story.world.services.store
     damaged = story.world.json("poll_results/full/result.json") | {"embedding_count": "many"}
     kept = store.get("poll_results/full/result.json")
-    store.put("poll_results/full/result.json", str(damaged).replace("'", '"').replace("None", "null").encode())
+    store.put("poll_results/full/result.json", json.dumps(damaged).encode())
     try:
         with pytest.raises(DamagedError, match=r"poll_results/full/result\.json .*: embedding_count: [^\n]+$"):
             story.load("poll_results", "full")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
+WAITING = ("ledger.lease", "snapshots.publish", "merge.final")
+"""The product's modules that wait."""
+
 
 class VirtualTime:
     """In place of the module `time`, for those who wait."""
@@ -21,3 +26,8 @@ class VirtualTime:
         """So much later, at once."""
         with self._lock:
             self._now += seconds
+
+    def patch(self, patch: pytest.MonkeyPatch) -> None:
+        """Those who wait wait here from now on."""
+        for module in WAITING:
+            patch.setattr(f"embedding_assets.{module}.time", self)

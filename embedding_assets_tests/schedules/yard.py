@@ -116,8 +116,7 @@ class Yard:
     def patch(self, patch: pytest.MonkeyPatch) -> None:
         """Virtual time and plain versions from now on."""
         instead_of_chroma(patch)
-        for module in ("ledger.lease", "snapshots.publish", "merge.final"):
-            patch.setattr(f"embedding_assets.{module}.time", self.time)
+        self.time.patch(patch)
 
     # What arrives
 
