@@ -132,7 +132,7 @@ def translated(subject: str, *, body: bool = False) -> Iterator[None]:
     except ResponseParserError as error:
         raise TransientError(f"{subject}: the answer cannot be read", broke_off=True) from error
     except RetriesExceededError as error:
-        raise TransientError(f"{subject}: {_plain(error.last_exception)}") from error
+        raise TransientError(f"{subject}: {_plain(error)}") from error
     except S3UploadFailedError as error:
         cause = error.__context__
         if isinstance(cause, ClientError):

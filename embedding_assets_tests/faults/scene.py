@@ -16,7 +16,8 @@ import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError, TransientError
-from embedding_assets.ledger.batch_summary import Status
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.orchestration.ingest import IngestReport, ingest
 from embedding_assets.snapshots.directory import matches
 from embedding_assets.snapshots.index import alive, read_index
@@ -24,7 +25,7 @@ from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, cha
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
 from embedding_assets_tests.deltas import at, record, vector
 from embedding_assets_tests.faults.call_sites import CallSite
-from embedding_assets_tests.faults.process import Planned, Process, current, run_as
+from embedding_assets_tests.faults.process import Fault, Planned, Process, current, run_as
 from embedding_assets_tests.orchestration.world import World, error_line, texts
 from embedding_assets_tests.reference import Expected, reference_digest
 
@@ -39,6 +40,9 @@ ENVIRONMENT = {
     "EMBEDDING_ASSETS_SNAPSHOT_RETENTION": "1",
 }
 """A short lease, and groups already for four batches. One poll at a time: then every run calls in one order."""
+
+REPORTED = ("batches", "poll_results")
+"""Assets whose events say how each batch ended."""
 
 RUNS = 4
 """Runs after which everything must be drained, whatever the one fault was."""
@@ -68,6 +72,10 @@ class Scene:
     pointers: list[int] = field(default_factory=list)
     finished: Counter[tuple[str, int]] = field(default_factory=Counter)
     torn: list[str] = field(default_factory=list)
+    reports: list[IngestReport] = field(default_factory=list)
+    events: list[dg.AssetMaterialization] = field(default_factory=list)
+    marks_again: bool = False
+    """Whether what the scene does opens batches again each time."""
 
     @property
     def shared(self) -> Path:
@@ -123,13 +131,23 @@ class Scene:
         self.pointers.clear()
         self.finished.clear()
         self.torn.clear()
+        self.reports.clear()
+        self.events.clear()
 
     def ingest(self, instance: dg.DagsterInstance | None = None) -> IngestReport:
-        """What `embedding-assets ingest` does, on a Dagster instance of its own."""
+        """What `embedding-assets ingest` does, on a Dagster instance of its own; what it reports is remembered."""
         if instance is not None:
-            return ingest(self.world.services, instance, [LINES], until_drained=True, tell=lambda line: None)
+            report = ingest(self.world.services, instance, [LINES], until_drained=True, tell=lambda line: None)
+            self.reports.append(report)
+            return report
         with dg.DagsterInstance.ephemeral() as fresh:
-            return self.ingest(fresh)
+            try:
+                return self.ingest(fresh)
+            finally:
+                for asset in REPORTED:
+                    page = fresh.fetch_materializations(dg.AssetKey(["lines", asset]), limit=1000)
+                    stored = [record.asset_materialization for record in page.records]
+                    self.events += [event for event in stored if event is not None]
 
     def act(self) -> bool:
         """Do what the scene is about; true where nothing was left to do.
@@ -208,6 +226,37 @@ class Scene:
         assert not twice, "marked more than once"
         assert self.rows() == self.expected_rows()
         _check_completed_are_published(self.world, versions)
+        self.check_reports(planned)
+
+    def check_reports(self, planned: Planned | None = None) -> None:
+        """What Dagster's events, `batch.json` and the commands' documents say is what the rows say."""
+        final = {batch_id: self.expected_rows()[batch_id]["status"] for batch_id in self.reported_batches()}
+        told = {batch_id: self._events("batches", batch_id) for batch_id in final}
+        silent = [batch_id for batch_id, status in final.items() if status not in _texts(told[batch_id], "status")]
+        assert silent == [], "Dagster never got the final status of these batches"
+        polled = {batch_id: _texts(self._events("poll_results", batch_id), "action") for batch_id in final}
+        assert {batch_id for batch_id, actions in polled.items() if not actions - {"wait", "error"}} == set()
+        ledger, store = self.world.services.ledger, self.world.services.store
+        for batch_id in final:
+            kept = BatchSummary.model_validate_json(store.get(batch_key(batch_id)))
+            assert kept == ledger.get(batch_id), f"{batch_key(batch_id)} is not the row"
+        marked = [batch_id for report in self.reports for batch_id in report.marked]
+        failed = [batch_id for report in self.reports for batch_id in report.failed]
+        without = final.keys() & {"expired"}
+        assert len(marked) == len(set(marked)) or self.marks_again, "reported as marked more than once"
+        assert set(marked) <= final.keys() - without
+        assert set(failed) <= without
+        if planned is None or planned.fault is Fault.RESENT:
+            assert (set(marked), set(failed)) == (final.keys() - without, without)
+
+    def reported_batches(self) -> tuple[str, ...]:
+        """The batches that end in this scene."""
+        return ("new", "odd", "update", "partial", "expired", "gone")
+
+    def _events(self, asset: str, batch_id: str) -> list[dg.AssetMaterialization]:
+        """The materializations of one batch, on all instances of this case."""
+        key = dg.AssetKey(["lines", asset])
+        return [event for event in self.events if event.asset_key == key and event.partition == batch_id]
 
     def expected(self) -> dict[str, Expected]:
         """What is published in the end."""
@@ -250,6 +299,11 @@ ROWS = {
     "going": _row("PENDING"),
     "gone": completed(0),
 }
+
+
+def _texts(events: list[dg.AssetMaterialization], name: str) -> set[object]:
+    """The values that one entry of the metadata has in any of the events."""
+    return {event.metadata[name].value for event in events if name in event.metadata}
 
 
 def _check_completed_are_published(world: World, versions: list[VersionManifest]) -> None:

@@ -28,6 +28,8 @@ def quiet(line: str) -> None:
 class UpkeepScene(Scene):
     """Three versions; back to the first, swept, and the second batch again."""
 
+    marks_again = True
+
     def begin(self) -> None:
         """Three batches, each published by an execution of its own."""
         for name, wanted in (("first", FIRST), ("second", SECOND), ("third", THIRD)):
@@ -56,6 +58,10 @@ class UpkeepScene(Scene):
     def expected_rows(self) -> dict[str, dict[str, Any]]:
         """What was withdrawn is still COMPLETED."""
         return {name: completed(3) for name in ("first", "second", "third")}
+
+    def reported_batches(self) -> tuple[str, ...]:
+        """The batch that came back."""
+        return AGAIN
 
     def check(self, planned: Planned | None = None) -> None:
         """Also: the tagged version is whole, and who is out is told."""
