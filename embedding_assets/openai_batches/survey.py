@@ -81,7 +81,6 @@ def survey(
             if isinstance(answer, RemoteBatch)
         }
         another_project = table is not None and is_another_project(openai, table, known.values())
-        missing: set[str] = set()
         if another_project:
             missing = {batch.batch_id for batch in at_openai if not is_old(batch, now)}
         else:

@@ -21,7 +21,7 @@ from dagster import (
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.ending import ended_without_embeddings
-from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai, survey_warnings
 from embedding_assets.orchestration.follow import follow
@@ -96,7 +96,7 @@ def ingest(
                 barren += 1
             if not (done.more and until_drained):
                 break
-        _tell_the_rest(services, database, report)
+        _tell_the_rest(services, database, report, tell)
     return report
 
 
@@ -116,10 +116,7 @@ def _one_execution(
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
-    for warning in survey_warnings(found, datetime.now(UTC)):
-        if warning not in report.warned:
-            report.warned.append(warning)
-            tell(f"warning: {database.name}: {warning}")
+    _warn(survey_warnings(found, datetime.now(UTC)), database, report, tell)
     if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:
         report.failures.append(ANOTHER_PROJECT)
     ready = choose(services.store, services.ledger, instance, database, found.ready)
@@ -232,8 +229,18 @@ def _note_failed(batch_ids: Sequence[str], report: IngestReport) -> None:
     report.failed += [batch_id for batch_id in batch_ids if batch_id not in report.failed]
 
 
-def _tell_the_rest(services: Services, database: Database, report: IngestReport) -> None:
+def _warn(warnings: Sequence[str], database: Database, report: IngestReport, tell: Tell) -> None:
+    """Each warning once, however often it comes up."""
+    for warning in warnings:
+        if warning not in report.warned:
+            report.warned.append(warning)
+            tell(f"warning: {database.name}: {warning}")
+
+
+def _tell_the_rest(services: Services, database: Database, report: IngestReport, tell: Tell) -> None:
     live = services.ledger.live(database)
+    missing = missing_warning(live.ready_to_plan)
+    _warn([missing] if missing is not None else [], database, report, tell)
     report.waiting += [batch.batch_id for batch in live.ready_to_plan]
     report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
     report.refused |= {refused.batch_id: refused.reason for refused in live.refused}

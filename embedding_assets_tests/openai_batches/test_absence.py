@@ -167,7 +167,7 @@ def test_what_shows_up_again_is_polled(poller: Poller, openai_server: OpenAIServ
 
 
 def test_an_old_delta_does_not_stand_in_for_a_hiccup(poller: Poller, openai_server: OpenAIServer) -> None:
-    """Opened again, perhaps with other records: the earlier delta is used only once the output is believed gone."""
+    """Opened again, perhaps with other records: the earlier delta is used once the output is believed gone."""
     planted = openai_server.plant("openai-b1", input=input_lines(IDS), output=OUTPUT)
     first = poller.poll(young())
     openai_server.delete_file(planted["output_file_id"])

@@ -41,7 +41,15 @@ def keep(store: Store, ids: Sequence[str]) -> None:
 
 @pytest.mark.parametrize(
     ("lines", "request_count", "misfits"),
-    [(20, 20, False), (20, None, False), (20, 0, False), (10, 20, True), (21, 20, True), (0, 20, True), (0, None, True)],
+    [
+        (20, 20, False),
+        (20, None, False),
+        (20, 0, False),
+        (10, 20, True),
+        (21, 20, True),
+        (0, 20, True),
+        (0, None, True),
+    ],
 )
 def test_when_records_cannot_be_what_was_submitted(lines: int, request_count: int | None, misfits: bool) -> None:
     """Another number of lines than the row says, or none; the reason has both numbers."""
@@ -101,9 +109,7 @@ NEAR = {
 
 
 @pytest.mark.parametrize("how", NEAR)
-def test_answers_of_which_none_fits(
-    store: Store, poller: Poller, openai_server: OpenAIServer, how: str
-) -> None:
+def test_answers_of_which_none_fits(store: Store, poller: Poller, openai_server: OpenAIServer, how: str) -> None:
     """One id of each side, FAILED, nothing for a retry."""
     requested, answered = NEAR[how]
     keep(store, [requested])

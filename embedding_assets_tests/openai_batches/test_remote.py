@@ -32,7 +32,7 @@ GOOD = {"id": "b", "status": "completed", "created_at": 1_700_000_000}
 
 
 @settings(max_examples=40)
-@given(value=JSON | st.fixed_dictionaries({name: JSON for name in FIELDS}))
+@given(value=JSON | st.fixed_dictionaries(dict.fromkeys(FIELDS, JSON)))
 def test_no_json_raises(value: Any) -> None:
     """Whatever an entry is: it is read, or says why it cannot be used."""
     batch = read_batch(value)
@@ -60,7 +60,9 @@ def test_an_instant_that_is_none_is_odd(created_at: object) -> None:
 
 def test_epoch_seconds_are_instants() -> None:
     """Also with a fraction; the first end that is there counts."""
-    batch = read_batch({**GOOD, "created_at": 1_700_000_000.5, "completed_at": "soon", "expired_at": 1_700_000_009})
+    batch = read_batch(
+        {**GOOD, "created_at": 1_700_000_000.5, "completed_at": "soon", "expired_at": 1_700_000_009}
+    )
     assert batch.created_at == datetime.fromtimestamp(1_700_000_000.5, UTC)
     assert batch.finished_at == datetime.fromtimestamp(1_700_000_009, UTC)
 
@@ -74,7 +76,11 @@ def test_epoch_seconds_are_instants() -> None:
         ({}, (), None),
         ([{"code": "c", "message": "m"}, {"code": 400, "message": None}], ("c: m", "400"), "c"),
         ({"data": [{"code": 429, "message": "slow"}]}, ("429: slow",), "429"),
-        ({"data": [None, {"message": "m"}, "text", {}]}, ("m", "text", "an error without a code or a message"), None),
+        (
+            {"data": [None, {"message": "m"}, "text", {}]},
+            ("m", "text", "an error without a code or a message"),
+            None,
+        ),
         ("broken", ("broken",), None),
         (5, (), None),
     ],
@@ -97,7 +103,10 @@ def test_letter_case_does_not_matter(status: str) -> None:
 def test_a_status_of_its_own_is_kept_as_it_is(word: str) -> None:
     """None of the eight: live, with OpenAI's own word, also if it is one of our two words."""
     batch = read_batch({**GOOD, "status": word})
-    assert (batch.terminal, batch.unknown_status) == (False, word if word not in TERMINAL else f"{word} (by OpenAI)")
+    assert (batch.terminal, batch.unknown_status) == (
+        False,
+        word if word not in TERMINAL else f"{word} (by OpenAI)",
+    )
 
 
 def test_a_status_is_bounded_and_printable() -> None:
