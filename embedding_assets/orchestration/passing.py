@@ -69,5 +69,5 @@ def pause_left(store: Store, instance: DagsterInstance, database: Database) -> f
         ended_at = max(ended_at, record.end_time)
     if not in_a_row:
         return 0.0
-    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (in_a_row - 1))
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (in_a_row - 1))
     return max(0.0, float(ended_at) + pause - time.time())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 from botocore.parsers import ResponseParserError
 
@@ -44,10 +45,18 @@ def answer_first(store: Store, times: int, status: int, body: bytes, **headers: 
         sent.append(request)
         if len(sent) > times:
             return None
-        return AWSResponse(request.url, status, headers, Raw(body))
+        return AWSResponse(str(request.url), status, _headers(headers), Raw(body))
 
-    store._client.meta.events.register("before-send.s3", respond)
+    events: Any = store._client.meta.events
+    events.register("before-send.s3", respond)
     return sent
+
+
+def _headers(values: dict[str, str]) -> HTTPHeaders:
+    headers = HTTPHeaders()
+    for name, value in values.items():
+        headers[name] = value
+    return headers
 
 
 def test_slow_down_halves_what_runs_at_once_and_successes_grow_it(own: Store) -> None:
