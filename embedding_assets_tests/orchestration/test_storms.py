@@ -6,6 +6,7 @@ import dagster as dg
 import pytest
 
 from embedding_assets.databases import LINES
+from embedding_assets.errors import ServiceError
 from embedding_assets.orchestration import ingest as ingesting
 from embedding_assets.orchestration import passing
 from embedding_assets_tests.orchestration.world import World, texts, tick
@@ -115,3 +116,22 @@ def test_by_hand_what_may_pass_is_tried_again(world: World, monkeypatch: pytest.
     polled = [event.partition for event in world.materializations(LINES, "poll_results")]
     assert polled == ["flaky"]
     assert world.rows() == before
+
+
+def test_a_batch_that_ended_is_reported_though_its_execution_failed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is final and will be in no other execution: this command is the last one that can list it."""
+
+    def refused(*arguments: object) -> None:
+        raise ServiceError("reading the pointer: AccessDenied")
+
+    world.plant("good", GOOD)
+    world.plant("useless", STRUCK, status="failed", answered=[])
+    monkeypatch.setattr("embedding_assets.merge.poll_execution.mismatches", refused)
+    report = world.ingest()
+    assert len(report.failures) == 1
+    assert "AccessDenied" in report.failures[0]
+    assert (report.failed, report.marked, report.waiting) == (["useless"], [], ["good"])
+    events = [event for event in world.materializations(LINES, "batches") if event.partition == "useless"]
+    assert [event.metadata["status"].value for event in events] == ["FAILED"]
