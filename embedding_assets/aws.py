@@ -11,6 +11,7 @@ import boto3
 import botocore.session
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,7 +21,9 @@ from botocore.exceptions import (
 )
 from botocore.loaders import Loader, create_loader
 
-from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
+from embedding_assets.credentials import check_credentials
+from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, SettingsError, TransientError
+from embedding_assets.redaction import remember_secret
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -51,20 +54,45 @@ MAX_CONNECTIONS = 64
 
 def s3_client(*, retries: bool = True) -> S3Client:
     """An S3 client. Without `retries` the SDK sends each request once: for conditional writes."""
-    return _session().client("s3", config=_config(retries))
+    session = _session()
+    with _usable_settings():
+        client = session.client("s3", config=_config(retries))
+    _remember_credentials(session)
+    return client
 
 
 def dynamodb_client() -> DynamoDBClient:
     """A DynamoDB client. Raises ServiceError where no region is configured."""
-    with translated("DynamoDB"):
-        return _session().client("dynamodb", config=_config(retries=True))
+    session = _session()
+    with translated("DynamoDB"), _usable_settings():
+        client = session.client("dynamodb", config=_config(retries=True))
+    _remember_credentials(session)
+    return client
 
 
 def _session() -> boto3.session.Session:
     """A session of its own credentials that shares what botocore's data files say: parsing them takes longest."""
+    check_credentials()
     core = botocore.session.get_session()
     core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
     return boto3.session.Session(botocore_session=core)
+
+
+@contextmanager
+def _usable_settings() -> Iterator[None]:
+    """What botocore raises for an endpoint that is no URL is no error of botocore's own."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"boto3 cannot use its settings (AWS_*): {_plain(error)}") from None
+
+
+def _remember_credentials(session: boto3.session.Session) -> None:
+    """Those of a file are secrets that no variable holds. Credentials that are renewed stay where they are."""
+    credentials = session.get_credentials()
+    if type(credentials) is Credentials and credentials.method != "env":
+        for value in (credentials.access_key, credentials.secret_key, credentials.token):
+            remember_secret(value)
 
 
 @functools.cache
@@ -83,20 +111,24 @@ def _config(retries: bool) -> Config:
 
 @contextmanager
 def translated(subject: str) -> Iterator[None]:
-    """Raise botocore's errors as ours; `subject` says in words what was read or written."""
+    """Raise botocore's errors as ours; `subject` says in words what was read or written.
+
+    Without their causes: those quote endpoints with their passwords, headers, and whatever a server answered.
+    Dagster stores causes.
+    """
     try:
         yield
     except ClientError as error:
-        raise _from_client_error(subject, error) from error
+        raise _from_client_error(subject, error) from None
     except (HTTPClientError, ConnectionError, IncompleteReadError) as error:
-        raise TransientError(f"{subject}: {_plain(error)}") from error
+        raise TransientError(f"{subject}: {_plain(error)}") from None
     except S3UploadFailedError as error:
         cause = error.__context__
         if isinstance(cause, ClientError):
-            raise _from_client_error(subject, cause) from error
-        raise TransientError(f"{subject}: {_plain(error)}") from error
+            raise _from_client_error(subject, cause) from None
+        raise TransientError(f"{subject}: {_plain(error)}") from None
     except (BotoCoreError, Boto3Error) as error:
-        raise ServiceError(f"{subject}: {_plain(error)}") from error
+        raise ServiceError(f"{subject}: {_plain(error)}") from None
 
 
 def _from_client_error(subject: str, error: ClientError) -> ServiceError | TransientError:

@@ -7,13 +7,20 @@ time until a command begins, so that is left out while they are made, and they a
 from __future__ import annotations
 
 import gc
+import sys
+
+from embedding_assets.interruption import Interrupted, described, ending_signals, exit_code
 
 
 def run() -> None:
-    """Run the command line and exit, as `embedding_assets.cli.main.run` does."""
+    """Run the command line and exit as `cli.main.run` does, also if a signal comes while it loads."""
     gc.disable()
-    from embedding_assets.cli import main
-
-    gc.freeze()
-    gc.enable()
-    main.run()
+    with ending_signals():
+        try:
+            from embedding_assets.cli import main
+        except Interrupted:
+            sys.stderr.write(f"error: {described()}\n")
+            sys.exit(exit_code())
+        gc.freeze()
+        gc.enable()
+        main.run()

@@ -18,12 +18,21 @@ EmbeddingAssetsError
 └── LockError              the merge lock is held by another, or was lost
 
 Errors of boto3, the OpenAI SDK and the file formats are translated where those are called, and nowhere else.
-Each message is one line for the person who reads it; a secret never stands in it.
+Each message is one line for the person who reads it. It never contains a secret or a control character: both are
+replaced when the error is made, whatever it quotes.
 """
+
+from __future__ import annotations
+
+from embedding_assets.control_characters import visible_lines
+from embedding_assets.redaction import redacted
 
 
 class EmbeddingAssetsError(Exception):
     """Base of all errors of this package."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(visible_lines(redacted(arg)) if isinstance(arg, str) else arg for arg in args))
 
 
 class SettingsError(EmbeddingAssetsError):

@@ -11,6 +11,7 @@ from dotenv import load_dotenv
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from embedding_assets.credentials import check_credentials
 from embedding_assets.databases import Database, load_databases
 from embedding_assets.errors import InputError, SettingsError
 
@@ -122,16 +123,20 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read `.env` of the working directory (never over a set variable), then validate the environment.
 
-    Raises SettingsError with one line that names the variable, its value and what is allowed.
+    Raises SettingsError with one line that names the variable, its value and what is allowed. The value of a
+    variable that holds a secret is never shown.
     """
     try:
         load_dotenv(Path.cwd() / ".env", override=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env of the working directory cannot be read: {error}") from error
+        # Not the bytes that could not be read: an `.env` is full of secrets.
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error
+        raise SettingsError(f".env of the working directory cannot be read: {reason}") from None
+    check_credentials()
     try:
         settings = Settings()
     except ValidationError as error:
-        raise SettingsError(_one_line(error)) from error
+        raise SettingsError(_one_line(error)) from None
     if settings.storage_mode == "efs" and settings.chroma_root is None:
         raise SettingsError(_NEEDS_ROOT)
     _ = settings.databases

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from embedding_assets.assets.boundary import RETRIES, dagster_errors
+from embedding_assets.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
 from embedding_assets.assets.polling import ARTEFACT_IO
 from embedding_assets.databases import Database
 from embedding_assets.merge.intermediate import IntermediateSnapshots, MergedIntermediate
@@ -58,6 +58,7 @@ def _chunks(database: Database) -> dg.AssetsDefinition:
         description=f"The plan of an execution's merge: the deltas of {name}, ten to a chunk.",
         op_tags={"embedding_assets/database": name},
     )
+    @without_secrets_in_dagster
     def chunks(
         context: dg.AssetExecutionContext, services: ServicesResource, results: list[PollResult]
     ) -> dg.Output[list[Chunk]]:
@@ -76,11 +77,13 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
     name = database.name
 
     @dg.op(name=f"{name}_each_chunk", out=dg.DynamicOut(Chunk))
+    @without_secrets_in_dagster
     def each_chunk(chunks: list[Chunk]) -> Iterator[dg.DynamicOutput[Chunk]]:
         for chunk in chunks:
             yield dg.DynamicOutput(chunk, mapping_key=f"chunk_{chunk.chunk_index}")
 
     @dg.op(name=f"{name}_merge_chunk", retry_policy=RETRIES, tags={STEP_KIND_TAG: CHUNK_STEP})
+    @without_secrets_in_dagster
     def merge_chunk(
         context: dg.OpExecutionContext, services: ServicesResource, chunk: Chunk
     ) -> MergedIntermediate:
@@ -90,6 +93,7 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
         return merged
 
     @dg.op(name=f"{name}_each_group", out=dg.DynamicOut(Group), retry_policy=RETRIES)
+    @without_secrets_in_dagster
     def each_group(
         context: dg.OpExecutionContext, services: ServicesResource, merged: list[MergedIntermediate]
     ) -> Iterator[dg.DynamicOutput[Group]]:
@@ -107,6 +111,7 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
             yield dg.DynamicOutput(Group(group=number, parts=tuple(parts)), mapping_key=f"group_{number}")
 
     @dg.op(name=f"{name}_merge_group", retry_policy=RETRIES, tags={STEP_KIND_TAG: GROUP_STEP})
+    @without_secrets_in_dagster
     def merge_group(
         context: dg.OpExecutionContext, services: ServicesResource, group: Group
     ) -> MergedIntermediate:
@@ -121,6 +126,7 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
         out=dg.Out(IntermediateSnapshots, io_manager_key=ARTEFACT_IO),
         retry_policy=RETRIES,
     )
+    @without_secrets_in_dagster
     def list_intermediates(
         context: dg.OpExecutionContext, chunks: list[MergedIntermediate], groups: list[MergedIntermediate]
     ) -> dg.Output[IntermediateSnapshots]:
@@ -186,6 +192,7 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
         ),
         op_tags={"embedding_assets/database": name},
     )
+    @without_secrets_in_dagster
     def final_snapshot(
         context: dg.AssetExecutionContext,
         services: ServicesResource,

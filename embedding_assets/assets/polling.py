@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from embedding_assets.assets.batch_events import batch_event, poll_event, telling
-from embedding_assets.assets.boundary import RETRIES, dagster_errors
+from embedding_assets.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.merge.execution_manifest import read_manifest
@@ -41,6 +41,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         description=f"The batch summaries of {name}: one row of the table for each OpenAI batch.",
         op_tags={"embedding_assets/database": name},
     )
+    @without_secrets_in_dagster
     def batches(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
         with dagster_errors():
             for batch_id in context.partition_keys:
@@ -65,6 +66,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         ),
         op_tags={"embedding_assets/database": name},
     )
+    @without_secrets_in_dagster
     def poll_results(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
         failed = []
         for batch_id in context.partition_keys:
@@ -91,6 +93,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         description=f"The poll results of one execution of {name}: every batch of its manifest, in one place.",
         op_tags={"embedding_assets/database": name},
     )
+    @without_secrets_in_dagster
     def execution_poll_results(
         context: dg.AssetExecutionContext, services: ServicesResource
     ) -> dg.Output[list[PollResult]]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from embedding_assets.assets.boundary import without_secrets_in_dagster
 from embedding_assets.checks.conservation import conserved, every_request_embedded, read_polled
 from embedding_assets.checks.finding import Finding
 from embedding_assets.checks.publication import latest_execution, marked, published
@@ -53,6 +54,7 @@ def _checks(database: Database, asset: str, described: Mapping[str, str], look: 
         can_subset=True,
         op_tags={"embedding_assets/database": database.name},
     )
+    @without_secrets_in_dagster
     def checks(
         context: dg.AssetCheckExecutionContext, services: ServicesResource
     ) -> Iterator[dg.AssetCheckResult]:

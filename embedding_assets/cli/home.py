@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import yaml
+from dagster import DagsterError, DagsterInstance, DagsterInvalidInvocationError
+from dagster._check import CheckError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import embedding_assets
 from embedding_assets.errors import SettingsError
 
 DEFAULT = Path(".dagster_home")
+
+NOT_DAMAGED = ("locked", "full", "disk I/O")
+"""What SQLite says if the file is whole, but cannot be used now."""
+MAY_BE_DELETED = (
+    "if it is damaged, it may be deleted: only Dagster's own history of runs and events is lost, while the table and "
+    "the bucket keep every batch and version"
+)
 
 
 def ensure_dagster_home(home: Path | None = None) -> Path:
@@ -24,6 +38,32 @@ def ensure_dagster_home(home: Path | None = None) -> Path:
         raise SettingsError(f"DAGSTER_HOME={path} cannot be used: {error.strerror}") from error
     os.environ["DAGSTER_HOME"] = str(path)
     return path
+
+
+@contextmanager
+def dagster_instance() -> Iterator[DagsterInstance]:
+    """The Dagster instance of DAGSTER_HOME, which is made if need be.
+
+    SettingsError, in one line that says what may be deleted, if the home cannot be opened or turns out damaged.
+    """
+    home = ensure_dagster_home()
+    try:
+        instance = DagsterInstance.get()
+    except (DagsterError, CheckError, SQLAlchemyError, yaml.YAMLError, OSError) as error:
+        raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {_reason(error)}; {MAY_BE_DELETED}") from error
+    with instance:
+        try:
+            yield instance
+        except (SQLAlchemyError, DagsterInvalidInvocationError) as error:
+            reason = _reason(error)
+            hint = "" if any(word in reason for word in NOT_DAMAGED) else f"; {MAY_BE_DELETED}"
+            raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {reason}{hint}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line: SQLAlchemy adds the statement, Dagster the whole configuration."""
+    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(told).strip().splitlines() or [type(told).__name__])[0]
 
 
 def project_file(name: str) -> Path:

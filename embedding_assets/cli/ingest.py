@@ -6,9 +6,8 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from dagster import DagsterInstance
 
-from embedding_assets.cli.home import ensure_dagster_home
+from embedding_assets.cli.home import dagster_instance
 from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress, warn
 from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets.orchestration.ingest import ingest as run_ingest
@@ -42,8 +41,7 @@ def ingest_here(services: Services, names: list[str] | None, *, until_drained: b
     """Ingest the named databases (all without names) on the Dagster instance of DAGSTER_HOME."""
     settings = services.settings
     databases = [settings.database(name) for name in names] if names else list(settings.databases)
-    ensure_dagster_home()
-    with kept_engines(), DagsterInstance.get() as instance, progress() as tell:
+    with kept_engines(), dagster_instance() as instance, progress() as tell:
         return run_ingest(services, instance, databases, until_drained=until_drained, tell=tell)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from embedding_assets.cli import batches, demo, dev, doctor, ingest, search, snapshots, status, submit
+from embedding_assets.cli.failures import hide_warnings, print_failure, show_logs, watch_threads
 from embedding_assets.cli.output import print_error
-from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.cli.temporary_files import own_temporary_directory
+from embedding_assets.interruption import described, ending_signals, exit_code
 
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
+"""What click and typer return for a KeyboardInterrupt, whichever signal raised it."""
+DEBUG = "--debug"
 
 app = typer.Typer(
     help="OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust.",
@@ -27,11 +30,9 @@ app = typer.Typer(
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and logs.")] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show tracebacks and logs. Works anywhere.")] = False,
 ) -> None:
     """OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust."""
-    if debug:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 
 
 app.command()(demo.demo)
@@ -55,7 +56,7 @@ def _click_exception() -> type[Exception]:
 USAGE_ERROR = _click_exception()
 
 
-def _tell_usage(error: Any) -> None:
+def _print_usage(error: Any) -> None:
     """A page of help where no command was given, one line otherwise."""
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error.format_message()}\n")
@@ -64,35 +65,55 @@ def _tell_usage(error: Any) -> None:
 
 
 def run() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage.
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 and its number after a signal."""
+    sys.exit(_exit_code(sys.argv[1:]))
 
-    Without its standalone mode click returns the code of an `Exit` instead of leaving with it.
+
+def _exit_code(arguments: list[str]) -> int:
+    debug, arguments = _without_debug(arguments)
+    if debug:
+        show_logs()
+    else:
+        hide_warnings()
+    watch_threads(debug=debug)
+    with ending_signals():
+        try:
+            with own_temporary_directory():
+                code = _run(arguments, debug)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        if code != INTERRUPTED:
+            return code
+        # A terminal that hung up takes no line any more.
+        with suppress(OSError):
+            print_error(described())
+        return exit_code()
+
+
+def _without_debug(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether `--debug` is anywhere before a `--`, and the arguments without it."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    before = [argument for argument in arguments[:end] if argument != DEBUG]
+    return len(before) < end, before + arguments[end:]
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Run the command; INTERRUPTED if a signal ended it.
+
+    Without its standalone mode click returns the code of an `Exit` instead of leaving with it, and typer makes
+    one with INTERRUPTED of a KeyboardInterrupt.
     """
-    if "--debug" not in sys.argv:
-        warnings.simplefilter("ignore")
     try:
-        code = app(standalone_mode=False)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
+        code = app(args=arguments, standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED
     except USAGE_ERROR as error:
-        _tell_usage(error)
-        sys.exit(WRONG_USAGE)
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        sys.exit(INTERRUPTED)
-    except EmbeddingAssetsError as error:
-        if "--debug" in sys.argv:
-            raise
-        print_error(str(error))
-        sys.exit(FAILED)
-    except Exception as error:
-        if "--debug" in sys.argv:
-            raise
-        print_error(f"unexpected {type(error).__name__}: {error} (--debug shows where)")
-        sys.exit(FAILED)
-    if code == INTERRUPTED:
-        print_error("interrupted")
-    sys.exit(code if isinstance(code, int) else 0)
+        _print_usage(error)
+        return WRONG_USAGE
+    except Exception as error:  # noqa: BLE001 - the boundary: an error becomes a line and an exit code
+        print_failure(error, debug=debug)
+        return FAILED
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

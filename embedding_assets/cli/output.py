@@ -1,4 +1,8 @@
-"""What commands print: tables or one JSON document on stdout, progress and errors on stderr."""
+"""What commands print: tables or one JSON document on stdout, progress and errors on stderr.
+
+Nothing reaches the terminal but through here: secrets are replaced, and control characters made visible, wherever
+a text came from.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,17 @@ import rich.table
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
+from embedding_assets.control_characters import visible, visible_json
+from embedding_assets.redaction import redacted, without_secrets
 from embedding_assets.submission.submit import Submission
 
 PIPED_COLUMNS = 1_000_000
 """Wider than any line: what a program reads is neither cut off nor broken."""
+
+
+def shown(text: str) -> str:
+    """`text` as a person may see it: without secrets, its control characters and line breaks visible."""
+    return visible(without_secrets(text))
 
 
 class WholeConsole(Console):
@@ -32,13 +43,20 @@ class WholeConsole(Console):
     def size(self, new_size: tuple[int, int]) -> None:
         self._width, self._height = new_size
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; each text is one line."""
+        super().print(*(shown(one) if isinstance(one, str) else one for one in objects), **options)
+
 
 class Table(rich.table.Table):
     """A table that never cuts a value off: what is too wide for the terminal goes on in the next line."""
 
+    def __init__(self, *headers: Any, title: str | None = None, **options: Any) -> None:
+        super().__init__(*headers, title=None if title is None else shown(title), **options)
+
     def add_row(self, *cells: Any, **options: Any) -> None:
         """Add a row."""
-        super().add_row(*cells, **options)
+        super().add_row(*(shown(cell) if isinstance(cell, str) else cell for cell in cells), **options)
         for column in self.columns:
             column.overflow = "fold"
 
@@ -52,17 +70,27 @@ WARNING = "warning: "
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    sys.stdout.write(visible_json(without_secrets(text)) + "\n")
 
 
 def print_error(message: str) -> None:
     """One clear line on stderr."""
-    STDERR.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+    _on_stderr("[bold red]error:[/] ", " ".join(message.split()))
 
 
 def warn(message: str) -> None:
     """A line on stderr that is no failure."""
-    STDERR.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True, highlight=False)
+    _on_stderr("[yellow]warning:[/] ", message)
+
+
+def _on_stderr(markup: str, message: str) -> None:
+    STDERR.print(markup + _escaped(message), soft_wrap=True, highlight=False)
+
+
+def _escaped(message: str) -> str:
+    """Not ours: no secret, no control character, no markup."""
+    return escape(visible(redacted(message)))
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -81,10 +109,10 @@ def told_requests(sent: Submission, *, dry_run: bool) -> str:
 def progress() -> Iterator[Callable[[str], None]]:
     """A line that changes on a terminal, lines elsewhere; gives the function that says what goes on."""
     if not STDERR.is_terminal:
-        yield lambda line: STDERR.print(escape(line), soft_wrap=True, highlight=False)
+        yield lambda line: _on_stderr("", line)
         return
     with STDERR.status("starting") as status:
-        yield lambda line: _stay(line) if line.startswith(WARNING) else status.update(escape(line))
+        yield lambda line: _stay(line) if line.startswith(WARNING) else status.update(_escaped(line))
 
 
 def _stay(line: str) -> None:

@@ -154,14 +154,17 @@ def _print_story(story: Story) -> None:
         if publication.without is not None:
             _line("withdrawn", f"a rollback took it out; version {publication.without} is without it")
     _line("next", story.next.told)
-    STDOUT.print("\ntimeline")
+    STDOUT.print()
+    STDOUT.print("timeline")
     for happening in story.timeline:
         STDOUT.print(f"  {happening.at:%Y-%m-%d %H:%M:%S}Z  {happening.what}", soft_wrap=True)
-    STDOUT.print("\nartefacts")
+    STDOUT.print()
+    STDOUT.print("artefacts")
     for artefact in facts.artefacts:
         there = artefact.location if artefact.there else f"none at {artefact.location}"
         _line(f"  {artefact.name}", there)
-    STDOUT.print("\nrow")
+    STDOUT.print()
+    STDOUT.print("row")
     for name, value in row.model_dump(mode="json", exclude_none=True).items():
         STDOUT.print(f"  {name:<18}{value}", soft_wrap=True)
 

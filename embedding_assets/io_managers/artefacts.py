@@ -8,6 +8,7 @@ from dagster import ConfigurableIOManager, InputContext, MetadataValue, OutputCo
 from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr, TypeAdapter, ValidationError
 
+from embedding_assets.assets.boundary import without_secrets_in_dagster
 from embedding_assets.aws import translated
 from embedding_assets.errors import DamagedError
 from embedding_assets.ledger.batch_summary import BatchSummary
@@ -81,6 +82,7 @@ class JsonOnS3(ConfigurableIOManager):
 class ArtefactIOManager(JsonOnS3):
     """The value of an asset's partition. Loading several partitions gives a mapping by partition key."""
 
+    @without_secrets_in_dagster
     def handle_output(self, context: OutputContext, obj: object) -> None:
         """Write the value under the contract's key."""
         artefact = ARTEFACTS[context.asset_key.path[-1]]
@@ -88,6 +90,7 @@ class ArtefactIOManager(JsonOnS3):
         self._write(context, key, artefact.adapter.dump_json(obj, indent=2))
         context.add_output_metadata({"s3_location": MetadataValue.path(f"s3://{self.bucket}/{key}")})
 
+    @without_secrets_in_dagster
     def load_input(self, context: InputContext) -> Any:
         """Read the value, also where an event and not an output told Dagster of it."""
         artefact = ARTEFACTS[context.asset_key.path[-1]]
@@ -99,11 +102,13 @@ class ArtefactIOManager(JsonOnS3):
 class OpOutputIOManager(JsonOnS3):
     """What passes between the ops of a graph asset: JSON under `dagster/`, typed by the op's annotation."""
 
+    @without_secrets_in_dagster
     def handle_output(self, context: OutputContext, obj: object) -> None:
         """Write the output under a key of the run and step."""
         adapter: TypeAdapter[Any] = TypeAdapter(context.dagster_type.typing_type)
         self._write(context, _op_key(context), adapter.dump_json(obj))
 
+    @without_secrets_in_dagster
     def load_input(self, context: InputContext) -> Any:
         """Read the upstream op's output."""
         upstream = context.upstream_output

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from embedding_assets.assets.boundary import dagster_errors
+from embedding_assets.assets.boundary import dagster_errors, without_secrets_in_dagster
 from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, InputError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
@@ -37,6 +37,7 @@ def submit_job(database: Database) -> dg.JobDefinition:
         description=f"Every file under {database.name}/inbox/ without a receipt, as `embedding-assets submit`.",
         out=dg.Out(dg.Nothing),
     )
+    @without_secrets_in_dagster
     def submit_inbox(context: dg.OpExecutionContext, services: ServicesResource) -> None:
         connected = services.services
         submitter = connected.submitter(database, context.log.info)
@@ -90,6 +91,7 @@ def resubmit_job(database: Database) -> dg.JobDefinition:
         description="Only requests without an embedding that a retry can help, as `embedding-assets resubmit`.",
         out=dg.Out(dg.Nothing),
     )
+    @without_secrets_in_dagster
     def resubmit_batches(
         context: dg.OpExecutionContext, services: ServicesResource, config: ResubmitConfig
     ) -> None:
@@ -136,6 +138,7 @@ def resubmission_sensor(database: Database, job: dg.JobDefinition) -> dg.SensorD
             "it spends money."
         ),
     )
+    @without_secrets_in_dagster
     def resubmission(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
         running = context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
         if running:

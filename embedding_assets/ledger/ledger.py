@@ -25,6 +25,7 @@ from embedding_assets.ledger.batch_summary import (
     format_instant,
     parse_row,
 )
+from embedding_assets.redaction import redacted
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,6 +36,8 @@ GET_AT_ONCE = 100
 GET_TRIES = 8
 OWN_FAILURES = 3
 """Failures of its own after which a batch is set aside."""
+FOREIGN_TEXTS = frozenset({"error", "set_aside"})
+"""Attributes that quote what others say: a secret in it is not stored."""
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -210,7 +213,10 @@ class Ledger:
         condition: str,
         values: Mapping[str, object],
     ) -> BatchSummary | None:
-        wanted = dict(sets)
+        wanted = {
+            name: redacted(value) if name in FOREIGN_TEXTS and isinstance(value, str) else value
+            for name, value in sets.items()
+        }
         if "status" in wanted:
             wanted["GSI1PK"] = f"STATUS#{wanted['status']}"
         names = {f"#{name}": name for name in (*wanted, *removes, "status", "generation")}

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from embedding_assets.aws import translated
 from embedding_assets.errors import LockError, PreconditionError, TransientError
+from embedding_assets.interruption import uninterrupted
 from embedding_assets.process_identity import certainly_gone, own_identity
 
 if TYPE_CHECKING:
@@ -89,18 +90,25 @@ class Lease:
         self.taken_over = False
 
     def __enter__(self) -> Self:
-        self._acquire()
-        self._heart = threading.Thread(target=self._beat, name=f"lease-{self._partition}", daemon=True)
-        self._heart.start()
+        try:
+            self._acquire()
+            self._heart = threading.Thread(target=self._beat, name=f"lease-{self._partition}", daemon=True)
+            self._heart.start()
+        except BaseException:
+            if self.epoch:
+                with uninterrupted():
+                    self._release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        if self._heart is not None:
-            self._heart.join()
-        self._release()
+        with uninterrupted():
+            self._stop.set()
+            if self._heart is not None:
+                self._heart.join()
+            self._release()
 
     def check(self) -> None:
         """Raise LockError unless the lease is certainly still ours, by our own clock.
@@ -161,10 +169,11 @@ class Lease:
         started = self._clock()
         condition = "attribute_not_exists(PK)" if seen is None else "record_version = :seen"
         values = {} if seen is None else {":seen": {"S": seen.record_version}}
-        if not self._write(condition, values, epoch):
-            return False
-        self.epoch = epoch
-        self._renewed_at = started
+        with uninterrupted():
+            if not self._write(condition, values, epoch):
+                return False
+            self.epoch = epoch
+            self._renewed_at = started
         return True
 
     def _write(self, condition: str, values: Mapping[str, Any], epoch: int) -> bool:

@@ -28,7 +28,7 @@ READY_POLL_SECONDS = 0.02
 GRACE_SECONDS = 5
 STDERR_LINES = 5
 REGION = "us-east-1"
-FAKE_KEY = "embedded"
+FAKE_KEY = "key-of-the-embedded-stack"
 INDEX_NAME = "GSI1"
 
 

@@ -15,6 +15,7 @@ import openai
 from openai.types import Batch
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from embedding_assets.credentials import check_credentials
 from embedding_assets.errors import (
     BatchError,
     EmbeddingAssetsError,
@@ -99,12 +100,7 @@ class OpenAIBatches:
         """The SDK's client, made on first use, once for all threads. SettingsError without a key."""
         with self._making:
             if self._sdk is None:
-                try:
-                    self._sdk = openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
-                except openai.OpenAIError as error:
-                    raise SettingsError(
-                        "OPENAI_API_KEY is not set: it is the key of the account that runs the batches"
-                    ) from error
+                self._sdk = _connected()
             return self._sdk
 
     def retrieve(self, openai_batch_id: str) -> RemoteBatch:
@@ -207,28 +203,48 @@ class OpenAIBatches:
         return True
 
 
+def _connected() -> openai.OpenAI:
+    """The SDK's client. SettingsError names the variable that it cannot be made with, and quotes no value."""
+    check_credentials()
+    try:
+        return openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
+    except openai.OpenAIError:
+        raise SettingsError("OPENAI_API_KEY is not set (the key of the account that runs the batches)") from None
+    except (ImportError, *UNUSABLE) as error:
+        raise SettingsError(
+            "OpenAI's SDK cannot use OPENAI_BASE_URL or a proxy variable "
+            f"(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {_plain(error)}"
+        ) from None
+
+
 @contextmanager
 def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError) -> Iterator[None]:
-    """Raise the SDK's errors as ours, without a word of the key; `refusal` for answers that will not change."""
+    """Raise the SDK's errors as ours; `refusal` for answers that will not change.
+
+    Without their causes: a gateway's answer may repeat the key, and the transport's complaint about a header or a
+    proxy quotes it. Dagster stores causes.
+    """
     try:
         yield
-    except openai.NotFoundError as error:
-        raise NotFoundError(f"{subject}: OpenAI does not know it") from error
+    except openai.NotFoundError:
+        raise NotFoundError(f"{subject}: OpenAI does not know it") from None
     except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        # Without its cause: OpenAI's answer repeats the key, and Dagster stores causes.
         message = f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
         raise ServiceError(message) from None
     except CONNECTION_ERRORS as error:
-        raise TransientError(f"{subject}: OpenAI cannot be reached ({type(error).__name__})") from error
+        kind = type(error.__cause__ or error).__name__
+        raise TransientError(f"{subject}: OpenAI cannot be reached ({kind})") from None
     except openai.APIStatusError as error:
         message = f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
-            raise TransientError(message) from error
-        raise refusal(message) from error
-    except openai.OpenAIError as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
-    except UNUSABLE as error:
-        raise refusal(f"{subject}: {' '.join(str(error).split())}") from error
+            raise TransientError(message) from None
+        raise refusal(message) from None
+    except (openai.OpenAIError, *UNUSABLE) as error:
+        raise refusal(f"{subject}: {_plain(error)}") from None
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _code(error: openai.APIStatusError) -> str:

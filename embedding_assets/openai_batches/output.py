@@ -22,6 +22,7 @@ import numpy as np
 import orjson
 import pybase64
 
+from embedding_assets.redaction import redacted
 from embedding_assets.snapshots.records import is_unicode
 
 EXPIRED_CODE = "batch_expired"
@@ -190,5 +191,5 @@ def _salvaged_id(line: bytes) -> str | None:
 
 
 def writable(text: str) -> str:
-    """`text` without what cannot be written as UTF-8."""
-    return text.encode(errors="replace").decode()
+    """`text` as it may be stored: UTF-8, and without secrets, for a gateway may repeat them."""
+    return redacted(text.encode(errors="replace").decode())

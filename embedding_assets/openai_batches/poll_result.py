@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, computed_field, field_validator
 
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.openai_batches.output import Reason
 from embedding_assets.openai_batches.retry import can_help
+from embedding_assets.redaction import redacted
 
 Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
 
@@ -93,6 +94,11 @@ class PollResult(BaseModel):
     batch_error_code: str | None = None
     kept_status: Status | None = None
     published_as: str | None = None
+
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str | None) -> str | None:
+        return None if message is None else redacted(message)
 
     @property
     def to_fold(self) -> bool:

@@ -18,11 +18,20 @@ Tell = Callable[[str], None]
 
 @contextmanager
 def follow(instance: DagsterInstance, execution_id: str, tell: Tell) -> Iterator[None]:
-    """While the block runs, `tell` how far the run of this execution is."""
+    """While the block runs, `tell` how far the run of this execution is.
+
+    If its event log cannot be read, by lack of file descriptors say, that is one warning and nothing more.
+    """
     ended = threading.Event()
-    thread = threading.Thread(
-        target=_follow, args=(instance, execution_id, tell, ended), name="follow", daemon=True
-    )
+
+    def run() -> None:
+        try:
+            _follow(instance, execution_id, tell, ended)
+        except Exception as error:  # noqa: BLE001 - a thread's boundary: the run goes on without being followed
+            if not ended.is_set():
+                tell(f"warning: progress is not shown any more: {type(error).__name__}: {error}")
+
+    thread = threading.Thread(target=run, name="follow", daemon=True)
     thread.start()
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 INTERVAL_SECONDS = 30.0
 
@@ -18,7 +18,9 @@ def heartbeat(log: Callable[[str], object], what: str, interval: float = INTERVA
 
     def beat() -> None:
         while not ended.wait(interval):
-            log(f"{what}: still at it after {time.monotonic() - started:.0f} s")
+            # If the event log takes no line, the step itself fails for it, or the next line comes through.
+            with suppress(Exception):
+                log(f"{what}: still at it after {time.monotonic() - started:.0f} s")
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -130,7 +130,7 @@ def run_execution(
 ) -> str | None:
     """Run the database's job over one execution; return why it failed, in one line, or None.
 
-    Raises KeyboardInterrupt, after the run, where a signal came while it went on.
+    Raises Interrupted, after the run, if a signal came while it went on.
     """
     tags = {PARTITION_TAG: execution_id}
     identity = own_identity()
@@ -139,12 +139,11 @@ def run_execution(
     config = run_config(services.settings)
     job = build_reconstructable_job(__name__, "load_job", (job_name(database),))
     with (
-        noticed_interrupts() as interrupted,
+        noticed_interrupts() as raise_if_interrupted,
         follow(instance, execution_id, lambda line: tell(f"{database.name}: {line}")),
         execute_job(job, instance, run_config=config, tags=tags) as result,
     ):
-        if interrupted():
-            raise KeyboardInterrupt
+        raise_if_interrupted()
         if not result.success:
             return _first_failure(result)
         published = [

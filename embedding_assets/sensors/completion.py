@@ -7,6 +7,7 @@ wake it: what is marked is read from the published chain, so a missed event lose
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterInstance
 
+from embedding_assets.assets.boundary import without_secrets_in_dagster
 from embedding_assets.databases import Database
 from embedding_assets.orchestration.marking import mark_and_tell
 from embedding_assets.orchestration.resources import ServicesResource
@@ -27,6 +28,7 @@ def completion_sensor(database: Database, interval_seconds: int = INTERVAL_SECON
             "published versions, and repairs what an earlier crash left unmarked."
         ),
     )
+    @without_secrets_in_dagster
     def completion(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
         events, cursor = _new_materializations(context.instance, database, int(context.cursor or 0))
         marked = mark_and_tell(services.services, context.instance, database, context.log.info)

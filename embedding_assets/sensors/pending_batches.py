@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from embedding_assets.assets.boundary import without_secrets_in_dagster
 from embedding_assets.databases import Database
 from embedding_assets.ledger.late import late_warning
 from embedding_assets.ledger.ledger import LiveBatches
@@ -37,6 +38,7 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             "for long enough, and no other execution is in flight."
         ),
     )
+    @without_secrets_in_dagster
     def pending_batches(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
         connected = services.services
         settings = connected.settings
