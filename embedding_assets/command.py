@@ -10,11 +10,13 @@ import gc
 import sys
 
 from embedding_assets.interruption import Interrupted, described, ending_signals, exit_code
+from embedding_assets.quiet_environment import call_nobody
 
 
 def run() -> None:
     """Run the command line and exit as `cli.main.run` does, also if a signal comes while it loads."""
     gc.disable()
+    call_nobody()
     with ending_signals():
         try:
             from embedding_assets.cli import main

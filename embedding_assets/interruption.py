@@ -84,7 +84,8 @@ def uninterrupted() -> Iterator[None]:
     """Let the block end first: a signal that comes meanwhile is handled after it, by whoever handles it now.
 
     For short blocks that must not be left in their middle: what was taken and who gives it back. If the block
-    hangs, a second signal after PATIENCE_SECONDS is handled at once. For the main thread; elsewhere it does nothing.
+    hangs, a second signal after PATIENCE_SECONDS is handled at once. In other threads than the main one it does
+    nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

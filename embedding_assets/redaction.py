@@ -59,6 +59,9 @@ SHORTEST = 8
 CERTAIN = 16
 """Shorter values are found only between characters that belong to no word."""
 
+UNDECODED = "surrogateescape"
+"""How Python keeps the bytes of a variable that are no UTF-8."""
+
 _USER_INFORMATION = re.compile(r"(?<=//)[^/?#\s\"'<>\\]+@")
 _remembered: set[str] = set()
 
@@ -131,15 +134,15 @@ def _user_information(address: str) -> Iterator[str]:
     decoded = f"{unquote(user)}:{unquote(password)}"
     yield decoded
     yield unquote(password)
-    yield base64.b64encode(decoded.encode()).decode().rstrip("=")
+    yield base64.b64encode(decoded.encode(errors=UNDECODED)).decode().rstrip("=")
 
 
 def _forms(secret: str) -> set[str]:
     """A secret as it is, and as URLs, JSON and Python's `repr` write it."""
     return {
         secret,
-        quote(secret, safe=""),
-        quote_plus(secret),
+        quote(secret, safe="", errors=UNDECODED),
+        quote_plus(secret, errors=UNDECODED),
         json.dumps(secret)[1:-1],
         secret.encode("unicode_escape").decode("ascii"),
     }

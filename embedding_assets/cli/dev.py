@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,17 +15,18 @@ from typing import Annotated
 
 import typer
 
+from embedding_assets import keeper as keeper_module
 from embedding_assets.cli.demo import demo_files, embedded
 from embedding_assets.cli.home import project_file
 from embedding_assets.cli.output import STDOUT, print_error
-from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.interruption import uninterrupted
+from embedding_assets.local.stack import with_this_package
 from embedding_assets.services import Services
 
 RECORDS_A_BATCH = 20
 TRICKLE_SECONDS = 12.0
 BATCH_SECONDS = 10.0
 SENSOR_SECONDS = "5"
-GRACE_SECONDS = 20
 
 
 def dev(
@@ -53,23 +53,20 @@ def dev(
 
 
 def _serve(port: int) -> int:
-    """Run `dagster dev` until it ends or a signal comes; its exit code, 0 where we ended it."""
+    """Run `dagster dev` until it ends; its exit code. It ends with this process, however this one ends."""
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(project_file("workspace.yaml"))]
-    process = subprocess.Popen([*command, "-h", "127.0.0.1", "-p", str(port)], start_new_session=True)
-
-    def end(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
+    keeper = [sys.executable, "-m", keeper_module.__name__, str(os.getpid())]
+    process = subprocess.Popen(
+        [*keeper, *command, "-h", "127.0.0.1", "-p", str(port)],
+        start_new_session=True,
+        env=with_this_package(os.environ),
+    )
     try:
         return process.wait()
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        return 0
+    finally:
+        with uninterrupted():
+            process.terminate()
+            process.wait()
 
 
 def _trickle(services: Services, files: dict[str, Path], seconds: float, ended: threading.Event) -> None:
@@ -85,8 +82,9 @@ def _trickle(services: Services, files: dict[str, Path], seconds: float, ended: 
             submitter = services.submitter(services.settings.database(name), lambda line: None)
             try:
                 submitter.submit([path])
-            except EmbeddingAssetsError as error:
-                print_error(str(error))
+            except Exception as error:  # noqa: BLE001 - a thread's boundary: the next batch may come through
+                if not ended.is_set():
+                    print_error(str(error) or type(error).__name__)
         if ended.wait(seconds):
             return
 

@@ -21,8 +21,8 @@ DEFAULT = Path(".dagster_home")
 NOT_DAMAGED = ("locked", "full", "disk I/O")
 """What SQLite says if the file is whole, but cannot be used now."""
 MAY_BE_DELETED = (
-    "if it is damaged, it may be deleted: only Dagster's own history of runs and events is lost, while the table and "
-    "the bucket keep every batch and version"
+    "if it is damaged, it may be deleted: only Dagster's own history of runs and events is lost; "
+    "the table and the bucket keep every batch and version"
 )
 
 
@@ -50,14 +50,14 @@ def dagster_instance() -> Iterator[DagsterInstance]:
     try:
         instance = DagsterInstance.get()
     except (DagsterError, CheckError, SQLAlchemyError, yaml.YAMLError, OSError) as error:
-        raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {_reason(error)}; {MAY_BE_DELETED}") from error
+        raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {_reason(error)}; {MAY_BE_DELETED}") from None
     with instance:
         try:
             yield instance
         except (SQLAlchemyError, DagsterInvalidInvocationError) as error:
             reason = _reason(error)
             hint = "" if any(word in reason for word in NOT_DAMAGED) else f"; {MAY_BE_DELETED}"
-            raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {reason}{hint}") from error
+            raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {reason}{hint}") from None
 
 
 def _reason(error: Exception) -> str:

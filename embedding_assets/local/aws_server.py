@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from embedding_assets.local.serving import add_serving_options, serve
+from embedding_assets.quiet_environment import call_nobody
 
 SEND_BYTES = 1 << 20
 
@@ -124,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="embedding_assets.local.aws_server", description=__doc__)
     add_serving_options(parser)
+    call_nobody()
     options = parser.parse_args(arguments)
     serve(OneAtATime(DomainDispatcherApplication(create_backend_app)), options, HttpToolsProtocol)
 

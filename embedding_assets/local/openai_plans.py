@@ -158,5 +158,6 @@ class HttpFault(ControlModel):
     status: int | None = Field(default=None, ge=400, le=599)
     code: str | None = None
     message: str = "injected fault"
+    repeat_headers: bool = Field(default=False, description="message and code repeat the request's headers")
     retry_after: float | None = Field(default=None, description="seconds, sent as Retry-After")
     truncate_after: int | None = Field(default=None, ge=0)

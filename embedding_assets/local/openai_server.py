@@ -33,6 +33,7 @@ from embedding_assets.local.openai_errors import ApiError
 from embedding_assets.local.openai_files import FileStore
 from embedding_assets.local.openai_traffic import CuttableProtocol, Traffic
 from embedding_assets.local.serving import add_serving_options, serve
+from embedding_assets.quiet_environment import call_nobody
 
 CONTENT_CHUNK_BYTES = 1 << 20
 MODELS_CREATED_AT = 1_705_948_997
@@ -196,6 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the server from the command line."""
     parser = argparse.ArgumentParser(prog="embedding_assets.local.openai_server", description=__doc__)
     add_serving_options(parser)
+    call_nobody()
     parser.add_argument("--embedder", choices=EMBEDDER_NAMES, default="hash", help="(default: %(default)s)")
     parser.add_argument("--latency", type=float, default=0, help="seconds that a batch takes (default: 0)")
     parser.add_argument("--jitter", type=float, default=0, help="seconds more or less, by chance (default: 0)")

@@ -138,12 +138,18 @@ class Traffic:
             await cut_connection(scope, reset=True)
         elif fault.status is not None:
             headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-            body = ApiError(fault.status, fault.message, code=fault.code).body
+            repeated = _headers(scope) if fault.repeat_headers else ""
+            body = ApiError(fault.status, fault.message + repeated, code=repeated or fault.code).body
             await JSONResponse(body, fault.status, headers)(scope, receive, send)
         elif fault.truncate_after is not None:
             await self._app(scope, receive, _Truncating(scope, send, fault.truncate_after))
         else:
             await self._app(scope, receive, send)
+
+
+def _headers(scope: Scope) -> str:
+    """As careless gateways put them into their error messages."""
+    return "".join(f" {name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in scope["headers"])
 
 
 class _Truncating:

@@ -17,7 +17,10 @@ from types import FrameType
 from typing import cast
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from embedding_assets.local.neighbours import ProgramsOnly
 
 PARENT_POLL_SECONDS = 0.5
 SHUTDOWN_GRACE_SECONDS = 2
@@ -67,8 +70,8 @@ def _end(signal_number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-def serve(app: object, options: argparse.Namespace, protocol: type[asyncio.Protocol] = H11Protocol) -> None:
-    """Serve the ASGI `app` by `options` until a signal or the parent's end.
+def serve(app: ASGIApp, options: argparse.Namespace, protocol: type[asyncio.Protocol] = H11Protocol) -> None:
+    """Serve the ASGI `app` to programs, not web pages, by `options` until a signal or the parent's end.
 
     Raises OSError where the address cannot be bound.
     """
@@ -79,7 +82,7 @@ def serve(app: object, options: argparse.Namespace, protocol: type[asyncio.Proto
     listener.bind((options.host, options.port))
     host, port = cast(tuple[str, int], listener.getsockname())
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's union of ASGI versions is narrower than Starlette's ASGIApp
+        ProgramsOnly(app, options.host),  # type: ignore[arg-type]  # uvicorn's types of ASGI are narrower
         http=protocol,
         log_level="warning",
         access_log=False,

@@ -18,6 +18,7 @@ import boto3
 
 import embedding_assets
 from embedding_assets.errors import InputError, ServiceError
+from embedding_assets.quiet_environment import QUIET
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -91,11 +92,11 @@ class _Server:
         return " | ".join([line.strip() for line in lines if line.strip()][-STDERR_LINES:]) or "no message"
 
 
-def _with_this_package(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which a child imports the package that is running, installed or not."""
+def with_this_package(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a child imports the package that is running, installed or not, and calls nobody."""
     root = str(Path(embedding_assets.__file__).parent.parent)
     paths = [root, *filter(None, [environment.get("PYTHONPATH")])]
-    return {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**environment, **QUIET, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 class EmbeddedStack:
@@ -159,7 +160,7 @@ class EmbeddedStack:
                 stdout=log,
                 start_new_session=True,
                 stderr=log,
-                env=_with_this_package(os.environ),
+                env=with_this_package(os.environ),
             )
         server = _Server(module, process, ready_file, stderr_file)
         exits.callback(server.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import dagster as dg
 import httpx
@@ -46,9 +46,15 @@ def world(
         yield opened
 
 
-def end_when(world: World, moment: Callable[[], bool], end: signal.Signals = signal.SIGKILL) -> int | None:
+def end_when(
+    world: World,
+    moment: Callable[[], bool],
+    end: signal.Signals = signal.SIGKILL,
+    environment: Mapping[str, str] | None = None,
+) -> int | None:
     """Start `embedding-assets ingest`, send it the signal as soon as `moment` has come; its exit code."""
-    process = start_command(["ingest", "--json"], {**os.environ, **world.environment}, world.home)
+    settings = {**os.environ, **world.environment, **(environment or {})}
+    process = start_command(["ingest", "--json"], settings, world.home)
     deadline = time.monotonic() + START_SECONDS
     try:
         while not moment():
@@ -136,12 +142,31 @@ def test_killed_while_it_held_the_lock(world: World) -> None:
     assert_all_is_done(world)
 
 
-def test_a_signal_ends_it_in_order(world: World) -> None:
-    """Exit code 130 and a line that says so, no traceback; no run is left behind; the next call does the rest."""
-    assert end_when(world, lambda: polled(world), signal.SIGTERM) == 130
+@pytest.mark.parametrize(
+    ("moment", "end", "line"),
+    [
+        (polled, signal.SIGINT, "error: interrupted"),
+        (merging, signal.SIGTERM, "error: interrupted by SIGTERM"),
+        (polled, signal.SIGHUP, "error: interrupted by SIGHUP"),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+)
+def test_a_signal_ends_it_in_order(
+    world: World, moment: Callable[[World], bool], end: signal.Signals, line: str
+) -> None:
+    """128 and the signal's number, a line that says so, no traceback.
+
+    No lock, no temporary file and no run is left. The next call does the rest.
+    """
+    temporary = world.home / "temporary"
+    temporary.mkdir()
+    environment = {"TMPDIR": str(temporary)}
+    assert end_when(world, lambda: moment(world), end, environment) == 128 + end
     stderr = (world.home / "stderr").read_text()
-    assert stderr.splitlines()[-1] == "error: interrupted"
+    assert stderr.splitlines()[-1] == line
     assert "Traceback" not in stderr
+    assert list(temporary.iterdir()) == []
+    assert not merging(world)
     ended = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
     assert {run.status for run in world.instance.get_runs()} <= ended
     timed_ingest(world)
