@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -21,16 +21,27 @@ PRELOADED = [
 ]
 
 
-def start_command(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> ForkServerProcess:
-    """Run `embedding-assets` in a process of its own; what it prints goes to files `stdout` and `stderr`."""
+def start_command(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    prepare: Callable[[], None] | None = None,
+) -> ForkServerProcess:
+    """Run `embedding-assets` in a process of its own; what it prints goes to files `stdout` and `stderr`.
+
+    `prepare`, a function of a module, is called there before.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_run, args=(list(arguments), dict(environment), str(folder)), daemon=True)
+    settings = (list(arguments), dict(environment), str(folder), prepare)
+    process = context.Process(target=_run, args=settings, daemon=True)
     process.start()
     return process
 
 
-def _run(arguments: list[str], environment: dict[str, str], folder: str) -> None:
+def _run(
+    arguments: list[str], environment: dict[str, str], folder: str, prepare: Callable[[], None] | None
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -39,4 +50,6 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str) -> None
     sys.argv = ["embedding-assets", *arguments]
     from embedding_assets.cli.main import run
 
+    if prepare is not None:
+        prepare()
     run()
