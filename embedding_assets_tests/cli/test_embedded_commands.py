@@ -16,10 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedding_assets.local.stack import with_this_package
+import embedding_assets
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
+ROOT = str(Path(embedding_assets.__file__).parent.parent)
 STRACE = shutil.which("strace")
 CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
 ADDRESS = re.compile(r'sin_port=htons\((\d+)\), sin_addr=inet_addr\("([^"]+)"\)')
@@ -65,7 +66,7 @@ class Place:
             return subprocess.Popen(
                 [*(strace if traced else []), *shell],
                 cwd=self.folder / "work",
-                env=with_this_package(environment) if not traced else {**environment, "PYTHONPATH": _root()},
+                env={**environment, "PYTHONPATH": ROOT},
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
@@ -103,10 +104,6 @@ class Place:
     def assert_nothing_is_left(self) -> None:
         """No file in the home directory, none in the working directory, no temporary one."""
         assert [str(path) for name in ("home", "work", "tmp") for path in (self.folder / name).rglob("*")] == []
-
-
-def _root() -> str:
-    return with_this_package({})["PYTHONPATH"]
 
 
 @pytest.fixture
@@ -182,7 +179,7 @@ def test_dev_calls_nobody(place: Place, started: Callable[..., subprocess.Popen[
     place.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda end: end.name)
 def test_no_child_of_dev_outlives_it(
     place: Place, started: Callable[..., subprocess.Popen[bytes]], end: signal.Signals
 ) -> None:
