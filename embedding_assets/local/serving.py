@@ -82,7 +82,7 @@ def serve(app: ASGIApp, options: argparse.Namespace, protocol: type[asyncio.Prot
     listener.bind((options.host, options.port))
     host, port = cast(tuple[str, int], listener.getsockname())
     config = uvicorn.Config(
-        ProgramsOnly(app, options.host),  # type: ignore[arg-type]  # uvicorn's types of ASGI are narrower
+        ProgramsOnly(app, options.host),
         http=protocol,
         log_level="warning",
         access_log=False,

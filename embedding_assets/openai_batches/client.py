@@ -56,6 +56,10 @@ def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
 UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
 """What the SDK raises for an id that makes no address."""
 
+UNUSABLE_SETTINGS: tuple[type[Exception], ...] = (ImportError, *UNUSABLE)
+"""What the SDK raises for an address or a proxy that it cannot use; without support for SOCKS an ImportError."""
+OTHER_ERRORS: tuple[type[Exception], ...] = (openai.OpenAIError, *UNUSABLE)
+
 CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_of_the_transport("TransportError"))
 
 REFUSED = "refused"
@@ -210,7 +214,7 @@ def _connected() -> openai.OpenAI:
         return openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT)
     except openai.OpenAIError:
         raise SettingsError("OPENAI_API_KEY is not set (the key of the account that runs the batches)") from None
-    except (ImportError, *UNUSABLE) as error:
+    except UNUSABLE_SETTINGS as error:
         raise SettingsError(
             "OpenAI's SDK cannot use OPENAI_BASE_URL or a proxy variable "
             f"(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {_plain(error)}"
@@ -239,7 +243,7 @@ def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError)
         if error.status_code in (408, 409, 429) or error.status_code >= 500:
             raise TransientError(message) from None
         raise refusal(message) from None
-    except (openai.OpenAIError, *UNUSABLE) as error:
+    except OTHER_ERRORS as error:
         raise refusal(f"{subject}: {_plain(error)}") from None
 
 
