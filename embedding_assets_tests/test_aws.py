@@ -15,7 +15,7 @@ from botocore.exceptions import (
 )
 
 from embedding_assets.aws import dynamodb_client, translated
-from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
+from embedding_assets.errors import ItemError, NotFoundError, PreconditionError, ServiceError, TransientError
 from embedding_assets.snapshots.store import Store
 
 
@@ -34,7 +34,7 @@ def client_error(code: str, status: int = 400) -> ClientError:
         (client_error("NoSuchBucket", 404), ServiceError),
         (client_error("ResourceNotFoundException"), ServiceError),
         (client_error("AccessDenied", 403), ServiceError),
-        (client_error("ValidationException"), ServiceError),
+        (client_error("ValidationException"), ItemError),
         (client_error("PreconditionFailed", 412), PreconditionError),
         (client_error("ConditionalRequestConflict", 409), PreconditionError),
         (client_error("ConditionalCheckFailedException"), PreconditionError),

@@ -140,10 +140,12 @@ def _poll_again(services: Services, database: Database, batch_id: str) -> list[d
     row = services.ledger.get(batch_id)
     poller = services.poller(database)
     remote = poller.ask(row)
-    young = not row.is_deletion and not is_old(row, datetime.now(UTC))
-    if young and is_another_project(services.openai, services.ledger, [remote]):
+    another_project = is_another_project(services.openai, services.ledger, [remote])
+    if another_project and not is_old(row, datetime.now(UTC)):
         raise EmbeddingAssetsError(ANOTHER_PROJECT)
     result = poller.poll(row, remote=remote)
+    if another_project:
+        result = result.model_copy(update={"retryable_count": 0})  # nobody pays for it again by itself
     if result.missing and result.action == "wait":
         if row.status.live:
             settle_row(services.ledger, row, result)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,7 +91,7 @@ def test_nothing_is_published_until_it_is_repaired(world: World, deleted: bool) 
     assert again.stdout == f"nothing to repair: the pointer of lines is at version {published.version}\n"
 
 
-def test_a_lost_pointer_of_one_database_stops_no_other(world: World) -> None:
+def test_a_lost_pointer_of_one_database_stops_no_other(world: World, file: Callable[..., Path]) -> None:
     """`ingest` goes on with words, the sensor skips lines with the reason, `submit` does not pay again."""
     _, second = two_versions(world)
     lose(world, None)
@@ -100,6 +102,9 @@ def test_a_lost_pointer_of_one_database_stops_no_other(world: World) -> None:
     assert json.loads(outcome.stdout)["marked"] == ["w"]
     assert f"version {second}" in outcome.stderr
     ticked = tick(world, "lines_pending_batches")
+    assert f"version {second}" in failed_at_last(
+        "submit", "lines", str(file({"id": "r0-0", "text": "text of r0-0"}))
+    )
     assert (ticked.run_requests, second in (ticked.skip_message or "")) == ([], True)
 
 

@@ -16,6 +16,7 @@ from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.matrix import Matrix
 from embedding_assets_tests.faults.process import processes
+from embedding_assets_tests.faults.repair_scene import RepairScene
 from embedding_assets_tests.faults.scene import ENVIRONMENT, Scene, fast_clients
 from embedding_assets_tests.faults.submit_scene import SubmitScene
 from embedding_assets_tests.faults.taps import tapped
@@ -62,6 +63,15 @@ def upkeep_scene(
 
 
 @pytest.fixture
+def repair_scene(
+    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
+) -> Iterator[RepairScene]:
+    """A lost pointer."""
+    with opened(RepairScene, stack, aws, openai_clients, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
 def submit_scene(
     stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
 ) -> Iterator[SubmitScene]:
@@ -76,6 +86,14 @@ def sites_of_an_ingest(
 ) -> frozenset[CallSite]:
     """The call sites that the ingest's own matrix covers."""
     return _recorded(Scene, stack, aws, openai_clients, tmp_path / "ingest")
+
+
+@pytest.fixture
+def sites_of_a_repair(
+    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
+) -> frozenset[CallSite]:
+    """The call sites that the repair's own matrix covers."""
+    return _recorded(RepairScene, stack, aws, openai_clients, tmp_path / "repair")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ NOT_THE_PRODUCT = ("local/", "doctor/", "cli/demo.py", "cli/dev.py")
 PLUMBING = ("snapshots/store.py", "aws.py", "ledger/ledger.py")
 """What every call goes through: their callers count."""
 
-CLIENTS = frozenset({"store", "_store", "ledger", "client", "_client", "sdk"})
+CLIENTS = frozenset({"store", "_store", "ledger", "client", "_client", "_renewing_client", "sdk"})
 """What S3, DynamoDB and OpenAI are called through."""
 
 RENAMES = frozenset({"replace", "rename", "symlink"})

@@ -9,6 +9,7 @@ import pytest
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.elsewhere import forgotten
 from embedding_assets_tests.faults.matrix import Matrix
+from embedding_assets_tests.faults.repair_scene import RepairScene
 from embedding_assets_tests.faults.scene import Scene
 from embedding_assets_tests.faults.submit_scene import SubmitScene
 from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
@@ -42,15 +43,27 @@ def test_each_call_site_of_a_submission_survives_a_fault(submit_scene: SubmitSce
 
 
 @pytest.mark.timeout(1200)
+def test_each_call_site_of_a_repair_survives_a_fault(
+    sites_of_an_ingest: frozenset[CallSite], repair_scene: RepairScene
+) -> None:
+    """A lost pointer is put back: the sites that an ingest does not have."""
+    matrix = Matrix(repair_scene, sites_of_an_ingest)
+    matrix.record()
+    matrix.each_once()
+    assert_covered(matrix)
+
+
+@pytest.mark.timeout(1200)
 def test_each_call_site_of_the_upkeep_survives_a_fault(
     sites_of_an_ingest: frozenset[CallSite],
     sites_of_a_submission: frozenset[CallSite],
+    sites_of_a_repair: frozenset[CallSite],
     upkeep_scene: UpkeepScene,
 ) -> None:
     """Tag, rollback, gc, reprocess: the sites that an ingest does not have. With those, none is forgotten."""
     matrix = Matrix(upkeep_scene, sites_of_an_ingest)
     matrix.record()
-    recorded = sites_of_an_ingest | sites_of_a_submission | matrix.sites.keys()
+    recorded = sites_of_an_ingest | sites_of_a_submission | sites_of_a_repair | matrix.sites.keys()
     assert list(forgotten({site.caller for site in recorded})) == []
     matrix.each_once()
     assert_covered(matrix)
@@ -69,6 +82,17 @@ def test_each_call_site_of_an_ingest_survives_each_fault(scene: Scene) -> None:
 def test_each_call_site_of_a_submission_survives_each_fault(submit_scene: SubmitScene) -> None:
     """The whole matrix of what is submitted."""
     matrix = Matrix(submit_scene)
+    matrix.record()
+    matrix.whole()
+    assert_covered(matrix)
+
+
+@pytest.mark.long
+def test_each_call_site_of_a_repair_survives_each_fault(
+    sites_of_an_ingest: frozenset[CallSite], repair_scene: RepairScene
+) -> None:
+    """The whole matrix of a lost pointer."""
+    matrix = Matrix(repair_scene, sites_of_an_ingest)
     matrix.record()
     matrix.whole()
     assert_covered(matrix)
