@@ -190,7 +190,7 @@ def translated(subject: str, *, body: bool = False) -> Iterator[None]:
     except ResponseParserError:
         raise TransientError(f"{subject}: the answer cannot be read", broke_off=True) from None
     except RetriesExceededError as error:
-        raise TransientError(f"{subject}: {_plain(error.last_exception)}") from None
+        raise TransientError(f"{subject}: {_plain(error)}") from None
     except S3UploadFailedError as error:
         cause = error.__context__
         if isinstance(cause, ClientError):

@@ -110,7 +110,15 @@ class Services:
 
     def poller(self, database: Database) -> Poller:
         """Polls single batches."""
-        return Poller(self.store, self.openai, database, self.settings.intermediate_format, self.absence)
+        settings = self.settings
+        return Poller(
+            self.store,
+            self.openai,
+            database,
+            settings.intermediate_format,
+            self.absence,
+            settings.poll_disk_mib * 2**20,
+        )
 
     @property
     def absence(self) -> Absence:

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     chroma_root: Path | None = Field(default=None, validation_alias=_plain("CHROMA_ROOT"))
 
     poll_concurrency: Positive = 50
+    poll_disk_mib: Positive = 4096
     chunk_size: Annotated[int, Field(ge=2)] = 10
     group_size: Annotated[int, Field(ge=2)] = 10
     group_threshold: Positive = 4

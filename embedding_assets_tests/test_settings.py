@@ -51,7 +51,14 @@ def test_what_has_no_default_is_asked_for(monkeypatch: pytest.MonkeyPatch, name:
     assert len(str(raised.value).splitlines()) == 1
 
 
-COUNTS = ["POLL_CONCURRENCY", "GROUP_THRESHOLD", "CHUNK_CONCURRENCY", "GROUP_CONCURRENCY", "DIMENSIONS"]
+COUNTS = [
+    "POLL_CONCURRENCY",
+    "POLL_DISK_MIB",
+    "GROUP_THRESHOLD",
+    "CHUNK_CONCURRENCY",
+    "GROUP_CONCURRENCY",
+    "DIMENSIONS",
+]
 COUNTS += ["MIN_READY", "SNAPSHOT_RETENTION"]
 SIZES = ["CHUNK_SIZE", "GROUP_SIZE"]
 SECONDS = ["LOCK_LEASE_SECONDS", "STALL_SECONDS"]

@@ -125,7 +125,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
             manifest = read_manifest(connected.store, context.partition_key)
             context.log.info(f"polling {manifest.total_batches} batches")
             with telling(connected, database, context) as polled:
-                results = connected.execution_poller(database).poll(manifest, polled.add)
+                results = connected.execution_poller(database).poll(manifest, polled.add, report=polled.tell)
         seconds = dg.MetadataValue.float(round(time.monotonic() - started, 3))
         return dg.Output(results, metadata={**_counts(results), "duration_seconds": seconds})
 

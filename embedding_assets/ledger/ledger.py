@@ -155,8 +155,11 @@ class Ledger:
     def finish(
         self, batch_id: str, generation: int, status: Status, values: Mapping[str, object]
     ) -> BatchSummary | None:
-        """Give a live batch of this generation its final status; None where it is no longer so."""
-        sets = {**values, "status": str(status), "completed_at": format_instant(datetime.now(UTC))}
+        """Give a live batch of this generation its final status; None where it is no longer so.
+
+        It ends now unless `values` has another `completed_at`.
+        """
+        sets = {"completed_at": format_instant(datetime.now(UTC)), **values, "status": str(status)}
         done_with = ("set_aside", "ingest_attempts", "error", *ABSENCE)
         removes = tuple(name for name in done_with if name not in sets)
         return self._update_live(batch_id, generation, sets, removes)

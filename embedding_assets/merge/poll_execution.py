@@ -25,6 +25,7 @@ from embedding_assets.errors import (
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.already_published import with_published
+from embedding_assets.merge.ending import Endings, as_it_will_be, final_values
 from embedding_assets.merge.guard import mismatches
 from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
@@ -61,17 +62,28 @@ class ExecutionPoller:
     concurrency: int
 
     def poll(
-        self, manifest: ExecutionManifest, on_batch: OnBatch, beat: Callable[[], None] = lambda: None
+        self,
+        manifest: ExecutionManifest,
+        on_batch: OnBatch,
+        beat: Callable[[], None] = lambda: None,
+        report: Callable[[], None] = lambda: None,
     ) -> list[PollResult]:
         """Poll every batch of the manifest; one result for each, in its order.
 
         `on_batch` is called from this thread as each batch is done, and again for one that is set aside then.
+        `report` returns once everything that `on_batch` got is stored: only then do batches without an embedding
+        end, so that none ends without a report.
+
         Raises ServiceError for what no batch is to blame for: if the key seems to be of another project, after the
         batches that are old were settled.
         """
         rows = self.ledger.get_many(planned.batch_id for planned in manifest.batches)
         results: dict[str, PollResult] = {}
         told: set[Future[Polled]] = set()
+        planned_of = {planned.batch_id: planned for planned in manifest.batches}
+        endings = Endings(
+            self.store, lambda row, result, at: self._settled(planned_of[row.batch_id], row, result, at)
+        )
         with ThreadPoolExecutor(self.concurrency) as pool:
             asked = dict(
                 zip(
@@ -84,7 +96,13 @@ class ExecutionPoller:
             another_project = is_another_project(self.poller.openai, self.ledger, answers)
             pending = {
                 pool.submit(
-                    self._one, planned, rows.get(planned.batch_id), beat, asked[planned.batch_id], another_project
+                    self._one,
+                    planned,
+                    rows.get(planned.batch_id),
+                    beat,
+                    asked[planned.batch_id],
+                    another_project,
+                    endings,
                 ): planned
                 for planned in manifest.batches
             }
@@ -100,7 +118,11 @@ class ExecutionPoller:
                 with suppress(Exception):  # why the execution ends is what counts
                     for rest in pending.keys() - told:
                         _tell_if_polled(rest, on_batch)
+                    report()
+                    endings.end(on_batch)
                 raise
+        report()
+        results |= endings.end(on_batch)
         left = [row for row in rows.values() if not row.is_deletion and not is_old(row, datetime.now(UTC))]
         if another_project and left:
             raise ServiceError(ANOTHER_PROJECT)
@@ -128,20 +150,36 @@ class ExecutionPoller:
         beat: Callable[[], None],
         asked: RemoteBatch | Exception | None,
         another_project: bool,
+        endings: Endings,
     ) -> Polled:
-        """The row as it is afterwards, which is in the bucket then, and what was found."""
+        """The row as it is afterwards, which is in the bucket then, and what was found.
+
+        A row that ends without an embedding is as it will be: it ends once that is reported.
+        """
         if row is not None and another_project and not row.is_deletion and not is_old(row, datetime.now(UTC)):
             return None, self._failed(planned, row.generation, ANOTHER_PROJECT)
         settled, result = self._polled(planned, row, beat, asked)
         if another_project and result.missing:
             result = result.model_copy(update={"retryable_count": 0})
-        if settled is not None:
-            try:
-                settled = settle_row(self.ledger, settled, result)
-            except ItemError as error:
-                settled, result = self._counted(planned, settled, str(error))
-            keep_row(self.store, settled)
+        if settled is None:
+            return None, result
+        announced = as_it_will_be(settled, result)
+        if announced is not None:
+            keep_row(self.store, announced)
+            endings.add(settled, announced, result)
+            return announced, result
+        settled, result = self._settled(planned, settled, result)
+        keep_row(self.store, settled)
         return settled, result
+
+    def _settled(
+        self, planned: PlannedBatch, row: BatchSummary, result: PollResult, ends_at: str | None = None
+    ) -> tuple[BatchSummary, PollResult]:
+        """The row as its poll result makes it. A row that DynamoDB does not take counts against its batch."""
+        try:
+            return settle_row(self.ledger, row, result, ends_at), result
+        except ItemError as error:
+            return self._counted(planned, row, str(error))
 
     def _polled(
         self,
@@ -223,11 +261,12 @@ class ExecutionPoller:
         return with_published(self.store, self.database, pointer.manifest if pointer else None, fitting)
 
 
-def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary:
+def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult, ended_at: str | None = None) -> BatchSummary:
     """A batch without a single embedding gets its final status; one that goes on, OpenAI's live status.
 
     One that OpenAI does not show is noted as missing; one that it shows again is not missing any more. One that is
-    published from before keeps its counts. What a batch that came through had failed is forgotten.
+    published from before keeps its counts. What a batch that came through had failed is forgotten. `ended_at` is
+    the instant at which it ends, by default now.
 
     Returns the row as it is then.
     """
@@ -237,24 +276,20 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSu
         return _go_on(ledger, row, result) or row
     if ledger.legacy_rows and result.output_file_id is not None:
         ledger.note_result_file(row.batch_id, result.output_file_id)
-    status = result.final_status
-    if status is not None and not result.publishes:
-        counted = result.embedding_count + result.failed_count + result.unfinished_count
-        values: dict[str, object] = {
-            "embedded_count": result.embedding_count,
-            "failed_count": result.failed_count,
-            "unfinished_count": result.unfinished_count,
-            "request_count": counted,
-            "retryable_count": result.retryable_count,
-        }
-        if result.kept_status is not None and not counted:
-            values = {}
-        if result.message:
-            values["error"] = result.message
-        return ledger.finish(row.batch_id, row.generation, status, values) or row
+    ending = final_values(result)
+    if ending is not None:
+        status, values = ending
+        if ended_at is not None:
+            values["completed_at"] = ended_at
+        return ledger.finish(row.batch_id, row.generation, status, values) or _as_it_is(ledger, row)
     if row.ingest_attempts or row.missing_since is not None or row.openai_status is not None:
         return ledger.forget_failures(row.batch_id, row.generation) or row
     return row
+
+
+def _as_it_is(ledger: Ledger, row: BatchSummary) -> BatchSummary:
+    """The row that another process changed meanwhile."""
+    return ledger.get_many([row.batch_id]).get(row.batch_id, row)
 
 
 def _go_on(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary | None:

@@ -136,14 +136,24 @@ class OpenAIBatches:
             seen.update(ids)
             after = ids[-1]
 
-    def download(self, file_id: str, path: Path, beat: Callable[[], None] = lambda: None) -> str:
+    def download(
+        self,
+        file_id: str,
+        path: Path,
+        beat: Callable[[], None] = lambda: None,
+        on_size: Callable[[int | None], None] = lambda size: None,
+    ) -> str:
         """Stream a file to `path` and return its bytes' hex sha256. NotFoundError if OpenAI does not have it.
 
         Only a whole body counts: it has as many bytes as the file object says. Another one is fetched again, at
         most STREAM_TRIES times, then TransientError is raised. If the file object is not there or does not say how
         many bytes the file has, HTTP itself must say where the body ends.
+
+        `on_size` is called with the size in bytes, None if nothing says it; the body is not asked for before it
+        returns.
         """
         size = self._size(file_id)
+        on_size(size)
         for attempt in Retrying(
             stop=stop_after_attempt(STREAM_TRIES),
             wait=STREAM_WAIT,

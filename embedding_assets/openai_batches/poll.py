@@ -23,6 +23,7 @@ from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.delta import name_delta, write_delta
+from embedding_assets.openai_batches.disk_budget import DiskBudget, DiskShare
 from embedding_assets.openai_batches.earlier import Earlier, earlier_ending, earlier_errors, earlier_with_delta
 from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
 from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
@@ -42,6 +43,9 @@ from embedding_assets.snapshots.sources import ARROW_FILE
 from embedding_assets.snapshots.store import Store
 
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
+
+DISK_BYTES = 4 * 2**30
+"""Bytes of downloads in the temporary directory at once if nobody says otherwise."""
 
 Beat = Callable[[], None]
 
@@ -71,7 +75,8 @@ class Poller:
     """Polls batches of one database; safe to use from several threads.
 
     They wait for the network side by side, and parse one at a time: one thread that parses has all that a
-    process can parse, and many that want to only take time from each other.
+    process can parse, and many that want to only take time from each other. What waits to be parsed lies in the
+    temporary directory, at most about `disk_bytes` of it, or one batch.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Poller:
         database: Database,
         form: Format,
         absence: Absence | None = None,
+        disk_bytes: int = DISK_BYTES,
     ) -> None:
         self.openai = openai
         self._store = store
@@ -88,6 +94,7 @@ class Poller:
         self._database = database
         self._form = form
         self._parsing = threading.Lock()
+        self._disk = DiskBudget(disk_bytes)
 
     def ask(self, batch: BatchSummary) -> RemoteBatch:
         """The batch as OpenAI returns it now. Raises BatchError or TransientError."""
@@ -126,8 +133,11 @@ class Poller:
         """What came of it; None if requests have no answer and this is not the last look."""
         if not remote.terminal:
             return self._result(batch, remote, Reconciled(), action="wait")
-        with tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder:
-            fetched = self._fetch_answers(remote, Path(folder), beat)
+        with (
+            self._disk.share() as share,
+            tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder,
+        ):
+            fetched = self._fetch_answers(remote, Path(folder), beat, share)
             absent = why_missing(remote, fetched.output_sha256 is None, fetched.error_sha256 is None)
             believed = self.absence.is_gone(batch, datetime.now(UTC))
             if absent is not None and not believed:
@@ -193,18 +203,25 @@ class Poller:
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
 
-    def _fetch_answers(self, remote: RemoteBatch, folder: Path, beat: Beat) -> Fetched:
+    def _fetch_answers(self, remote: RemoteBatch, folder: Path, beat: Beat, share: DiskShare) -> Fetched:
         output, error = folder / "output.jsonl", folder / "error.jsonl"
-        output_sha256 = self._fetch(remote.output_file_id, output, beat)
-        return Fetched(folder, output, error, output_sha256, self._fetch(remote.error_file_id, error, beat))
+        output_sha256 = self._fetch(remote.output_file_id, output, beat, share.reserve)
+        error_sha256 = self._fetch(remote.error_file_id, error, beat, share.reserve)
+        return Fetched(folder, output, error, output_sha256, error_sha256)
 
-    def _fetch(self, file_id: str | None, path: Path, beat: Beat) -> str | None:
+    def _fetch(
+        self,
+        file_id: str | None,
+        path: Path,
+        beat: Beat,
+        on_size: Callable[[int | None], None] = lambda size: None,
+    ) -> str | None:
         """Bring a file, return its sha256; without an id it is empty. None if OpenAI does not give it."""
         path.touch()
         if file_id is None:
             return EMPTY_SHA256
         try:
-            return self.openai.download(file_id, path, beat)
+            return self.openai.download(file_id, path, beat, on_size)
         except NotFoundError:
             path.write_bytes(b"")
             return None

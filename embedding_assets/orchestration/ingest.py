@@ -21,6 +21,7 @@ from dagster import (
 from embedding_assets.databases import Database
 from embedding_assets.errors import LostPointerError
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.merge.ending import ended_without_embeddings
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.execution import ask_openai, survey_warnings
@@ -148,10 +149,10 @@ def _one_execution(
     if failure is not None:
         if ANOTHER_PROJECT not in failure or ANOTHER_PROJECT not in report.failures:
             report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
+        _note_failed(ended_without_embeddings(services.ledger, ready), report)
         return _Done(more=False)
     results = read_results(services.store, execution_id)
-    without = [result for result in results if result.action == "handle_failure" and result.kept_status is None]
-    _note_failed(without, report)
+    _note_failed([result.batch_id for result in results if _ended_with_nothing(result)], report)
     unpolled = describe_unpolled(results)
     if unpolled is not None and polled_nothing(results):
         return _Done(more=True, unpolled=f"execution {execution_id} of {database.name}: {unpolled}")
@@ -237,8 +238,12 @@ def _note_marked(rows: Sequence[BatchSummary], report: IngestReport) -> None:
     report.marked += [row.batch_id for row in rows if row.batch_id not in report.marked]
 
 
-def _note_failed(results: Sequence[PollResult], report: IngestReport) -> None:
-    report.failed += [result.batch_id for result in results if result.batch_id not in report.failed]
+def _ended_with_nothing(result: PollResult) -> bool:
+    return result.action == "handle_failure" and result.kept_status is None
+
+
+def _note_failed(batch_ids: Sequence[str], report: IngestReport) -> None:
+    report.failed += [batch_id for batch_id in batch_ids if batch_id not in report.failed]
 
 
 def _warn(warnings: Sequence[str], database: Database, report: IngestReport, tell: Tell) -> None:

@@ -53,7 +53,7 @@ def describe_unpolled(results: Sequence[PollResult]) -> str | None:
 def pause_left(store: Store, instance: DagsterInstance, database: Database) -> float:
     """Seconds until the next execution may be planned: 0 unless the newest ones polled nothing."""
     in_a_row = 0
-    ended_at = 0.0
+    ended_at: float = 0.0
     ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     filters = RunsFilter(job_name=job_name(database), statuses=ended)
     for record in instance.get_run_records(filters, limit=LOOK_BACK):
@@ -69,5 +69,5 @@ def pause_left(store: Store, instance: DagsterInstance, database: Database) -> f
         ended_at = max(ended_at, record.end_time)
     if not in_a_row:
         return 0.0
-    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (in_a_row - 1))
-    return max(0.0, ended_at + pause - time.time())
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (in_a_row - 1))
+    return max(0.0, float(ended_at) + pause - time.time())

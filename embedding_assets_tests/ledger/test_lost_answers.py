@@ -79,7 +79,7 @@ def test_a_write_that_another_has_overtaken_is_not_believed(ledger: Ledger) -> N
 
 def _write_id(ledger: Ledger) -> str:
     key = {"PK": {"S": "BATCH#b1"}, "SK": {"S": "STATUS"}}
-    item = ledger.client.get_item(TableName=ledger.table, Key=key, ConsistentRead=True)["Item"]  # type: ignore[arg-type]
+    item = ledger.client.get_item(TableName=ledger.table, Key=key, ConsistentRead=True)["Item"]
     return str(item["write_id"]["S"])
 
 

@@ -421,6 +421,60 @@ def test_what_this_machine_is_out_of_is_no_batchs_fault(
     assert bench.ledger.get("failing").ingest_attempts == 0
 
 
+def test_a_batch_ends_only_after_that_was_reported(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """While it is reported, the table has the live row and the bucket the row as it will be."""
+    openai_server.plant("openai-bad", input=input_lines(["a"]), errors=failed_line("a"))
+    bench.row("bad")
+    told: list[BatchSummary] = []
+    seen: list[Status] = []
+
+    def report() -> None:
+        seen.append(bench.ledger.get("bad").status)
+
+    execution_poller.poll(manifest("bad"), lambda row, result: told.append(row), report=report)
+    assert seen == [Status.PENDING]
+    assert [row.status for row in told] == [Status.FAILED]
+    kept = BatchSummary.model_validate_json(bench.store.get(batch_key("bad")))
+    assert told == [kept] == [bench.ledger.get("bad")]
+
+
+def test_a_batch_whose_end_could_not_be_reported_is_polled_again(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """A final row that nobody was told of would never be reported: so it stays live."""
+    openai_server.plant("openai-bad", input=input_lines(["a"]), errors=failed_line("a"))
+    bench.row("bad")
+
+    def refuse() -> None:
+        raise OSError("the event log is full")
+
+    with pytest.raises(OSError, match="event log"):
+        execution_poller.poll(manifest("bad"), lambda row, result: None, report=refuse)
+    assert [row.batch_id for row in bench.ledger.live(LINES).ready_to_plan] == ["bad"]
+    _, told = poll(execution_poller, "bad")
+    assert told == ["bad"]
+    assert bench.ledger.get("bad").status is Status.FAILED
+
+
+def test_a_batch_that_was_changed_meanwhile_is_reported_as_it_is(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Somebody reset it between the poll and its end: the last report and the bucket say what the row says."""
+    openai_server.plant("openai-bad", input=input_lines(["a"]), errors=failed_line("a"))
+    bench.row("bad")
+    told: list[BatchSummary] = []
+
+    def reset() -> None:
+        bench.ledger.reset(bench.ledger.get("bad"), Status.CANCELLED)
+
+    execution_poller.poll(manifest("bad"), lambda row, result: told.append(row), report=reset)
+    assert [row.status for row in told] == [Status.FAILED, Status.CANCELLED]
+    kept = BatchSummary.model_validate_json(bench.store.get(batch_key("bad")))
+    assert kept == told[-1] == bench.ledger.get("bad")
+
+
 HOUR = timedelta(hours=1)
 
 
