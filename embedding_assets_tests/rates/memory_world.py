@@ -65,9 +65,9 @@ class MemoryWorld:
 
     def run(self) -> None:
         """Ticks in bad weather, then in good weather until nothing is left to do, at most three of each."""
-        done = any(self._tick() for _ in range(TICKS))
+        any(self._tick() for _ in range(TICKS))
         self.weather.clear_up()
-        assert done or any(self._tick() for _ in range(TICKS)), f"not drained: {self.problems}"
+        assert any(self._tick() for _ in range(TICKS)), f"not drained: {self.problems}"
         self._check()
 
     def _tick(self) -> bool:

@@ -28,10 +28,8 @@ HURRY = 50
 ENVIRONMENT = {"EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": "5", "EMBEDDING_ASSETS_POLL_CONCURRENCY": "16"}
 """A short lease; no more threads than a small machine has use for."""
 
-CALM_CALLS = 1500
-"""More than an undisturbed ingest of the backlog makes."""
-CALLS_FACTOR = {0.0: 1.0, 0.01: 1.5, 0.05: 2.0, 0.2: 3.0}
-"""How many times as many calls a rate of faults may cost."""
+MOST_CALLS = {0.0: 1500, 0.01: 2000, 0.05: 3000, 0.2: 4500}
+"""How many calls an ingest of the backlog may make, by the rate of those that go wrong."""
 
 
 @dataclass
@@ -44,6 +42,11 @@ class Storm:
     problems: list[str] = field(default_factory=list)
     stormy_ticks: int = 0
     calm_ticks: int = 0
+
+    @property
+    def calls(self) -> int:
+        """All calls while some went wrong."""
+        return self.dice.calls.total()
 
 
 def run(servers: Servers, proxy: Proxy, seed: int, rate: float) -> Storm:
@@ -60,7 +63,6 @@ def run(servers: Servers, proxy: Proxy, seed: int, rate: float) -> Storm:
             storm.calm_ticks += 1
             done = _tick(instance, storm)
         servers.check(instance)
-    assert storm.dice.calls.total() <= CALM_CALLS * CALLS_FACTOR[rate], storm.dice.calls
     return storm
 
 
