@@ -4,6 +4,7 @@ EmbeddingAssetsError
 ├── SettingsError          a setting has a value that is not allowed
 ├── InputError             a file or an argument that a person gave cannot be used
 ├── TransientError         network, throttling, 5xx: the same call may succeed later
+│   └── UnusableAnswerError   an answer with 200 that is not what the API returns
 ├── ServiceError           a service refused, and will again: permission, missing table, bucket, key
 │   ├── NotFoundError      the object, row, file or batch is not there
 │   ├── PreconditionError  a conditional write found another state than it was conditional on
@@ -37,6 +38,10 @@ class InputError(EmbeddingAssetsError):
 
 class TransientError(EmbeddingAssetsError):
     """Network, throttling or a 5xx answer: the same call may succeed later."""
+
+
+class UnusableAnswerError(TransientError):
+    """An answer with 200 that is not what the API returns: a proxy's HTML page, a list without data."""
 
 
 class ServiceError(EmbeddingAssetsError):

@@ -12,6 +12,7 @@ from embedding_assets.merge.exclusive import Tell
 from embedding_assets.merge.final import FinalMerger
 from embedding_assets.merge.intermediate import IntermediateMerger
 from embedding_assets.merge.poll_execution import ExecutionPoller
+from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.rebuild.distance import DistanceRebuild
@@ -43,7 +44,7 @@ class Services:
     @cached_property
     def ledger(self) -> Ledger:
         """The batch summaries."""
-        return Ledger(self.settings.table_name)
+        return Ledger(self.settings.table_name, legacy_rows=self.settings.legacy_rows)
 
     def sender(self, database: Database, tell: Tell) -> Sender:
         """What sends batches to `database`."""
@@ -107,7 +108,12 @@ class Services:
 
     def poller(self, database: Database) -> Poller:
         """Polls single batches."""
-        return Poller(self.store, self.openai, database, self.settings.intermediate_format)
+        return Poller(self.store, self.openai, database, self.settings.intermediate_format, self.absence)
+
+    @property
+    def absence(self) -> Absence:
+        """When a batch that OpenAI does not show counts as gone."""
+        return Absence(timedelta(seconds=self.settings.missing_grace_seconds))
 
     def execution_poller(self, database: Database) -> ExecutionPoller:
         """Polls executions."""

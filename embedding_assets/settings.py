@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     min_ready: Positive = 1
     max_wait_seconds: NotNegative = 300
     stall_seconds: Seconds = 600
+    missing_grace_seconds: NotNegative = 3600
+    legacy_rows: bool = False
     sensor_seconds: Positive = 30
     gc_min_age_seconds: NotNegative = 86400
     snapshot_retention: Positive = 4

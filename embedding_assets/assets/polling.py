@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,8 @@ from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.merge.execution_manifest import read_manifest
 from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.poll_execution import settle_row
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, is_old
+from embedding_assets.openai_batches.account import is_another_project
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
@@ -112,7 +115,18 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
 def _poll_again(services: Services, database: Database, batch_id: str) -> dg.AssetMaterialization:
     """Poll a batch by hand. A final one with embeddings is opened again; one that goes on is an error."""
     row = services.ledger.get(batch_id)
-    result = services.poller(database).poll(row)
+    poller = services.poller(database)
+    remote = poller.ask(row)
+    another_project = is_another_project(services.openai, services.ledger, [remote])
+    if another_project and not is_old(row, datetime.now(UTC)):
+        raise EmbeddingAssetsError(ANOTHER_PROJECT)
+    result = poller.poll(row, remote=remote)
+    if another_project:
+        result = result.model_copy(update={"retryable_count": 0})  # nobody pays for it again by itself
+    if result.missing and result.action == "wait":
+        if row.status.live:
+            settle_row(services.ledger, row, result)
+        raise EmbeddingAssetsError(f"{result.message}; it is looked for again")
     if result.action == "wait":
         raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
     if row.status.live:

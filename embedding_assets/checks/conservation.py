@@ -119,10 +119,12 @@ def _kept(store: Store, row: BatchSummary | None, result: PollResult) -> Kept:
     if row is None or row.generation != result.generation:
         return Kept(None, None, None)
     delta = find_manifest(store, result.delta_key) if result.delta_key else None
-    errors: tuple[ErrorGroup, ...] = ()
+    errors: tuple[ErrorGroup, ...] | None = ()
     if result.failed_count or result.unfinished_count:
         found = store.find(errors_key(result.batch_id))
         errors = tuple(group_errors(found.data.splitlines())) if found is not None else ()
+    if result.records_misfit:
+        errors = None  # its records do not name all of its requests
     of_this_poll = row.generation == 0 or not row.status.live
     requested = row.request_count if of_this_poll and not row.is_deletion else None
     return Kept(requested, delta.count if delta is not None else None, errors)

@@ -11,7 +11,7 @@ import dagster as dg
 
 from embedding_assets.assets.boundary import dagster_errors
 from embedding_assets.databases import Database
-from embedding_assets.errors import BatchError, InputError
+from embedding_assets.errors import BatchError, InputError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import QUIET
@@ -102,7 +102,7 @@ def resubmit_job(database: Database) -> dg.JobDefinition:
                     sent = resubmitter.resubmit(connected.ledger.get(batch_id), now=config.now)
                 except InputError as error:
                     context.log.warning(str(error))
-                except BatchError as error:
+                except (BatchError, TransientError) as error:
                     problems.append(str(error))
                     context.log.error(problems[-1])
                 else:

@@ -75,7 +75,11 @@ def format_instant(instant: datetime) -> str:
 
 
 class BatchSummary(BaseModel):
-    """One row. Attributes of the row that are not ours stay in the table and are not read."""
+    """One row. Attributes of the row that are not ours stay in the table and are not read.
+
+    `missing_since` is when OpenAI was first found not to show the batch or its output. `openai_status` is OpenAI's
+    own word for the status of a live batch if it is none that we know.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -106,6 +110,8 @@ class BatchSummary(BaseModel):
     ingest_attempts: StrictInt = 0
     set_aside: str | None = None
     reset_at: datetime | None = None
+    missing_since: datetime | None = None
+    openai_status: str | None = None
     reopened_from: Status | None = None
 
     @field_validator("batch_id")
@@ -127,7 +133,7 @@ class BatchSummary(BaseModel):
     def _bounded(cls, value: str | None) -> str | None:
         return None if value is None else bounded(value)
 
-    @field_validator("submitted_at", "precedence_at", "reset_at", mode="before")
+    @field_validator("submitted_at", "precedence_at", "reset_at", "missing_since", mode="before")
     @classmethod
     def _instant(cls, value: object) -> object:
         return parse_instant(value) if isinstance(value, str) else value
@@ -158,9 +164,13 @@ class Refused:
 
 
 def parse_row(item: Mapping[str, Any]) -> BatchSummary | Refused:
-    """Read one row as the table gives it (plain Python values, numbers as Decimal)."""
-    named = str(item.get("batch_id") or item.get("PK", "").removeprefix("BATCH#"))
-    values = {key: _number(value) for key, value in item.items()}
+    """Read one row as the table gives it (plain Python values, numbers as Decimal).
+
+    The system that this one replaces writes no `batch_id`: it is what follows `BATCH#` in `PK`.
+    """
+    from_key = str(item.get("PK", "")).removeprefix("BATCH#")
+    named = str(item.get("batch_id") or from_key)
+    values = {"batch_id": from_key} | {key: _number(value) for key, value in item.items()}
     if values.get("TYPE") != "BATCH_SUMMARY":
         return Refused(named, "TYPE is not BATCH_SUMMARY")
     try:

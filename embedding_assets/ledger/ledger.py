@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,14 @@ INDEX = "GSI1"
 GET_AT_ONCE = 100
 """Keys that one BatchGetItem takes."""
 GET_TRIES = 8
+ABSENCE = ("missing_since", "openai_status")
+"""What a row says while OpenAI does not show the batch, or shows it with a status that we do not know."""
 OWN_FAILURES = 3
 """Failures of its own after which a batch is set aside."""
+
+NO_RESULT_FILE = "N/A"
+LEGACY_VALUES: Mapping[str, object] = {"result_file_id": NO_RESULT_FILE, "receipt_refs": []}
+"""What the reader of the replaced system needs in a row."""
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -57,8 +64,10 @@ class LiveBatches:
 class Ledger:
     """The batch summaries of one table."""
 
-    def __init__(self, table: str, client: DynamoDBClient | None = None) -> None:
+    def __init__(self, table: str, client: DynamoDBClient | None = None, *, legacy_rows: bool = False) -> None:
+        """`legacy_rows`: new rows carry what the reader of the replaced system needs."""
         self.table = table
+        self.legacy_rows = legacy_rows
         self.client = client or dynamodb_client()
 
     def live(self, database: Database) -> LiveBatches:
@@ -113,6 +122,8 @@ class Ledger:
             "TYPE": "BATCH_SUMMARY",
             "status": str(batch.status),
         }
+        if self.legacy_rows:
+            values |= LEGACY_VALUES
         with translated(f"creating batch {batch.batch_id} in table {self.table}"):
             self.client.put_item(
                 TableName=self.table,
@@ -125,13 +136,46 @@ class Ledger:
     ) -> BatchSummary | None:
         """Give a live batch of this generation its final status; None where it is no longer so."""
         sets = {**values, "status": str(status), "completed_at": format_instant(datetime.now(UTC))}
-        done_with = ("set_aside", "ingest_attempts", "error")
+        done_with = ("set_aside", "ingest_attempts", "error", *ABSENCE)
         removes = tuple(name for name in done_with if name not in sets)
         return self._update_live(batch_id, generation, sets, removes)
 
     def observe(self, batch_id: str, generation: int, status: Status) -> BatchSummary | None:
-        """Note the live status that OpenAI tells for a live batch."""
-        return self._update_live(batch_id, generation, {"status": str(status)})
+        """Note the live status that OpenAI returns for a live batch."""
+        return self._update_live(batch_id, generation, {"status": str(status)}, removes=ABSENCE)
+
+    def note_missing(self, batch: BatchSummary, reason: str) -> BatchSummary | None:
+        """Note that OpenAI does not show a live batch, or its output; `missing_since` is the first such look."""
+        since = batch.missing_since or datetime.now(UTC)
+        sets = {"missing_since": format_instant(since), "error": reason}
+        return self._update_live(batch.batch_id, batch.generation, sets, removes=("openai_status",))
+
+    def note_shown(self, batch: BatchSummary, unknown_status: str | None = None) -> BatchSummary | None:
+        """Note that OpenAI shows a live batch, again perhaps; `unknown_status` is its own word if we know none."""
+        sets: Row = {"ingest_attempts": batch.ingest_attempts}  # an update needs something to set
+        removes = ["missing_since"] if batch.missing_since is None else ["missing_since", "error"]
+        if unknown_status is None:
+            removes.append("openai_status")
+        else:
+            sets["openai_status"] = unknown_status
+        return self._update_live(batch.batch_id, batch.generation, sets, tuple(removes))
+
+    def note_result_file(self, batch_id: str, file_id: str) -> None:
+        """Note OpenAI's output file in a row that we made with `legacy_rows`; other rows are not touched."""
+        with suppress(PreconditionError), translated(f"updating batch {batch_id} in table {self.table}"):
+            self.client.update_item(
+                TableName=self.table,
+                Key={"PK": {"S": f"BATCH#{batch_id}"}, "SK": {"S": "STATUS"}},
+                UpdateExpression="SET result_file_id = :file",
+                ConditionExpression="result_file_id = :none AND attribute_exists(batch_id)",
+                ExpressionAttributeValues={":file": {"S": file_id}, ":none": {"S": NO_RESULT_FILE}},
+            )
+
+    def openai_ids(self) -> Iterator[tuple[str, str]]:
+        """Batch id and OpenAI batch id of every row of the table, live or final, of every database."""
+        for status in Status:
+            for row in self._index(status, "BATCH_TYPE#", ProjectionExpression="PK, openai_batch_id"):
+                yield str(row["PK"]).removeprefix("BATCH#"), str(row.get("openai_batch_id"))
 
     def count_failure(self, batch: BatchSummary, message: str) -> BatchSummary | None:
         """Count one failure of the batch's own; the third sets it aside with `message` as the reason."""
@@ -143,7 +187,7 @@ class Ledger:
 
     def forget_failures(self, batch_id: str, generation: int) -> BatchSummary | None:
         """A live batch came through: what it failed before counts no more against it."""
-        return self._update_live(batch_id, generation, {"ingest_attempts": 0}, removes=("error",))
+        return self._update_live(batch_id, generation, {"ingest_attempts": 0}, removes=("error", *ABSENCE))
 
     def note_resubmission(self, batch: BatchSummary, child: str | None) -> BatchSummary | None:
         """Note as which batch a final one was submitted again, or that there is nothing in it to submit again.
@@ -181,7 +225,7 @@ class Ledger:
         changed = self._update(
             batch.batch_id,
             sets,
-            removes=("set_aside", "ingest_attempts", "error", "resubmitted_as"),
+            removes=("set_aside", "ingest_attempts", "error", "resubmitted_as", *ABSENCE),
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},
         )

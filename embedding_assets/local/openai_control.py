@@ -13,7 +13,7 @@ from starlette.routing import Route
 from embedding_assets.local.openai_batches import BatchStore
 from embedding_assets.local.openai_errors import ApiError
 from embedding_assets.local.openai_files import FileStore
-from embedding_assets.local.openai_plans import HttpFault, PlanOrder, PlantedBatch
+from embedding_assets.local.openai_plans import HttpFault, OtherProject, PlanOrder, PlantedBatch
 from embedding_assets.local.openai_planted import plant
 from embedding_assets.local.openai_traffic import CONTROL_PREFIX, Traffic
 
@@ -37,6 +37,7 @@ class Control:
             Route(f"{CONTROL_PREFIX}/plans", self.order_plan, methods=["POST"]),
             Route(f"{CONTROL_PREFIX}/faults", self.order_fault, methods=["POST"]),
             Route(f"{CONTROL_PREFIX}/faults", self.clear_faults, methods=["DELETE"]),
+            Route(f"{CONTROL_PREFIX}/projects", self.other_project, methods=["POST"]),
             Route(f"{CONTROL_PREFIX}/batches", self.plant_batch, methods=["POST"]),
             Route(f"{CONTROL_PREFIX}/batches/{{id}}", self.forget_batch, methods=["DELETE"]),
             Route(f"{CONTROL_PREFIX}/files/{{id}}", self.delete_file, methods=["DELETE"]),
@@ -47,6 +48,7 @@ class Control:
         self._batches.clear()
         self._files.clear()
         self._traffic.clear_faults()
+        self._traffic.forget_other_projects()
         self._traffic.reset_counters()
         return _done()
 
@@ -72,6 +74,11 @@ class Control:
     async def clear_faults(self, request: Request) -> Response:
         """Forget all ordered HTTP faults."""
         self._traffic.clear_faults()
+        return _done()
+
+    async def other_project(self, request: Request) -> Response:
+        """From now on this key is one of another project. Body: OtherProject."""
+        self._traffic.add_other_project((await _body(request, OtherProject)).key)
         return _done()
 
     async def plant_batch(self, request: Request) -> Response:

@@ -142,12 +142,20 @@ class PlantedBatch(ControlModel):
     fields: dict[str, Any] = Field(default_factory=dict, description="laid over the batch object")
 
 
+class OtherProject(ControlModel):
+    """A key of another project: it sees no batch and no file of this one."""
+
+    key: str
+
+
 class HttpFault(ControlModel):
     """What the next `times` requests (null: all, until reset) of a route meet; the first that fits is used.
 
     `delay_seconds` passes first. Then `reset` cuts the connection without an answer, `status` is answered
-    with an error body, `truncate_after` cuts the connection after so many bytes of the body, or the request
-    is answered as usual.
+    with an error body, `text` with 200 and that text, `truncate_after` cuts the connection after so many bytes of
+    the body, or the request is answered as usual. With `unnoticed` the cut looks like the end of the body:
+    `no_length`: the answer has no Content-Length, its body ends with the connection; `gzip`: the body is
+    compressed, and only its first bytes are sent, as if they were all. Without `truncate_after` it is whole.
     """
 
     route: str = Field(description="as in the counters, such as 'GET /v1/files/{id}/content', or '*'")
@@ -160,3 +168,6 @@ class HttpFault(ControlModel):
     message: str = "injected fault"
     retry_after: float | None = Field(default=None, description="seconds, sent as Retry-After")
     truncate_after: int | None = Field(default=None, ge=0)
+    unnoticed: Literal["no_length", "gzip"] | None = None
+    text: str | None = None
+    content_type: str = "text/html"

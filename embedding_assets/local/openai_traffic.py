@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 import socket
 import struct
@@ -10,7 +11,7 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,6 +20,7 @@ from embedding_assets.local.openai_plans import HttpFault
 
 CONTROL_PREFIX = "/_control"
 _ID = re.compile(r"^/v1/(files|batches|models)/[^/]+")
+_ACCOUNT = re.compile(r"^/v1/(files|batches)(/|$)")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -71,6 +73,7 @@ class Traffic:
         self._app: ASGIApp | None = None
         self._counts: dict[str, RouteCount] = {}
         self._faults: list[tuple[int | None, HttpFault]] = []
+        self._other_keys: set[bytes] = set()
         self._lock = threading.Lock()
 
     def around(self, app: ASGIApp) -> Traffic:
@@ -96,6 +99,16 @@ class Traffic:
         """Order a fault; earlier ones go first."""
         with self._lock:
             self._faults.append((fault.times, fault))
+
+    def add_other_project(self, key: str) -> None:
+        """From now on requests with this key see an empty account."""
+        with self._lock:
+            self._other_keys.add(f"Bearer {key}".encode())
+
+    def forget_other_projects(self) -> None:
+        """Every key sees everything again."""
+        with self._lock:
+            self._other_keys.clear()
 
     def clear_faults(self) -> None:
         """Forget all ordered faults."""
@@ -131,7 +144,10 @@ class Traffic:
     async def _answer(self, fault: HttpFault | None, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._app is not None
         if fault is None:
-            await self._app(scope, receive, send)
+            app = (
+                _empty_account(scope) if dict(scope["headers"]).get(b"authorization") in self._other_keys else None
+            )
+            await (app or self._app)(scope, receive, send)
             return
         await asyncio.sleep(fault.delay_seconds)
         if fault.reset:
@@ -140,10 +156,61 @@ class Traffic:
             headers = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
             body = ApiError(fault.status, fault.message, code=fault.code).body
             await JSONResponse(body, fault.status, headers)(scope, receive, send)
+        elif fault.text is not None:
+            await Response(fault.text, media_type=fault.content_type)(scope, receive, send)
+        elif fault.unnoticed is not None:
+            await self._app(scope, receive, _CutUnnoticed(scope, send, fault))
         elif fault.truncate_after is not None:
             await self._app(scope, receive, _Truncating(scope, send, fault.truncate_after))
         else:
             await self._app(scope, receive, send)
+
+
+def _empty_account(scope: Scope) -> ASGIApp | None:
+    """What answers a key of another project; None if the path is not about batches or files."""
+    if not _ACCOUNT.match(scope["path"]):
+        return None
+    if scope["method"] == "GET" and not _ID.match(scope["path"]):
+        return JSONResponse({"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
+    return JSONResponse(ApiError(404, f"No object found at {scope['path']}", param="id").body, 404)
+
+
+class _CutUnnoticed:
+    """A `send` whose body ends early in a way that HTTP does not notice."""
+
+    def __init__(self, scope: Scope, send: Send, fault: HttpFault) -> None:
+        self._scope = scope
+        self._send = send
+        self._fault = fault
+        self._head: Message = {}
+        self._body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        self._body += message.get("body", b"")
+        if message.get("more_body"):
+            return
+        kept = [(name, value) for name, value in self._head["headers"] if name.lower() != b"content-length"]
+        if self._fault.unnoticed == "gzip":
+            body = gzip.compress(self._body)[: self._fault.truncate_after]
+            headers = [*kept, (b"content-encoding", b"gzip"), (b"content-length", str(len(body)).encode())]
+            await self._send({**self._head, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body})
+            return
+        await self._close_after(kept, self._body[: self._fault.truncate_after])
+
+    async def _close_after(self, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Past uvicorn, which would send the body in chunks: the end of the connection is the end of the body."""
+        transport = CuttableProtocol.transports.get(tuple(self._scope["client"]))
+        if transport is None:
+            return
+        lines = [f"HTTP/1.1 {self._head['status']} OK".encode(), b"connection: close"]
+        lines += [name + b": " + value for name, value in headers]
+        transport.write(b"\r\n".join([*lines, b"", b""]) + body)
+        transport.close()
+        await asyncio.sleep(0.01)
 
 
 class _Truncating:

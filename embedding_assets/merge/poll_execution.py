@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from embedding_assets.databases import Database
 from embedding_assets.errors import (
@@ -25,8 +26,11 @@ from embedding_assets.merge.already_published import with_published
 from embedding_assets.merge.guard import mismatches
 from embedding_assets.merge.mark import keep_row
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, is_old
+from embedding_assets.openai_batches.account import is_another_project
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import LIVE_STATUS, PollResult
+from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import read_pointer
 
@@ -57,14 +61,26 @@ class ExecutionPoller:
         """Poll every batch of the manifest; one result for each, in its order.
 
         `on_batch` is called from this thread as each batch is done, and again for one that is set aside then.
-        Raises ServiceError for what no batch is to blame for.
+        Raises ServiceError for what no batch is to blame for: if the key seems to be of another project, after the
+        batches that are old were settled.
         """
         rows = self.ledger.get_many(planned.batch_id for planned in manifest.batches)
         results: dict[str, PollResult] = {}
         told: set[Future[Polled]] = set()
         with ThreadPoolExecutor(self.concurrency) as pool:
+            asked = dict(
+                zip(
+                    (planned.batch_id for planned in manifest.batches),
+                    pool.map(lambda planned: self._asked(rows.get(planned.batch_id)), manifest.batches),
+                    strict=True,
+                )
+            )
+            answers = [answer for answer in asked.values() if isinstance(answer, RemoteBatch)]
+            another_project = is_another_project(self.poller.openai, self.ledger, answers)
             pending = {
-                pool.submit(self._one, planned, rows.get(planned.batch_id), beat): planned
+                pool.submit(
+                    self._one, planned, rows.get(planned.batch_id), beat, asked[planned.batch_id], another_project
+                ): planned
                 for planned in manifest.batches
             }
             try:
@@ -80,6 +96,9 @@ class ExecutionPoller:
                     for rest in pending.keys() - told:
                         _tell_if_polled(rest, on_batch)
                 raise
+        left = [row for row in rows.values() if not row.is_deletion and not is_old(row, datetime.now(UTC))]
+        if another_project and left:
+            raise ServiceError(ANOTHER_PROJECT)
         fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows, on_batch)
         if len(fitting) != manifest.total_batches:
             raise ConservationError(
@@ -88,18 +107,50 @@ class ExecutionPoller:
             )
         return fitting
 
-    def _one(self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]) -> Polled:
-        """The row as it is afterwards, which lies in the bucket then, and what was found."""
-        settled, result = self._polled(planned, row, beat)
+    def _asked(self, row: BatchSummary | None) -> RemoteBatch | Exception | None:
+        """What OpenAI returns for a batch, or the error that says why not; None if it is not asked."""
+        if row is None or row.is_deletion:
+            return None
+        try:
+            return self.poller.ask(row)
+        except Exception as error:  # noqa: BLE001 - raised again where the batch is polled
+            return error
+
+    def _one(
+        self,
+        planned: PlannedBatch,
+        row: BatchSummary | None,
+        beat: Callable[[], None],
+        asked: RemoteBatch | Exception | None,
+        another_project: bool,
+    ) -> Polled:
+        """The row as it is afterwards, which is in the bucket then, and what was found."""
+        if row is not None and another_project and not row.is_deletion and not is_old(row, datetime.now(UTC)):
+            return None, self._failed(planned, row.generation, ANOTHER_PROJECT)
+        settled, result = self._polled(planned, row, beat, asked)
+        if another_project and result.missing:
+            result = result.model_copy(update={"retryable_count": 0})
         if settled is not None:
+            try:
+                settled = settle_row(self.ledger, settled, result)
+            except ItemError as error:
+                settled, result = self._counted(planned, settled, str(error))
             keep_row(self.store, settled)
         return settled, result
 
-    def _polled(self, planned: PlannedBatch, row: BatchSummary | None, beat: Callable[[], None]) -> Polled:
+    def _polled(
+        self,
+        planned: PlannedBatch,
+        row: BatchSummary | None,
+        beat: Callable[[], None],
+        asked: RemoteBatch | Exception | None,
+    ) -> Polled:
         if row is None:
             return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")
         try:
-            result = self.poller.poll(row, beat)
+            if isinstance(asked, Exception):
+                raise asked
+            return row, self.poller.poll(row, beat, asked)
         except OWN_FAULTS as error:
             return self._counted(planned, row, str(error))
         except EmbeddingAssetsError:
@@ -108,12 +159,8 @@ class ExecutionPoller:
             if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in NO_ROOM):
                 raise ServiceError(f"polling on this machine: {_plain(error)}") from error
             return self._counted(planned, row, f"batch {row.batch_id}: {_plain(error)}")
-        try:
-            return settle_row(self.ledger, row, result), result
-        except ItemError as error:
-            return self._counted(planned, row, str(error))
 
-    def _counted(self, planned: PlannedBatch, row: BatchSummary, message: str) -> Polled:
+    def _counted(self, planned: PlannedBatch, row: BatchSummary, message: str) -> tuple[BatchSummary, PollResult]:
         """Count a failure against the batch. If its row takes not even that, only the result has the reason."""
         changed = None
         with suppress(ItemError):
@@ -166,10 +213,17 @@ class ExecutionPoller:
 def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary:
     """A batch without a single embedding gets its final status; one that goes on, OpenAI's live status.
 
-    One that is published from before keeps its counts. What a batch that came through had failed is forgotten.
+    One that OpenAI does not show is noted as missing; one that it shows again is not missing any more. One that is
+    published from before keeps its counts. What a batch that came through had failed is forgotten.
 
     Returns the row as it is then.
     """
+    if result.action == "error":
+        return row
+    if result.action == "wait":
+        return _go_on(ledger, row, result) or row
+    if ledger.legacy_rows and result.output_file_id is not None:
+        ledger.note_result_file(row.batch_id, result.output_file_id)
     status = result.final_status
     if status is not None and not result.publishes:
         counted = result.embedding_count + result.failed_count + result.unfinished_count
@@ -185,12 +239,28 @@ def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSu
         if result.message:
             values["error"] = result.message
         return ledger.finish(row.batch_id, row.generation, status, values) or row
-    if result.publishes and row.ingest_attempts:
+    if row.ingest_attempts or row.missing_since is not None or row.openai_status is not None:
         return ledger.forget_failures(row.batch_id, row.generation) or row
-    live = LIVE_STATUS.get(result.batch_status)
-    if result.action == "wait" and live is not None and live is not row.status:
-        return ledger.observe(row.batch_id, row.generation, live) or row
     return row
+
+
+def _go_on(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummary | None:
+    """Note what is new about a live batch that OpenAI has not finished, or does not show; None if nothing is."""
+    if result.missing:
+        return ledger.note_missing(row, result.message or "OpenAI does not show it")
+    live = LIVE_STATUS.get(result.batch_status)
+    if live is None:
+        return note_shown(ledger, row, result.batch_status)
+    if live is not row.status:
+        return ledger.observe(row.batch_id, row.generation, live)
+    return note_shown(ledger, row, None)
+
+
+def note_shown(ledger: Ledger, row: BatchSummary, unknown_status: str | None) -> BatchSummary | None:
+    """Note that OpenAI shows a live batch, if that is new: after it was missing, or with a status of its own."""
+    if row.missing_since is None and row.openai_status == unknown_status:
+        return None
+    return ledger.note_shown(row, unknown_status)
 
 
 def _tell_if_polled(polled: Future[Polled], on_batch: OnBatch) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import openai
-from openai.types import Batch
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
@@ -23,8 +23,9 @@ from embedding_assets.errors import (
     ServiceError,
     SettingsError,
     TransientError,
+    UnusableAnswerError,
 )
-from embedding_assets.openai_batches.batch_errors import read_batch_errors
+from embedding_assets.openai_batches.remote import RemoteBatch, read_batch, unknown_batch
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""
@@ -32,11 +33,9 @@ SDK_RETRIES = 4
 """The SDK waits 0.5 s, doubled each time, with jitter, between tries."""
 STREAM_TRIES = 3
 """A download that breaks off is begun again so often."""
+STREAM_WAIT = wait_random_exponential(multiplier=0.5, max=10)
 BLOCK = 2**20
 TIMEOUT = openai.Timeout(120.0, connect=10.0)
-
-NOT_FOUND = "not_found"
-"""Our word for the status of a batch that OpenAI does not know."""
 
 
 def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
@@ -56,37 +55,14 @@ def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
 UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
 """What the SDK raises for an id that makes no address."""
 
-CONNECTION_ERRORS: tuple[type[Exception], ...] = (openai.APIConnectionError, *_of_the_transport("TransportError"))
+CONNECTION_ERRORS: tuple[type[Exception], ...] = (
+    openai.APIConnectionError,
+    *_of_the_transport("TransportError"),
+    *_of_the_transport("DecodingError"),
+)
 
-REFUSED = "refused"
-"""Our word for the status of a batch that OpenAI refuses to tell of."""
-
-TERMINAL = frozenset({"completed", "failed", "expired", "cancelled", NOT_FOUND, REFUSED})
-
-
-@dataclass(frozen=True)
-class RemoteBatch:
-    """A batch as OpenAI tells it. File ids are None where there is no file, also where OpenAI says `""`.
-
-    `errors`, `error_code` and `line_errors` are what it failed with, within bounds: see `BatchErrors`.
-    """
-
-    id: str
-    status: str
-    created_at: datetime
-    finished_at: datetime | None
-    input_file_id: str | None
-    output_file_id: str | None
-    error_file_id: str | None
-    errors: tuple[str, ...] = ()
-    error_code: str | None = None
-    line_errors: Mapping[int, tuple[str, str]] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def terminal(self) -> bool:
-        """Whether OpenAI has finished with it."""
-        return self.status in TERMINAL
+Vouched = tuple[str, int, bool]
+"""Of a body that was read: its hex sha256, its bytes, and whether HTTP itself says that it is whole."""
 
 
 class OpenAIBatches:
@@ -110,45 +86,101 @@ class OpenAIBatches:
             return self._sdk
 
     def retrieve(self, openai_batch_id: str) -> RemoteBatch:
-        """One batch; status NOT_FOUND where OpenAI does not know it."""
+        """One batch; status NOT_FOUND if OpenAI does not know it.
+
+        Raises BatchError if OpenAI refuses to show it, or shows it without a status.
+        """
+        subject = f"asking OpenAI for batch {openai_batch_id}"
         try:
-            with translated(f"asking OpenAI for batch {openai_batch_id}", refusal=BatchError):
-                return _remote(self.sdk.batches.retrieve(openai_batch_id))
+            with translated(subject, refusal=BatchError):
+                answer = self.sdk.batches.with_raw_response.retrieve(openai_batch_id)
         except NotFoundError:
-            return RemoteBatch(openai_batch_id, NOT_FOUND, datetime.now(UTC), None, None, None, None)
+            return unknown_batch(openai_batch_id)
+        remote = read_batch({**_object(answer.content, subject), "id": openai_batch_id})
+        if not remote.status:
+            raise BatchError(f"{subject}: the answer cannot be used: {remote.odd}")
+        return remote
 
     def list_since(self, oldest: datetime) -> Iterator[RemoteBatch]:
-        """Batches created at `oldest` or later, newest first, 100 a call."""
+        """Batches created at `oldest` or later, newest first, 100 a call.
+
+        Entries that cannot be read are among them and say so (`odd`). Raises UnusableAnswerError for a page
+        without data.
+        """
         after: str | None = None
         seen: set[str] = set()
+        subject = "listing OpenAI's batches"
         while True:
-            with translated("listing OpenAI's batches"):
-                page = self.sdk.batches.list(limit=LIST_PAGE, after=after or openai.omit)
-            fresh = [batch for batch in page.data if batch.id not in seen]
+            with translated(subject):
+                answer = self.sdk.batches.with_raw_response.list(limit=LIST_PAGE, after=after or openai.omit)
+            page = _object(answer.content, subject)
+            entries = page.get("data")
+            if not isinstance(entries, list):
+                raise UnusableAnswerError(f"{subject}: the answer has no data")
+            batches = [read_batch(entry) for entry in entries]
+            fresh = [batch for batch in batches if batch.id not in seen]
             for batch in fresh:
-                remote = _remote(batch)
-                if remote.created_at < oldest:
+                if batch.created_at is not None and batch.created_at < oldest:
                     return
-                yield remote
-            if not fresh or page.has_more is False:
+                yield batch
+            ids = [batch.id for batch in fresh if batch.id]
+            if not ids or page.get("has_more") is False:
                 return
-            seen.update(batch.id for batch in fresh)
-            after = page.data[-1].id
+            seen.update(ids)
+            after = ids[-1]
 
     def download(self, file_id: str, path: Path, beat: Callable[[], None] = lambda: None) -> str:
-        """Stream a file to `path` and return its bytes' hex sha256. NotFoundError where it is gone."""
+        """Stream a file to `path` and return its bytes' hex sha256. NotFoundError if OpenAI does not have it.
+
+        Only a whole body counts: it has as many bytes as the file object says. Another one is fetched again, at
+        most STREAM_TRIES times, then TransientError is raised. If the file object is not there or does not say how
+        many bytes the file has, HTTP itself must say where the body ends.
+        """
+        size = self._size(file_id)
         for attempt in Retrying(
             stop=stop_after_attempt(STREAM_TRIES),
-            wait=wait_random_exponential(multiplier=0.5, max=10),
+            wait=STREAM_WAIT,
             retry=retry_if_exception_type(TransientError),
             reraise=True,
         ):
             with attempt:
-                return self._stream(file_id, path, beat)
+                return self._whole(file_id, path, beat, size)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _stream(self, file_id: str, path: Path, beat: Callable[[], None]) -> str:
-        digest = hashlib.sha256()
+    def has_content(self, file_id: str) -> bool:
+        """Whether OpenAI gives this file now; nothing of it is read."""
+        try:
+            with (
+                translated(f"asking OpenAI for file {file_id}", refusal=BatchError),
+                self.sdk.files.with_streaming_response.content(file_id),
+            ):
+                return True
+        except NotFoundError:
+            return False
+
+    def _size(self, file_id: str) -> int | None:
+        """The bytes of a file as its file object says, None if it does not; OpenAI has no empty files."""
+        subject = f"asking OpenAI how many bytes file {file_id} has"
+        try:
+            with translated(subject, refusal=BatchError):
+                answer = self.sdk.files.with_raw_response.retrieve(file_id)
+        except NotFoundError:
+            return None
+        size = _object(answer.content, subject).get("bytes")
+        return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
+
+    def _whole(self, file_id: str, path: Path, beat: Callable[[], None], size: int | None) -> str:
+        digest, received, vouched = self._stream(file_id, path, beat)
+        if size is None and not vouched:
+            raise TransientError(f"downloading OpenAI's file {file_id}: nothing says whether the body is whole")
+        if size is not None and received != size:
+            raise TransientError(
+                f"downloading OpenAI's file {file_id}: {received} bytes came, but the file has {size}"
+            )
+        return digest
+
+    def _stream(self, file_id: str, path: Path, beat: Callable[[], None]) -> Vouched:
+        digest, received = hashlib.sha256(), 0
         with (
             translated(f"downloading OpenAI's file {file_id}", refusal=BatchError),
             self.sdk.files.with_streaming_response.content(file_id) as response,
@@ -156,29 +188,37 @@ class OpenAIBatches:
         ):
             for block in response.iter_bytes(BLOCK):
                 digest.update(block)
+                received += len(block)
                 sink.write(block)
                 beat()
-        return digest.hexdigest()
+            vouched = "content-length" in response.headers or "transfer-encoding" in response.headers
+        return digest.hexdigest(), received, vouched
 
     def upload_requests(self, input_file: Path) -> str:
         """Upload a batch's requests; return the file's id. An upload costs nothing until a batch is made of it."""
         with translated("uploading a batch's requests to OpenAI"), input_file.open("rb") as stream:
-            return self.sdk.files.create(file=stream, purpose="batch").id
+            file_id: object = self.sdk.files.create(file=stream, purpose="batch").id
+        if not isinstance(file_id, str) or not file_id:
+            raise UnusableAnswerError("uploading a batch's requests to OpenAI: the answer has no file id")
+        return file_id
 
     def create_batch(self, input_file_id: str, metadata: dict[str, str]) -> RemoteBatch:
         """Start a batch at the embeddings endpoint: sent once, for it costs money.
 
         After a TransientError nobody knows whether it was made: look for it before it is tried again.
         """
-        with translated("creating a batch at OpenAI"):
-            return _remote(
-                self.sdk.with_options(max_retries=0).batches.create(
-                    input_file_id=input_file_id,
-                    endpoint="/v1/embeddings",
-                    completion_window="24h",
-                    metadata=metadata,
-                )
+        subject = "creating a batch at OpenAI"
+        with translated(subject):
+            answer = self.sdk.with_options(max_retries=0).batches.with_raw_response.create(
+                input_file_id=input_file_id,
+                endpoint="/v1/embeddings",
+                completion_window="24h",
+                metadata=metadata,
             )
+        remote = read_batch(_object(answer.content, subject))
+        if not remote.id:
+            raise UnusableAnswerError(f"{subject}: the answer has no id")
+        return remote
 
     def find_batch(self, metadata: Mapping[str, str], since: datetime) -> RemoteBatch | None:
         """The oldest batch with this metadata that was created at `since` or later; None without one."""
@@ -237,19 +277,12 @@ def _code(error: openai.APIStatusError) -> str:
     return bounded(" ".join(str(part) for part in (error.code, error.type) if part), NAME_CHARS)
 
 
-def _remote(batch: Batch) -> RemoteBatch:
-    ended = batch.completed_at or batch.failed_at or batch.expired_at or batch.cancelled_at
-    errors = read_batch_errors(batch.errors)
-    return RemoteBatch(
-        id=batch.id,
-        status=batch.status,
-        created_at=datetime.fromtimestamp(batch.created_at or 0, UTC),
-        finished_at=datetime.fromtimestamp(ended, UTC) if ended else None,
-        input_file_id=batch.input_file_id or None,
-        output_file_id=batch.output_file_id or None,
-        error_file_id=batch.error_file_id or None,
-        errors=errors.texts,
-        error_code=errors.code,
-        line_errors=errors.by_line,
-        metadata=batch.metadata or {},
-    )
+def _object(body: bytes, subject: str) -> dict[str, Any]:
+    """The JSON object of an answer. UnusableAnswerError for anything else, a proxy's HTML page say."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnusableAnswerError(f"{subject}: the answer is not JSON") from error
+    if not isinstance(value, dict):
+        raise UnusableAnswerError(f"{subject}: the answer is not a JSON object")
+    return value

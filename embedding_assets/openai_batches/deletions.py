@@ -8,15 +8,15 @@ import orjson
 
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary
-from embedding_assets.openai_batches.client import RemoteBatch
 from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.openai_batches.record_ids import usable_id
+from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.snapshots.store import Store
 
 
 def finished_itself(batch: BatchSummary) -> RemoteBatch:
     """A batch of deletions, as if OpenAI told of it."""
-    return RemoteBatch(NOT_AT_OPENAI, "completed", batch.submitted_at, batch.submitted_at, None, None, None)
+    return RemoteBatch(NOT_AT_OPENAI, "completed", batch.submitted_at, batch.submitted_at)
 
 
 def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:

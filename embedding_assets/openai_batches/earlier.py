@@ -1,4 +1,4 @@
-"""What is known of a batch from before it was opened again: the version that published it, or its old status."""
+"""What is known of a batch from before: the version that published it, its old status, its earlier poll."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from embedding_assets.databases import Database
 from embedding_assets.errors import NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.openai_batches.keys import errors_key, result_key
+from embedding_assets.openai_batches.poll_result import PollResult, RequestError, read_errors
+from embedding_assets.snapshots.directory import find_complete, find_manifest
+from embedding_assets.snapshots.sources import CHROMA_FILE
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import VersionManifest, chain, read_pointer, read_version
 
@@ -55,3 +61,44 @@ def _versions(store: Store, database: Database, batch: BatchSummary) -> Iterator
     pointer = read_pointer(store, database)
     if pointer is not None:
         yield from chain(store, database, pointer.manifest)
+
+
+def earlier_with_delta(store: Store, batch: BatchSummary) -> PollResult | None:
+    """The result of an earlier poll if its delta is still whole: what was paid for is not thrown away."""
+    stored = store.find(result_key(batch.batch_id))
+    try:
+        earlier = PollResult.model_validate_json(stored.data) if stored is not None else None
+    except ValidationError:
+        return None
+    if earlier is None or earlier.openai_batch_id != batch.openai_batch_id:
+        return None
+    if not earlier.has_delta or not _is_whole(store, earlier.delta_key):
+        return None
+    return earlier.model_copy(
+        update={
+            "generation": batch.generation,
+            "precedence_at": batch.precedence,
+            "message": "OpenAI's output is gone; the delta of an earlier poll is used",
+        }
+    )
+
+
+def earlier_errors(store: Store, batch: BatchSummary) -> list[RequestError]:
+    """What `errors.jsonl` has of a batch that was opened again.
+
+    It is more than can be learnt now that OpenAI has nothing of it any more.
+    """
+    stored = store.find(errors_key(batch.batch_id)) if batch.generation else None
+    try:
+        return read_errors(stored.data) if stored is not None else []
+    except ValidationError:
+        return []
+
+
+def _is_whole(store: Store, prefix: str | None) -> bool:
+    """Whether a delta is there: whole by its manifest, or a Chroma directory of another program."""
+    if prefix is None:
+        return False
+    if find_manifest(store, prefix) is not None:
+        return find_complete(store, prefix) is not None
+    return any(stored.key == prefix + CHROMA_FILE for stored in store.list(prefix))

@@ -12,39 +12,60 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from embedding_assets.bounded_text import MESSAGE_CHARS, bounded
 from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.openai_batches.client import NOT_FOUND, OpenAIBatches, RemoteBatch
+from embedding_assets.openai_batches.absence import Absence
+from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
-from embedding_assets.openai_batches.earlier import Earlier, earlier_ending
+from embedding_assets.openai_batches.delta import name_delta, write_delta
+from embedding_assets.openai_batches.earlier import Earlier, earlier_ending, earlier_errors, earlier_with_delta
 from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
-from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError, read_errors
-from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
-from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
-from embedding_assets.snapshots.directory import (
-    Format,
-    SnapshotManifest,
-    file_sha256,
-    find_complete,
-    find_manifest,
-    is_complete,
-    list_files,
-    upload_snapshot,
+from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
+from embedding_assets.openai_batches.reasons import (
+    MISFIT,
+    NO_ANSWER,
+    none_fits,
+    why_missing,
+    why_nothing,
+    wrong_number,
 )
-from embedding_assets.snapshots.sources import ARROW_FILE, CHROMA_FILE, pack
+from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
+from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
+from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
+from embedding_assets.snapshots.directory import Format, file_sha256
+from embedding_assets.snapshots.sources import ARROW_FILE
 from embedding_assets.snapshots.store import Store
-
-DELTA_VERSION = "2"
-"""Part of every delta id: raised when the same input would give other bytes."""
 
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
 
 Beat = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """OpenAI's files of a batch, below one directory; a sha256 is None if OpenAI names the file and lacks it."""
+
+    folder: Path
+    output: Path
+    error: Path
+    output_sha256: str | None
+    error_sha256: str | None
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the output file has anything in it."""
+        return bool(self.output.stat().st_size)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether one of the files has anything in it."""
+        return self.has_output or bool(self.error.stat().st_size)
 
 
 class Poller:
@@ -54,105 +75,157 @@ class Poller:
     process can parse, and many that want to only take time from each other.
     """
 
-    def __init__(self, store: Store, openai: OpenAIBatches, database: Database, form: Format) -> None:
+    def __init__(
+        self,
+        store: Store,
+        openai: OpenAIBatches,
+        database: Database,
+        form: Format,
+        absence: Absence | None = None,
+    ) -> None:
+        self.openai = openai
         self._store = store
-        self._openai = openai
+        self.absence = absence or Absence()
         self._database = database
         self._form = form
         self._parsing = threading.Lock()
 
-    def poll(self, batch: BatchSummary, beat: Beat = lambda: None) -> PollResult:
+    def ask(self, batch: BatchSummary) -> RemoteBatch:
+        """The batch as OpenAI returns it now. Raises BatchError or TransientError."""
+        return finished_itself(batch) if batch.is_deletion else self.openai.retrieve(batch.openai_batch_id)
+
+    def poll(
+        self, batch: BatchSummary, beat: Beat = lambda: None, remote: RemoteBatch | None = None
+    ) -> PollResult:
         """Poll one batch and write what it delivered; `beat` is called while a download goes on.
 
-        Raises BatchError for what this batch alone is to blame for, TransientError for what may pass.
+        `remote` is what OpenAI just returned for it; None: it is asked. Raises BatchError for what this batch
+        alone is to blame for, TransientError for what may pass.
         """
         started = time.monotonic()
-        remote = finished_itself(batch) if batch.is_deletion else self._openai.retrieve(batch.openai_batch_id)
+        remote = remote or self.ask(batch)
         if batch.is_deletion:
             count = len(read_deletions(self._store, batch.batch_id))
             result = self._result(batch, remote, Reconciled(), action="process_results")
             result = result.model_copy(update={"deletion_count": count})
-        elif remote.terminal:
-            with tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder:
-                result = self._terminal(batch, remote, Path(folder), beat)
         else:
-            result = self._result(batch, remote, Reconciled(), action="wait")
+            result = self._polled(batch, remote, beat)
         result = result.model_copy(update={"processing_time_seconds": round(time.monotonic() - started, 3)})
-        self._store.put(result_key(batch.batch_id), result.model_dump_json(indent=2).encode())
+        if batch.status.live or not (result.missing and result.action == "wait"):
+            self._store.put(result_key(batch.batch_id), result.model_dump_json(indent=2).encode())
         return result
 
-    def _terminal(self, batch: BatchSummary, remote: RemoteBatch, folder: Path, beat: Beat) -> PollResult:
-        output, error, asked = (folder / name for name in ("output.jsonl", "error.jsonl", "asked.jsonl"))
-        output_sha256 = self._fetch(remote.output_file_id, output, beat)
-        gone = output_sha256 is None
-        error_sha256 = self._fetch(remote.error_file_id, error, beat)
-        if gone or remote.status == NOT_FOUND:
-            earlier = self._earlier_with_delta(batch)
-            if earlier is not None:
-                return earlier
-        answered = bool(output.stat().st_size or error.stat().st_size)
+    def _polled(self, batch: BatchSummary, remote: RemoteBatch, beat: Beat) -> PollResult:
+        """What came of a batch. A completed one that has requests without an answer is fetched once more."""
+        result = self._look(batch, remote, beat, last=remote.status != "completed")
+        if result is None:
+            result = self._look(batch, self.ask(batch), beat, last=True)
+        assert result is not None, "the last look has a result"
+        return result
+
+    def _look(self, batch: BatchSummary, remote: RemoteBatch, beat: Beat, *, last: bool) -> PollResult | None:
+        """What came of it; None if requests have no answer and this is not the last look."""
+        if not remote.terminal:
+            return self._result(batch, remote, Reconciled(), action="wait")
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder:
+            fetched = self._fetch_answers(remote, Path(folder), beat)
+            absent = why_missing(remote, fetched.output_sha256 is None, fetched.error_sha256 is None)
+            believed = self.absence.is_gone(batch, datetime.now(UTC))
+            if absent is not None and not believed:
+                return self._missing(batch, remote, absent)
+            return self._ended(batch, remote, fetched, last=last, believed=believed)
+
+    def _ended(
+        self, batch: BatchSummary, remote: RemoteBatch, fetched: Fetched, *, last: bool, believed: bool
+    ) -> PollResult | None:
+        """What came of a batch of which everything is there, or what is not there is believed gone."""
+        gone = remote.status == NOT_FOUND or fetched.output_sha256 is None or remote.lacks_output
+        earlier = earlier_with_delta(self._store, batch) if gone else None
+        if earlier is not None:
+            return earlier
         refused = "; ".join(remote.errors)
+        asked = fetched.folder / "asked.jsonl"
+        misfit: str | None = None
         try:
-            requests = self._requests(batch, remote, asked)
+            requests = self._records(batch, asked)
+            if requests is not None:
+                misfit = wrong_number(records_key(batch.batch_id), requests.lines, batch.request_count)
+            else:
+                requests = self._input_file(batch, remote, asked)
         except BatchError as problem:
-            if answered:
+            if fetched.has_answers:
                 raise
             requests, refused = Requests({}), refused or str(problem)
         if requests is None:
-            if output.stat().st_size:
+            if fetched.has_output and remote.input_file_id is not None and not believed:
+                return self._missing(batch, remote, "OpenAI does not give the input file of this batch")
+            if fetched.has_output:
                 raise BatchError(
                     f"batch {batch.batch_id}: neither {records_key(batch.batch_id)} nor OpenAI's input file is "
                     "there, so nobody can say what its answers belong to"
                 )
             requests = Requests({})
-        arrow = folder / "delta" / ARROW_FILE
+        if misfit is not None:
+            return self._misfit(batch, remote, requests, f"{refused}; {misfit}" if refused else misfit)
+        arrow = fetched.folder / "delta" / ARROW_FILE
         with self._parsing:
             found = reconcile(
                 requests,
                 batch.dimensions,
-                (output, error),
+                (fetched.output, fetched.error),
                 remote.status,
                 arrow,
                 _batch_error(remote),
                 remote.line_errors,
             )
+        if not last and any(error.code == NO_ANSWER for error in found.errors.values()):
+            return None
         if not found.written:
-            message = refused or _why_nothing(remote, found, gone)
-            ended = earlier_ending(self._store, self._database, batch)
-            if ended is not None:
-                return self._kept(batch, remote, ended, message)
-            if gone or remote.status == NOT_FOUND:
-                found.take_errors(self._on_record(batch), requests)
-            self._write_errors(batch.batch_id, found)
-            return self._result(batch, remote, found, action="handle_failure", message=message)
-        hashes = (output_sha256 or EMPTY_SHA256, error_sha256 or EMPTY_SHA256, file_sha256(asked))
-        delta_id = self._delta_id(batch, found, hashes)
+            misfit = none_fits(found)
+            if misfit is not None:
+                return self._misfit(batch, remote, requests, misfit, found)
+            message = refused or why_nothing(remote, found, fetched.output_sha256 is None)
+            return self._without_embeddings(batch, remote, requests, found, message, gone=gone)
+        hashes = (
+            fetched.output_sha256 or EMPTY_SHA256,
+            fetched.error_sha256 or EMPTY_SHA256,
+            file_sha256(asked),
+        )
+        delta_id = name_delta(batch.batch_id, found, hashes, self._form)
         delta_key = f"{self._database.delta_prefix}{delta_id}/"
-        self._write_delta(arrow.parent, delta_key, found)
+        write_delta(self._store, self._database, self._form, arrow.parent, delta_key, found)
         self._write_errors(batch.batch_id, found)
         action: Action = "process_results" if remote.status == "completed" else "process_partial"
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
 
+    def _fetch_answers(self, remote: RemoteBatch, folder: Path, beat: Beat) -> Fetched:
+        output, error = folder / "output.jsonl", folder / "error.jsonl"
+        output_sha256 = self._fetch(remote.output_file_id, output, beat)
+        return Fetched(folder, output, error, output_sha256, self._fetch(remote.error_file_id, error, beat))
+
     def _fetch(self, file_id: str | None, path: Path, beat: Beat) -> str | None:
-        """Bring a file, return its sha256; an absent one is empty. None where OpenAI names it but it is gone."""
+        """Bring a file, return its sha256; without an id it is empty. None if OpenAI does not give it."""
         path.touch()
         if file_id is None:
             return EMPTY_SHA256
         try:
-            return self._openai.download(file_id, path, beat)
+            return self.openai.download(file_id, path, beat)
         except NotFoundError:
             path.write_bytes(b"")
             return None
 
-    def _requests(self, batch: BatchSummary, remote: RemoteBatch, path: Path) -> Requests | None:
-        """What was asked for; None where neither `records/` nor OpenAI's input file is there."""
+    def _records(self, batch: BatchSummary, path: Path) -> Requests | None:
+        """What was submitted, by `records/`; None without it."""
         key = records_key(batch.batch_id)
         try:
             self._store.download_file(key, path)
-            return read_records(path, key)
         except NotFoundError:
-            pass
+            return None
+        return read_records(path, key)
+
+    def _input_file(self, batch: BatchSummary, remote: RemoteBatch, path: Path) -> Requests | None:
+        """What was submitted, by OpenAI's input file; None if it is not there."""
         if remote.input_file_id is None or self._fetch(remote.input_file_id, path, lambda: None) is None:
             return None
         return read_input_file(path, f"OpenAI's input file of batch {batch.batch_id}")
@@ -187,7 +260,53 @@ class Poller:
             repeated_count=found.repeated,
             retryable_count=sum(error.retryable for error in found.all_errors()),
             batch_error_code=remote.error_code if remote.status == "failed" else None,
+            output_file_id=remote.output_file_id,
         )
+
+    def _missing(self, batch: BatchSummary, remote: RemoteBatch, what: str) -> PollResult:
+        """OpenAI does not show it: it is looked for again, and nothing else of it is changed."""
+        result = self._result(batch, remote, Reconciled(), action="wait", message=what)
+        return result.model_copy(update={"missing": True})
+
+    def _misfit(
+        self,
+        batch: BatchSummary,
+        remote: RemoteBatch,
+        requests: Requests,
+        message: str,
+        found: Reconciled | None = None,
+    ) -> PollResult:
+        """Its records do not fit: nothing of it is published, and mending them is offered, never a retry."""
+        ended = earlier_ending(self._store, self._database, batch)
+        if ended is not None:
+            return self._kept(batch, remote, ended, message).model_copy(update={"records_misfit": True})
+        found = found or Reconciled()
+        found.errors = {one: _misfit_error(one, message) for one in requests.by_id}
+        found.line_errors = [_misfit_error(odd.id, message) for odd in requests.odd]
+        self._write_errors(batch.batch_id, found)
+        result = self._result(batch, remote, found, action="handle_failure", message=message)
+        unfinished = batch.request_count or requests.count
+        return result.model_copy(update={"records_misfit": True, "unfinished_count": unfinished})
+
+    def _without_embeddings(
+        self,
+        batch: BatchSummary,
+        remote: RemoteBatch,
+        requests: Requests,
+        found: Reconciled,
+        message: str,
+        *,
+        gone: bool,
+    ) -> PollResult:
+        """It ends with nothing; what was published of it before stays. `gone`: OpenAI shows it no more."""
+        ended = earlier_ending(self._store, self._database, batch)
+        if ended is not None:
+            return self._kept(batch, remote, ended, message)
+        if gone:
+            found.take_errors(earlier_errors(self._store, batch), requests)
+        self._write_errors(batch.batch_id, found)
+        result = self._result(batch, remote, found, action="handle_failure", message=message)
+        return result.model_copy(update={"missing": gone})
 
     def _kept(self, batch: BatchSummary, remote: RemoteBatch, ended: Earlier, message: str) -> PollResult:
         """Nothing is to be had any more of a batch that is published: what is on record of it stays as it is."""
@@ -202,29 +321,6 @@ class Poller:
         }
         return result.model_copy(update={"kept_status": ended.status, **counts})
 
-    def _delta_id(self, batch: BatchSummary, found: Reconciled, hashes: tuple[str, str, str]) -> str:
-        """A function of the batch, the bytes of its output, errors and records, and the format.
-
-        So are the dimensions, unless the row tells them: then they belong to the batch.
-        """
-        parts = [DELTA_VERSION, batch.batch_id, str(found.dimensions), *hashes, self._form]
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-
-    def _write_delta(self, directory: Path, prefix: str, found: Reconciled) -> None:
-        stood = find_manifest(self._store, prefix)
-        if stood is not None and is_complete(self._store, prefix, stood):
-            return
-        pack(directory, self._form, self._database.collection)
-        manifest = SnapshotManifest(
-            format=self._form,
-            count=found.written,
-            dimensions=found.dimensions,
-            collection=self._database.collection,
-            files=list_files(directory),
-        )
-        over_nothing = stood is None and self._form == "arrow"  # Chroma's files differ from one build to the next
-        upload_snapshot(self._store, directory, prefix, manifest, over_nothing=over_nothing)
-
     def _write_errors(self, batch_id: str, found: Reconciled) -> None:
         key = errors_key(batch_id)
         lines = [error.model_dump_json() for error in found.all_errors()]
@@ -233,45 +329,9 @@ class Poller:
         elif self._store.find(key) is not None:
             self._store.delete([key])
 
-    def _on_record(self, batch: BatchSummary) -> list[RequestError]:
-        """What `errors.jsonl` has of a batch that was opened again.
 
-        It is more than can be learnt now that OpenAI has nothing of it any more.
-        """
-        stored = self._store.find(errors_key(batch.batch_id)) if batch.generation else None
-        try:
-            return read_errors(stored.data) if stored is not None else []
-        except ValidationError:
-            return []
-
-    def _earlier_with_delta(self, batch: BatchSummary) -> PollResult | None:
-        """The earlier poll's result, where its delta still stands: what was paid for is not thrown away."""
-        stored = self._store.find(result_key(batch.batch_id))
-        if stored is None:
-            return None
-        try:
-            earlier = PollResult.model_validate_json(stored.data)
-        except ValidationError:
-            return None
-        if earlier.openai_batch_id != batch.openai_batch_id:
-            return None
-        if not earlier.has_delta or not self._is_there(earlier.delta_key):
-            return None
-        return earlier.model_copy(
-            update={
-                "generation": batch.generation,
-                "precedence_at": batch.precedence,
-                "message": "OpenAI's output is gone; the delta of an earlier poll is used",
-            }
-        )
-
-    def _is_there(self, prefix: str | None) -> bool:
-        """Whether a delta still stands: whole by its manifest, or a Chroma directory of another program."""
-        if prefix is None:
-            return False
-        if find_manifest(self._store, prefix) is not None:
-            return find_complete(self._store, prefix) is not None
-        return any(stored.key == prefix + CHROMA_FILE for stored in self._store.list(prefix))
+def _misfit_error(request_id: str, message: str) -> RequestError:
+    return RequestError(id=request_id, reason="unfinished", code=MISFIT, message=bounded(message, MESSAGE_CHARS))
 
 
 def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
@@ -279,14 +339,3 @@ def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
     if remote.status != "failed" or remote.error_code is None:
         return None
     return remote.error_code, "no answer; OpenAI failed the whole batch, see the error of its row"
-
-
-def _why_nothing(remote: RemoteBatch, found: Reconciled, gone: bool) -> str:
-    if remote.status == NOT_FOUND:
-        return "OpenAI does not know this batch"
-    if gone:
-        return "OpenAI has deleted the output of this batch"
-    first = next((error for error in found.all_errors() if error.code != "no_answer"), None)
-    if first is not None:
-        return f"no request has an embedding; the first: {first.code} {first.message}".rstrip()
-    return f"OpenAI says {remote.status} and delivered nothing"

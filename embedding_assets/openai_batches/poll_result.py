@@ -64,6 +64,9 @@ class PollResult(BaseModel):
     the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that was published before
     and of which nothing can be had any more: it keeps that, and the counts are those of then.
     `published_as` is the version that holds all of the delta already, so that it is not folded again.
+    `missing`: OpenAI did not show the batch or one of its files; with `wait` it is looked for again, with
+    `handle_failure` it is believed gone. `records_misfit`: `records/` does not fit the row or the answers; once it
+    is mended, `reprocess` publishes what is paid for. `output_file_id` is that of OpenAI's output file.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -94,6 +97,9 @@ class PollResult(BaseModel):
     batch_error_code: str | None = None
     kept_status: Status | None = None
     published_as: str | None = None
+    missing: bool = False
+    records_misfit: bool = False
+    output_file_id: str | None = None
 
     @field_validator("message")
     @classmethod
@@ -122,7 +128,7 @@ class PollResult(BaseModel):
             return None
         if self.kept_status is not None:
             return self.kept_status
-        status = FINAL_STATUS.get(self.batch_status, Status.FAILED)
+        status = Status.FAILED if self.records_misfit else FINAL_STATUS.get(self.batch_status, Status.FAILED)
         if not self.publishes and status is Status.COMPLETED:
             return Status.FAILED
         return status

@@ -11,9 +11,9 @@ from types import MappingProxyType
 import numpy as np
 
 from embedding_assets.errors import ConservationError
-from embedding_assets.openai_batches.client import NOT_FOUND
 from embedding_assets.openai_batches.output import Bad, Good, Vector, read_answers, usual_dimensions
 from embedding_assets.openai_batches.poll_result import RequestError
+from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Problem, Requests
 from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
 
@@ -34,8 +34,8 @@ class Reconciled:
     `line_errors` one for each line that is no request of its own.
 
     `unknown` counts answers to ids that nobody asked for; `unknown_example` is the first of these ids, None if no
-    such answer had an id. `repeated` counts further answers to an id that has its good one. `written` is how
-    many rows the delta has.
+    such answer had an id. `fitting` counts answers to requests, `repeated` further answers to an id that has its
+    good one. `written` is how many rows the delta has.
     """
 
     embedded: set[str] = field(default_factory=set)
@@ -43,6 +43,7 @@ class Reconciled:
     line_errors: list[RequestError] = field(default_factory=list)
     unknown: int = 0
     unknown_example: str | None = None
+    fitting: int = 0
     repeated: int = 0
     written: int = 0
     model: str | None = None
@@ -137,6 +138,7 @@ def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
         found.unknown += 1
         found.unknown_example = found.unknown_example or answer.id
         return False
+    found.fitting += 1
     if requests.by_id[answer.id].problem is not None:
         return False
     if answer.id in found.embedded:

@@ -21,10 +21,10 @@ from pydantic import TypeAdapter
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.ledger.late import late_warning
 from embedding_assets.merge.plan import poll_results_key
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.orchestration.execution import ask_openai
+from embedding_assets.orchestration.execution import ask_openai, survey_warnings
 from embedding_assets.orchestration.follow import follow
 from embedding_assets.orchestration.interrupts import noticed_interrupts
 from embedding_assets.orchestration.marking import mark_and_tell
@@ -81,7 +81,7 @@ def ingest(
     for database in databases:
         while _one_execution(services, instance, database, report, tell) and until_drained:
             pass
-        _tell_the_rest(services, database, report)
+        _tell_the_rest(services, database, report, tell)
     return report
 
 
@@ -93,10 +93,9 @@ def _one_execution(
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     tell(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
-    late = late_warning(found.running, datetime.now(UTC))
-    if late is not None and late not in report.warned:
-        report.warned.append(late)
-        tell(f"warning: {database.name}: {late}")
+    _warn(survey_warnings(found, datetime.now(UTC)), database, report, tell)
+    if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:
+        report.failures.append(ANOTHER_PROJECT)
     ready = choose(services.store, services.ledger, instance, database, found.ready)
     if not ready:
         return False
@@ -107,7 +106,8 @@ def _one_execution(
     failure = run_execution(services, instance, database, execution_id, tell)
     _note_marked(mark_and_tell(services, instance, database, tell), report)
     if failure is not None:
-        report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
+        if ANOTHER_PROJECT not in failure or ANOTHER_PROJECT not in report.failures:
+            report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
         return False
     results = RESULTS.validate_json(services.store.get(poll_results_key(execution_id)))
     without = [result for result in results if result.action == "handle_failure" and result.kept_status is None]
@@ -116,6 +116,8 @@ def _one_execution(
         time.sleep(PAUSE_SECONDS)
     still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
     if all(still_ready.get(batch.batch_id) == batch for batch in ready):
+        if any(result.missing for result in results):
+            return False
         report.failures.append(f"execution {execution_id} of {database.name} changed no row of its batches")
         return False
     return True
@@ -194,8 +196,18 @@ def _note_failed(results: Sequence[PollResult], report: IngestReport) -> None:
     report.failed += [result.batch_id for result in results if result.batch_id not in report.failed]
 
 
-def _tell_the_rest(services: Services, database: Database, report: IngestReport) -> None:
+def _warn(warnings: Sequence[str], database: Database, report: IngestReport, tell: Tell) -> None:
+    """Each warning once, however often it comes up."""
+    for warning in warnings:
+        if warning not in report.warned:
+            report.warned.append(warning)
+            tell(f"warning: {database.name}: {warning}")
+
+
+def _tell_the_rest(services: Services, database: Database, report: IngestReport, tell: Tell) -> None:
     live = services.ledger.live(database)
+    missing = missing_warning(live.ready_to_plan)
+    _warn([missing] if missing is not None else [], database, report, tell)
     report.waiting += [batch.batch_id for batch in live.ready_to_plan]
     report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
     report.refused |= {refused.batch_id: refused.reason for refused in live.refused}

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedError, InputError, MismatchError
+from embedding_assets.errors import DamagedError, InputError, MismatchError, ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.accounting import version_batch
 from embedding_assets.merge.exclusive import exclusive
 from embedding_assets.merge.guard import same_model
 from embedding_assets.merge.poll_execution import settle_row
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult, read_errors
@@ -91,10 +92,15 @@ class ModelRebuild:
             wanted = {record.id: record for record in texts.records(index)}
             lines = self._lines(list(wanted.values()), folder / "lines")
             rows = [row for row in self.ledger.live(self.database).set_aside if row.rebuild == self.goal]
-            found = survey(self.sender.openai, rows, concurrency=8)
-            polled = [one for row in found.ready if (one := self._poll(row, folder / row.batch_id)) is not None]
+            found = survey(self.sender.openai, rows, concurrency=8, absence=self.poller.absence, table=self.ledger)
+            if found.another_project:
+                raise ServiceError(ANOTHER_PROJECT)
+            outcomes = [(row, self._poll(row, folder / row.batch_id)) for row in found.ready]
+            polled = [one for _, one in outcomes if isinstance(one, _Polled)]
+            waiting = [row for row, one in outcomes if isinstance(one, PollResult) and one.action == "wait"]
             fresh = self._chosen(polled, lines)
-            on_way = {one for row in (*found.running, *found.not_asked) for one in self._on_way(row, lines)}
+            going_on = (*found.running, *found.not_asked, *found.missing, *waiting)
+            on_way = {one for row in going_on for one in self._on_way(row, lines)}
             impossible = self._impossible(found.ready) & lines.keys() - fresh.keys()
             missing = [wanted[one] for one in lines.keys() - fresh.keys() - on_way - impossible]
             progress = Progress(
@@ -151,13 +157,13 @@ class ModelRebuild:
                     self.sender.send(claim, batch_id, part.lines(), self.asked, {**fields, **counts})
                 break
 
-    def _poll(self, row: BatchSummary, folder: Path) -> _Polled | None:
-        """What a finished batch delivered; None where it delivered nothing, which ends it."""
+    def _poll(self, row: BatchSummary, folder: Path) -> _Polled | PollResult:
+        """What a finished batch delivered; without embeddings the poll's result: it has ended, or is missing."""
         result = self.poller.poll(row)
         if not result.has_delta or result.delta_key is None:
             if not self.dry_run:
                 settle_row(self.ledger, row, result)
-            return None
+            return result
         manifest = download_snapshot(self.publisher.store, result.delta_key, folder)
         if manifest is None:
             raise DamagedError(f"{result.delta_key}: the delta is unfinished")

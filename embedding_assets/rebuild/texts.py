@@ -6,15 +6,18 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from embedding_assets.bounded_text import shown
-from embedding_assets.errors import BatchError, NotFoundError
+from embedding_assets.errors import BatchError, NotFoundError, TransientError
 from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.openai_batches.absence import is_old
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.keys import records_key
+from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
 from embedding_assets.snapshots.index import alive
 from embedding_assets.snapshots.store import Store
@@ -71,9 +74,16 @@ class StoredTexts:
             return {}
         try:
             remote = self.openai.retrieve(row.openai_batch_id)
+            if remote.status == NOT_FOUND:
+                raise NotFoundError(f"OpenAI does not know batch {batch_id}")
             if remote.input_file_id is None:
                 return {}
             self.openai.download(remote.input_file_id, path)
-        except (NotFoundError, BatchError):
+        except NotFoundError as error:
+            if not is_old(row, datetime.now(UTC)):
+                message = f"{error}, which has texts of published records: try again, perhaps with another key"
+                raise TransientError(message) from error
+            return {}
+        except BatchError:
             return {}
         return dict(read_input_file(path, f"OpenAI's input file of batch {batch_id}").by_id)

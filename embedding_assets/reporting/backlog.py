@@ -13,7 +13,7 @@ from embedding_assets.reporting.ages import told_age
 from embedding_assets.reporting.commands import INGEST, reprocess, reset, resubmit, story
 from embedding_assets.reporting.costs import Cost, cost_of
 
-Kind = Literal["set aside", "late", "trouble", "withdrawn", "not embedded", "ended"]
+Kind = Literal["set aside", "missing", "unknown status", "late", "trouble", "withdrawn", "not embedded", "ended"]
 """Why a batch is listed, the most pressing first."""
 
 
@@ -146,6 +146,11 @@ def _reasons(
     error = f"; {row.error}" if row.error else ""
     if row.status.live and row.set_aside is not None:
         yield "set aside", f"set aside: {row.set_aside}", reset(row.batch_id)
+    if row.status.live and row.missing_since is not None:
+        since = format_instant(row.missing_since)
+        yield "missing", f"{row.error or 'OpenAI does not show it'}, since {since}; it is looked for again", None
+    if row.status.live and row.openai_status is not None:
+        yield "unknown status", f"OpenAI says {row.openai_status!r}, which is none of its statuses", None
     if is_late(row, now):
         yield "late", f"late: OpenAI is to end a batch within 24 h{error}", story(row.batch_id)
     if row.status.live and row.error:
@@ -155,7 +160,8 @@ def _reasons(
     if row.batch_id in withdrawn:
         yield "withdrawn", "withdrawn by a rollback", reprocess(row.batch_id)
     if row.resubmitted_as is None and (row.unfinished_count or row.failed_count):
-        sure = row.unfinished_count and row.status is not Status.FAILED
+        helped = row.unfinished_count if row.retryable_count is None else row.retryable_count
+        sure = row.unfinished_count and helped and row.status is not Status.FAILED
         command = resubmit(row.batch_id) if sure else story(row.batch_id)
         counts = f"{row.failed_count or 0} failed, {row.unfinished_count or 0} unfinished"
         yield "not embedded", counts + error, command

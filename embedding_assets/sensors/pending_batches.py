@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from embedding_assets.databases import Database
-from embedding_assets.ledger.late import late_warning
 from embedding_assets.ledger.ledger import LiveBatches
+from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.survey import Survey
-from embedding_assets.orchestration.execution import ask_openai, enough
+from embedding_assets.orchestration.execution import ask_openai, enough, survey_warnings
 from embedding_assets.orchestration.planning import (
     add_missing,
     batch_partitions,
@@ -53,9 +53,12 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             return dg.SensorResult(skip_reason=reason, cursor=context.cursor)
         found = ask_openai(connected, live, SINGLES_A_TICK, turn)
         now = datetime.now(UTC)
-        late = late_warning(found.running, now)
-        if late is not None:
-            context.log.warning(late)
+        for warning in survey_warnings(found, now):
+            context.log.warning(warning)
+        if found.another_project:
+            context.log.error(ANOTHER_PROJECT)
+            if not found.ready:
+                return dg.SensorResult(skip_reason=ANOTHER_PROJECT, cursor=cursor)
         if not enough(found, settings.min_ready, settings.max_wait_seconds, now):
             return dg.SensorResult(skip_reason=_told(found, live), cursor=cursor)
         batches = choose(connected.store, connected.ledger, context.instance, database, found.ready)
@@ -76,6 +79,8 @@ def _told(found: Survey, live: LiveBatches) -> str:
     parts = [f"{len(found.ready)} batches ready", f"{len(found.running)} running at OpenAI"]
     if found.not_asked:
         parts.append(f"{len(found.not_asked)} not asked for yet")
+    if found.missing:
+        parts.append(f"{len(found.missing)} missing at OpenAI")
     if live.set_aside:
         parts.append(f"{len(live.set_aside)} set aside")
     if live.refused:

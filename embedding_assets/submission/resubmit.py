@@ -14,10 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.bounded_text import shown
-from embedding_assets.errors import BatchError, InputError, NotFoundError
+from embedding_assets.errors import BatchError, InputError, NotFoundError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
+from embedding_assets.openai_batches.absence import is_old
 from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll_result import RequestError, read_errors
+from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
 from embedding_assets.submission.known import Known
 from embedding_assets.submission.parts import Asked, Line, line_of
@@ -152,12 +154,17 @@ class Resubmitter:
             yield line_of(Record(request.id, request.text, document, request.metadata, tokens), asked)
 
     def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
+        missing = f"batch {row.batch_id}: OpenAI does not show the file with its texts"
         remote = self.sender.openai.retrieve(row.openai_batch_id)
+        if remote.status == NOT_FOUND and not is_old(row, datetime.now(UTC)):
+            raise TransientError(f"{missing}: try again, perhaps with another key")
         if remote.input_file_id is None:
             raise BatchError(f"batch {row.batch_id}: neither {records_key(row.batch_id)} nor OpenAI has its texts")
         try:
             self.sender.openai.download(remote.input_file_id, path)
         except NotFoundError as error:
+            if not is_old(row, datetime.now(UTC)):
+                raise TransientError(f"{missing}: try again") from error
             raise BatchError(f"batch {row.batch_id}: OpenAI has deleted the file with its texts") from error
         return dict(read_input_file(path, f"OpenAI's input file of batch {row.batch_id}").by_id)
 

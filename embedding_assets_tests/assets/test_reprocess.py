@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
@@ -32,6 +33,14 @@ def partitions_of(world: World, result: dg.ExecuteInProcessResult) -> list[str |
     """Which partitions a run materialized, as the event log has it."""
     page = world.instance.get_records_for_run(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
     return [record.partition_key for record in page.records]
+
+
+def why_not(result: dg.ExecuteInProcessResult) -> str:
+    """Why a run failed."""
+    (failure,) = result.get_step_failure_events()
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    return data.description or ""
 
 
 def test_batches_polled_by_hand_come_into_a_new_version(world: World) -> None:
@@ -88,6 +97,27 @@ def test_a_live_batch_polled_by_hand_is_not_opened_again(world: World) -> None:
     assert world.row("useless")["status"] == "FAILED"
     assert world.keys("manifests/", "lines/snapshot/") == set()
     assert len(world.keys(LINES.delta_prefix)) == 2
+
+
+def test_what_openai_does_not_show_by_hand(world: World) -> None:
+    """With the key of another project nothing is changed; with the right one a live batch is missing from then on.
+
+    A final one that is missing stays as it is, with the result of its earlier poll.
+    """
+    world.instance.add_dynamic_partitions("lines_batches", ["final", "live"])
+    recent = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    world.put_row("live", submitted_at=recent)
+    before = world.rows(), world.objects()
+    assert "another project" in why_not(by_hand(world, "poll_results", ["live"]))
+    assert (world.rows(), world.objects()) == before
+    world.plant("known", texts("k-", 1), row={"status": "COMPLETED"})
+    world.put_row("final", submitted_at=recent, status="COMPLETED")
+    final = world.row("final")
+    reason = why_not(by_hand(world, "poll_results", ["final", "live"]))
+    assert reason.count("does not know this batch; it is looked for again") == 2
+    assert (world.row("live")["status"], "missing_since" in world.row("live")) == ("PENDING", True)
+    assert world.row("final") == final
+    assert world.keys("poll_results/") == {"poll_results/live/result.json"}
 
 
 def test_the_rows_themselves_can_be_looked_at_by_hand(world: World) -> None:

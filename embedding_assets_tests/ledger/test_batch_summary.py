@@ -63,12 +63,22 @@ def test_our_own_attributes_are_read() -> None:
     assert parsed.precedence == datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def test_without_a_batch_id_the_key_has_it() -> None:
+    """The replaced system writes none; if it is there it must agree, also if it is empty."""
+    parsed = parse_row(row(batch_id=...))
+    assert isinstance(parsed, BatchSummary)
+    assert parsed == parse_row(row())
+    for other in ("", "b2", None):
+        assert isinstance(parse_row(row(batch_id=other)), Refused)
+    assert isinstance(parse_row(row(batch_id=..., PK="BATCH#a/b")), Refused)
+    assert isinstance(parse_row(row(batch_id=..., PK="b1")), Refused)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"TYPE": "OTHER"}, "TYPE"),
         ({"TYPE": ...}, "TYPE"),
-        ({"batch_id": ...}, "batch_id is missing"),
         ({"openai_batch_id": ...}, "openai_batch_id is missing"),
         ({"openai_batch_id": ""}, "openai_batch_id"),
         ({"batch_type": ""}, "batch_type"),

@@ -498,3 +498,82 @@ def test_unprocessed_keys_are_asked_for_again(ledger: Ledger) -> None:
     found = Ledger(ledger.table, cast(Any, client)).get_many(f"b{number}" for number in range(30))
     assert len(found) == 30
     assert client.calls == 5
+
+
+LEGACY: dict[str, Any] = {"result_file_id": "N/A", "receipt_refs": [{"image_id": "i", "receipt_id": Decimal(1)}]}
+"""What the replaced system keeps in its rows."""
+
+
+def without_batch_id(row: dict[str, Any]) -> dict[str, Any]:
+    """As the replaced system writes it."""
+    return {name: value for name, value in row.items() if name != "batch_id"}
+
+
+def every_write(ledger: Ledger, batch_id: str) -> None:
+    """Whatever the ledger writes into a row, one after the other."""
+    ledger.note_missing(ledger.get(batch_id), "not there")
+    ledger.note_shown(ledger.get(batch_id), "Paused")
+    ledger.note_shown(ledger.get(batch_id))
+    ledger.observe(batch_id, 0, Status.IN_PROGRESS)
+    ledger.count_failure(ledger.get(batch_id), "no")
+    ledger.forget_failures(batch_id, 0)
+    ledger.put_aside(batch_id, 0, "because")
+    ledger.note_result_file(batch_id, "file")
+    ledger.finish(batch_id, 0, Status.COMPLETED, {"embedded_count": 1})
+    ledger.note_resubmission(ledger.get(batch_id), "child")
+    ledger.reopen(ledger.get(batch_id))
+
+
+def test_a_row_without_a_batch_id_survives_every_write(ledger: Ledger) -> None:
+    """The replaced system's: read by its key, listed, changed; what its reader needs is as it was."""
+    put_rows(ledger, [without_batch_id(foreign_row("b1", **LEGACY))])
+    assert [batch.batch_id for batch in ledger.live(LINES).ready_to_plan] == ["b1"]
+    every_write(ledger, "b1")
+    written = item(ledger, "b1")
+    assert {name: written[name] for name in LEGACY} == LEGACY
+    assert (written["status"], written["generation"], "batch_id" in written) == ("PENDING", 1, False)
+    assert not {"missing_since", "openai_status", "error"} & written.keys()
+
+
+def test_new_rows_carry_what_the_replaced_systems_reader_needs(ledger: Ledger) -> None:
+    """Only if that is set; OpenAI's output file is noted once, and only in rows that we made."""
+    ledger.create(new("plain"))
+    legacy = Ledger(ledger.table, ledger.client, legacy_rows=True)
+    legacy.create(new("ours"))
+    legacy.note_result_file("ours", "file-1")
+    legacy.note_result_file("ours", "file-2")
+    legacy.note_result_file("plain", "file-1")
+    assert not LEGACY.keys() & item(ledger, "plain").keys()
+    assert (item(ledger, "ours")["result_file_id"], item(ledger, "ours")["receipt_refs"]) == ("file-1", [])
+
+
+def test_missing_since_is_the_first_look_that_missed_it(ledger: Ledger) -> None:
+    """A later look leaves the instant; one that finds it takes it and the reason away; a final row has none."""
+    ledger.create(new("b1"))
+    first = ledger.note_missing(ledger.get("b1"), "not there")
+    assert first is not None
+    assert item(ledger, "b1")["missing_since"].endswith("Z")
+    later = ledger.note_missing(ledger.get("b1"), "its output is not there")
+    assert later is not None
+    assert (later.missing_since, later.error) == (first.missing_since, "its output is not there")
+    shown = ledger.note_shown(later)
+    assert shown is not None
+    assert (shown.missing_since, shown.error) == (None, None)
+    ledger.note_missing(shown, "gone")
+    ended = ledger.finish("b1", 0, Status.FAILED, {"error": "gone"})
+    assert ended is not None
+    assert (ended.missing_since, ended.error) == (None, "gone")
+    assert ledger.note_missing(ended, "gone") is None
+
+
+def test_the_ids_of_the_whole_table(ledger: Ledger) -> None:
+    """Live or final, of every database, also of rows that are refused."""
+    rows = [
+        foreign_row("live"),
+        without_batch_id(foreign_row("final", "COMPLETED")),
+        foreign_row("words", "EXPIRED", "WORD_EMBEDDING"),
+        foreign_row("refused", submitted_at="yesterday"),
+    ]
+    put_rows(ledger, rows)
+    wanted = {(name, f"openai-{name}") for name in ("live", "final", "words", "refused")}
+    assert set(ledger.openai_ids()) == wanted

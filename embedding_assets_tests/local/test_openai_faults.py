@@ -262,3 +262,45 @@ def test_a_misspelt_order_is_refused(server: Server) -> None:
         response = server.control.post(f"/_control/{path}", json=body)
         assert response.status_code == 400
         assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("unnoticed", ["no_length", "gzip"])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_cut_that_http_does_not_notice(server: Server, unnoticed: str, cut: bool) -> None:
+    """The client gets a shorter body without any error; without a cut, the whole one."""
+    batch = server.run(request_lines(20))
+    whole = raw_lines(server, batch.output_file_id)
+    after = {"truncate_after": 300} if cut else {}
+    server.order("faults", {"route": CONTENT, "unnoticed": unnoticed, **after})
+    got = server.client.files.content(batch.output_file_id or "").content
+    size = server.client.files.retrieve(batch.output_file_id or "").bytes
+    assert (len(got) < size) is cut
+    assert "\n".join(whole).startswith(got.decode().rstrip("\n"))
+    assert raw_lines(server, batch.output_file_id) == whole
+
+
+def test_a_page_instead_of_an_answer(server: Server) -> None:
+    server.order("faults", {"route": "GET /v1/models", "text": "<html>wait</html>"})
+    answer = server.client.models.with_raw_response.list()
+    assert (answer.status_code, answer.text) == (200, "<html>wait</html>")
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_key_of_another_project_sees_an_empty_account(server: Server) -> None:
+    batch = server.run(request_lines(1))
+    server.order("projects", {"key": "sk-other"})
+    other = server.client.with_options(api_key="sk-other")
+    assert not list(other.batches.list())
+    assert not list(other.files.list())
+    for ask in (
+        lambda: other.batches.retrieve(batch.id),
+        lambda: other.files.retrieve(batch.output_file_id or ""),
+        lambda: other.files.content(batch.output_file_id or ""),
+    ):
+        with pytest.raises(openai.NotFoundError):
+            ask()
+    assert other.models.list().data
+    assert server.client.batches.retrieve(batch.id).id == batch.id
+    server.order("reset")
+    with pytest.raises(openai.NotFoundError):
+        other.batches.retrieve(batch.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -363,3 +364,82 @@ def test_what_this_machine_is_out_of_is_no_batchs_fault(
     assert told == ["bad"]
     assert bench.ledger.get("bad").status is Status.FAILED
     assert bench.ledger.get("failing").ingest_attempts == 0
+
+
+HOUR = timedelta(hours=1)
+
+
+def young(bench: Workbench, *names: str, **values: Any) -> None:
+    """Rows of an hour ago."""
+    for name in names:
+        bench.row(name, datetime.now(UTC) - HOUR, **values)
+
+
+def test_another_project_ends_the_execution(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Planned with the right key, polled with another, or made by hand: no row and no object is changed.
+
+    Only what is older than 30 days ends, and no retry of it is counted.
+    """
+    young(bench, "a", "b")
+    bench.row("old")
+    before = {name: bench.attributes(name) for name in ("a", "b")}
+    with pytest.raises(ServiceError, match="another project"):
+        poll(execution_poller, "a", "old", "b")
+    assert {name: bench.attributes(name) for name in ("a", "b")} == before
+    assert bench.keys() == {"poll_results/old/result.json", "poll_results/old/batch.json"}
+    old = bench.ledger.get("old")
+    assert (old.status, old.retryable_count) == (Status.FAILED, 0)
+
+
+def test_the_list_tells_the_project_of_an_execution(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """It shows a final batch of this table: the unknown one is missing, and the execution goes on."""
+    bench.row("done", status=Status.COMPLETED)
+    planted(openai_server, "done", 1)
+    young(bench, "lost")
+    [result], told = poll(execution_poller, "lost")
+    assert (result.action, result.missing, result.batch_status, told) == ("wait", True, "not_found", ["lost"])
+    assert bench.ledger.get("lost").missing_since is not None
+
+
+def test_one_known_batch_of_an_execution_is_enough(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Then no list is read."""
+    young(bench, "good", "lost")
+    planted(openai_server, "good", 1)
+    results, _ = poll(execution_poller, "good", "lost")
+    assert [result.action for result in results] == ["process_results", "wait"]
+    assert openai_server.requests("GET /v1/batches") == 0
+
+
+def test_what_is_missing_is_noted_until_it_shows_up(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """The instant of the first look stays; the batch that is polled is missing no more."""
+    young(bench, "other", "lost")
+    planted(openai_server, "other", 1)
+    poll(execution_poller, "other", "lost")
+    first = bench.ledger.get("lost").missing_since
+    assert first is not None
+    poll(execution_poller, "other", "lost")
+    assert bench.ledger.get("lost").missing_since == first
+    planted(openai_server, "lost", 2)
+    poll(execution_poller, "other", "lost")
+    row = bench.ledger.get("lost")
+    assert (row.missing_since, row.error, row.status) == (None, None, Status.PENDING)
+
+
+def test_a_status_that_nobody_knows_is_noted(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """OpenAI's own word, until it says one that we know; the row stays as live as it was."""
+    bench.row("b")
+    for word, noted, status in (("Paused", "Paused", Status.PENDING), ("IN_PROGRESS", None, Status.IN_PROGRESS)):
+        openai_server.plant("openai-b", fields={"status": word})
+        [result], _ = poll(execution_poller, "b")
+        row = bench.ledger.get("b")
+        assert (result.action, row.openai_status, row.status) == ("wait", noted, status)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from embedding_assets.errors import TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.survey import Survey, survey
 from embedding_assets_tests.conftest import OpenAIServer
@@ -112,3 +115,133 @@ def test_how_long_the_oldest_waits(openai: OpenAIBatches, openai_server: OpenAIS
     assert found.oldest_ready_at == at(1)
     with_unknown = survey(openai, rows("late", "unknown"), concurrency=2)
     assert with_unknown.oldest_ready_at == datetime.fromtimestamp(0, UTC)
+
+
+class Rows:
+    """A table of these batch ids."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.reads = 0
+
+    def openai_ids(self) -> Iterator[tuple[str, str]]:
+        self.reads += 1
+        yield from ((name, f"openai-{name}") for name in self.names)
+
+
+def recent(*names: str, **values: Any) -> list[BatchSummary]:
+    """Rows of an hour ago."""
+    young = rows(*names, submitted=datetime.now(UTC) - timedelta(hours=1))
+    return [row.model_copy(update=values) for row in young]
+
+
+def missing(*names: str, minutes: float = 1) -> list[BatchSummary]:
+    """Rows of an hour ago that were missing at a look."""
+    return recent(*names, missing_since=datetime.now(UTC) - timedelta(minutes=minutes))
+
+
+def test_a_missing_batch_is_ready_once(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """At first, so that the poll notes it; not again before the grace is over; then it is, to end."""
+    plant(openai_server, "known", created=datetime.now(UTC))
+    for lost, ready in ((recent("lost"), True), (missing("lost"), False), (missing("lost", minutes=61), True)):
+        found = survey(openai, [*recent("known"), *lost], concurrency=2, table=Rows("known", "lost"))
+        assert names(found.ready) == (["known", "lost"] if ready else ["known"])
+        assert names(found.missing) == ([] if ready else ["lost"])
+        assert (found.not_asked, found.another_project) == ((), False)
+
+
+def test_the_grace_is_a_setting(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """A minute ago is long enough if the grace is half a minute."""
+    plant(openai_server, "known", created=datetime.now(UTC))
+    batches = [*recent("known"), *missing("lost")]
+    found = survey(openai, batches, concurrency=2, absence=Absence(timedelta(seconds=30)))
+    assert names(found.ready) == ["known", "lost"]
+
+
+@pytest.mark.parametrize("which", ["output_file_id", "error_file_id", "input_file_id"])
+def test_a_batch_whose_file_is_missing_is_ready_when_the_file_is_back(
+    openai: OpenAIBatches, openai_server: OpenAIServer, which: str
+) -> None:
+    """The list shows it completed all the time: its files are asked for, and not read."""
+    planted = openai_server.plant("openai-lost", output="o", errors="e", input="i")
+    openai_server.delete_file(planted[which])
+    found = survey(openai, missing("lost"), concurrency=2)
+    assert (names(found.ready), names(found.missing)) == ([], ["lost"])
+    openai_server.plant("openai-lost", output="o", errors="e", input="i")
+    found = survey(openai, missing("lost"), concurrency=2)
+    assert (names(found.ready), names(found.missing)) == (["lost"], [])
+
+
+def test_a_batch_that_lacks_its_output_is_missing(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """No file id, and counts that say otherwise."""
+    openai_server.plant("openai-lost", fields={"request_counts": {"completed": 2}})
+    assert names(survey(openai, missing("lost"), concurrency=2).missing) == ["lost"]
+
+
+def test_a_missing_batch_that_cannot_be_asked_for_waits(
+    openai: OpenAIBatches, openai_server: OpenAIServer
+) -> None:
+    """No answer is not "there again"."""
+    openai_server.plant("openai-lost", output="o")
+    openai_server.fault(SINGLE, times=None, status=503)
+    assert names(survey(openai, missing("lost"), concurrency=2).missing) == ["lost"]
+
+
+def test_another_project_makes_everything_missing(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """Nothing known, nothing listed: but for what is old, and for deletions, nothing is ready."""
+    gone = recent("deletes", deletion_count=1, openai_batch_id="deletion")
+    batches = [*rows("old"), *gone, *recent("a", "b")]
+    table = Rows("old", "deletes", "a", "b")
+    found = survey(openai, batches, concurrency=2, table=table)
+    assert (found.another_project, names(found.missing)) == (True, ["a", "b"])
+    assert (names(found.ready), found.not_asked) == (["old", "deletes"], ())
+    assert table.reads == 0
+
+
+@pytest.mark.parametrize("by", ["id", "metadata", "odd entry", "nothing"])
+def test_what_the_list_shows_decides(openai: OpenAIBatches, openai_server: OpenAIServer, by: str) -> None:
+    """One of ours, final and older than any live one, by its id or its metadata: then the key is right."""
+    fields: dict[str, Any] = {"metadata": {"batch_id": "done"}} if by == "metadata" else {}
+    fields |= {"created_at": "then"} if by == "odd entry" else {}
+    listed = "openai-done" if by in ("id", "odd entry") else "batch_of_somebody"
+    openai_server.plant(listed, created_at=int(NOON.timestamp()), fields=fields)
+    found = survey(openai, recent("a"), concurrency=2, table=Rows("done", "a"))
+    assert found.another_project is (by == "nothing")
+    assert names(found.missing) == (["a"] if by == "nothing" else [])
+
+
+def test_one_known_batch_is_enough(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """It is in no list, but OpenAI knows it: the list is not asked a second time."""
+    openai_server.plant("openai-a", created_at=int(NOON.timestamp()))
+    openai_server.fault(LISTING, text='{"data": []}', content_type="application/json")
+    found = survey(openai, recent("a", "b"), concurrency=2, table=Rows("a", "b"))
+    assert (found.another_project, names(found.ready)) == (False, ["a", "b"])
+    assert openai_server.requests(LISTING) == 1
+
+
+def test_a_refusal_is_no_evidence(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """400 for one, 404 for the rest: still nothing of ours was seen."""
+    openai_server.fault(SINGLE, times=None, contains="openai-strange", status=400)
+    found = survey(openai, recent("strange", "a"), concurrency=2, table=Rows("strange", "a"))
+    assert (found.another_project, names(found.missing)) == (True, ["strange", "a"])
+
+
+def test_a_list_that_cannot_be_used_is_asked_past(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """Each batch singly, and a line that says so; if all are unknown, nothing is believed."""
+    openai_server.fault(LISTING, times=None, text='{"data": null}', content_type="application/json")
+    openai_server.plant("openai-a")
+    found = survey(openai, recent("a"), concurrency=2, table=Rows("a", "b"))
+    assert names(found.ready) == ["a"]
+    assert found.warnings == (
+        "listing OpenAI's batches: the answer has no data; the batches are asked for singly",
+    )
+    assert survey(openai, recent("b"), concurrency=2, table=Rows("a", "b")).another_project
+
+
+def test_a_status_of_its_own_is_running(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """With OpenAI's own word; one in other letter case is what it is."""
+    openai_server.plant("openai-a", fields={"status": "Paused"})
+    openai_server.plant("openai-b", fields={"status": "COMPLETED"})
+    found = survey(openai, recent("a", "b"), concurrency=2)
+    assert (names(found.running), names(found.ready)) == (["a"], ["b"])
+    assert [found.unknown_status(batch) for batch in found.running] == ["Paused"]

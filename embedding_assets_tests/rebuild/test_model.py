@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import InputError
+from embedding_assets.errors import InputError, ServiceError
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.merge.mark import mark_published
 from embedding_assets.openai_batches.client import OpenAIBatches
@@ -172,3 +172,21 @@ def test_nothing_published_and_the_same_model(world: World) -> None:
     world.ingest()
     with pytest.raises(InputError, match="already"):
         rebuild(world, Asked(MODEL, None)).step(PURPOSE)
+
+
+def test_a_batch_that_openai_does_not_show_is_not_paid_again(world: World) -> None:
+    """It is on its way until it is believed gone; with the key of another project nothing is sent at all."""
+    submit(world, ("a", "text a"), ("b", "text b"))
+    drained(world, 2)
+    assert rebuild(world).step(PURPOSE).submitted == 2
+    (row,) = [row for row in world.services.ledger.live(LINES).set_aside if row.rebuild == rebuild(world).goal]
+    world.server.forget_batch(row.openai_batch_id)
+    sent = world.server.requests("POST /v1/batches")
+    for _ in range(2):
+        progress = rebuild(world).step(PURPOSE)
+        assert (progress.submitted, progress.running, progress.version) == (0, 2, None)
+        assert "missing_since" in world.row(row.batch_id)
+    world.server.order("projects", {"key": world.environment["OPENAI_API_KEY"]})
+    with pytest.raises(ServiceError, match="another project"):
+        rebuild(world).step(PURPOSE)
+    assert world.server.requests("POST /v1/batches") == sent

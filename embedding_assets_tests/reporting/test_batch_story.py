@@ -129,6 +129,54 @@ OUTCOMES: dict[str, tuple[BatchFacts, str, str, str | None]] = {
         "the next ingest marks it",
         "embedding-assets ingest",
     ),
+    "missing": (
+        facts(row("PENDING", missing_since=SUBMITTED, error="OpenAI does not know this batch")),
+        "not known yet",
+        "OpenAI does not know this batch, since 2026-03-04T10:00:00Z; each ingest looks again",
+        "embedding-assets ingest",
+    ),
+    "a status that we do not know": (
+        facts(row("PENDING", openai_status="Paused")),
+        "not known yet",
+        "OpenAI says 'Paused'",
+        "embedding-assets ingest",
+    ),
+    "gone after the grace": (
+        facts(
+            ended("FAILED", 0, 0, 2, retryable_count=2),
+            result=polled("handle_failure", 0, 0, 2, missing=True, message="gone"),
+        ),
+        "2 unfinished",
+        "gone; looking again costs nothing (if that does not help, `embedding-assets resubmit --batch b`",
+        "embedding-assets reprocess --batch b",
+    ),
+    "gone and old": (
+        facts(
+            ended("FAILED", 0, 0, 2, retryable_count=2, submitted_at=NOW - timedelta(days=31)),
+            result=polled("handle_failure", 0, 0, 2, missing=True, message="gone"),
+        ),
+        "2 unfinished",
+        "2 of its requests can be sent again",
+        "embedding-assets resubmit --batch b",
+    ),
+    "records that do not fit": (
+        facts(
+            ended("FAILED", 0, 0, 20, retryable_count=0),
+            result=polled("handle_failure", 0, 0, 20, records_misfit=True, message="10 lines, not 20"),
+        ),
+        "requested 20",
+        "its records do not fit (10 lines, not 20)",
+        "embedding-assets reprocess --batch b",
+    ),
+    "answers to other ids": (
+        facts(
+            ended("COMPLETED", 2, 0, 1, retryable_count=1),
+            result=polled("process_results", 2, 0, 1, unknown_count=1),
+        ),
+        "1 unfinished",
+        "1 answer is to no request, 1 request without an answer",
+        "embedding-assets reprocess --batch b",
+    ),
     "opened again": (
         facts(
             row("PENDING", generation=1, embedded_count=3, request_count=3),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import BatchError, InputError
+from embedding_assets.errors import BatchError, InputError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, format_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
@@ -264,3 +264,18 @@ def test_which_batches_a_sensor_may_resubmit(ended: Ended) -> None:
     ]
     for number, row in enumerate(others):
         assert not may_be_resubmitted(ended(LOST, batch_id=f"b{number}", **row), POLICY)
+
+
+@pytest.mark.parametrize("missing", ["batch", "input file"])
+@pytest.mark.parametrize("days", [1, 31])
+def test_texts_that_openai_does_not_show(
+    resubmitter: Resubmitter, ended: Ended, ledger: Ledger, openai_server: OpenAIServer, missing: str, days: int
+) -> None:
+    """Of a young batch that may pass, and the row stays as it is; of an old one they are gone."""
+    parent = ended(LOST, kept=False, submitted_at=datetime.now(UTC) - timedelta(days=days))
+    if missing == "input file":
+        planted = openai_server.plant("openai-parent", input="requests")
+        openai_server.delete_file(planted["input_file_id"])
+    with pytest.raises(TransientError if days == 1 else BatchError):
+        resubmitter.resubmit(parent)
+    assert ledger.get("parent").retryable_count == (1 if days == 1 else 0)
