@@ -50,7 +50,7 @@ def _entries(errors: object) -> list[Any]:
     if isinstance(value, Mapping) and "data" in value:
         value = value["data"]
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value if entry]
+        return [_plain(entry) for entry in value if entry is not None]
     return [value] if value else []
 
 

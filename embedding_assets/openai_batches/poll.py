@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from embedding_assets.bounded_text import MESSAGE_CHARS, bounded
 from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
@@ -292,10 +293,8 @@ class Poller:
         if ended is not None:
             return self._kept(batch, remote, ended, message).model_copy(update={"records_misfit": True})
         found = found or Reconciled()
-        found.errors = {
-            one: RequestError(id=one, reason="unfinished", code=MISFIT, message=message) for one in requests.by_id
-        }
-        found.line_errors = []
+        found.errors = {one: _misfit_error(one, message) for one in requests.by_id}
+        found.line_errors = [_misfit_error(odd.id, message) for odd in requests.odd]
         self._write_errors(batch.batch_id, found)
         result = self._result(batch, remote, found, action="handle_failure", message=message)
         unfinished = batch.request_count or requests.count
@@ -341,6 +340,10 @@ class Poller:
             self._store.put(key, ("\n".join(lines) + "\n").encode(), "application/jsonl")
         elif self._store.find(key) is not None:
             self._store.delete([key])
+
+
+def _misfit_error(request_id: str, message: str) -> RequestError:
+    return RequestError(id=request_id, reason="unfinished", code=MISFIT, message=bounded(message, MESSAGE_CHARS))
 
 
 def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:

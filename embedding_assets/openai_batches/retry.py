@@ -56,4 +56,6 @@ def can_help(reason: str, code: str, status_code: int | None = None) -> bool:
 
 def is_passing(code: str) -> bool:
     """Whether OpenAI failed a whole batch for a passing reason: a limit, a quota, a fault of its own."""
+    if code.startswith("http_") and code[5:].isdecimal():
+        return int(code[5:]) in PASSING_STATUS or int(code[5:]) >= 500
     return any(word in code for word in PASSING_WORDS)

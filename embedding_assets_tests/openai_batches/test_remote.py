@@ -79,7 +79,7 @@ def test_epoch_seconds_are_instants() -> None:
         ({"data": [{"code": 429, "message": "slow"}]}, ("http_429: slow",), "http_429"),
         (
             {"data": [None, {"message": "m"}, "text", {}]},
-            ("m", "text"),
+            ("m", "text", "OpenAI gives no reason"),
             None,
         ),
         ("broken", ("broken",), None),
