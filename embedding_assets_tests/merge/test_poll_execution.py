@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import ServiceError
+from embedding_assets.errors import DamagedVersionError, ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.merge.poll_execution import ExecutionPoller
@@ -303,4 +303,20 @@ def test_what_this_machine_is_out_of_is_no_batchs_fault(
         )
     assert told == ["bad"]
     assert bench.ledger.get("bad").status is Status.FAILED
+    assert bench.ledger.get("failing").ingest_attempts == 0
+
+
+def test_a_damaged_version_is_no_batchs_fault(
+    bench: Workbench, openai: OpenAIBatches, openai_server: OpenAIServer
+) -> None:
+    """A poll that meets a damaged pointer or manifest ends the execution; nobody is blamed."""
+    openai_server.plant("openai-bad", input=input_lines(["a"]), errors=failed_line("a"))
+    for name in ("failing", "bad"):
+        bench.row(name)
+    failing = FailingPoller(bench.store, openai, LINES, "arrow")
+    failing.error, failing.others = DamagedVersionError("the chain of lines leads back"), threading.Barrier(2)
+    with pytest.raises(DamagedVersionError, match="leads back"):
+        ExecutionPoller(bench.store, bench.ledger, failing, LINES, 2).poll(
+            manifest("failing", "bad"), lambda row, result: None
+        )
     assert bench.ledger.get("failing").ingest_attempts == 0
