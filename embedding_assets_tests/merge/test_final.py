@@ -19,6 +19,7 @@ from embedding_assets.merge.result import FinalMergeResult
 from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter
 from embedding_assets.snapshots.directory import Format
 from embedding_assets.snapshots.publish import commit, fence
+from embedding_assets.snapshots.receipts import receipt_key
 from embedding_assets.snapshots.versions import chain, read_pointer
 from embedding_assets_tests.deltas import MODEL, at, poll_result, record, records
 from embedding_assets_tests.faulty_s3 import faulty_store, lose, nothing
@@ -76,6 +77,7 @@ def test_a_first_version(bench: Workbench) -> None:
         POINTER,
         f"{prefix}manifest.json",
         *(file.key for file in manifest.files),
+        receipt_key(LINES, execution(1), manifest.inputs_digest),
     }
 
 

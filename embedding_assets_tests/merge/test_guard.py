@@ -33,7 +33,7 @@ def version(**told: Any) -> VersionManifest:
         "dimensions": 8,
         "space": "l2",
         "chroma_version": "1.5.9",
-        "total_embeddings": 1,
+        "total_embeddings": 0,
         "content_digest": "0" * 64,
         "files": (),
         "batches": (),

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import ServiceError
+from embedding_assets.errors import DamagedVersionError, ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
@@ -552,3 +552,19 @@ def test_a_status_that_nobody_knows_is_noted(
         [result], _ = poll(execution_poller, "b")
         row = bench.ledger.get("b")
         assert (result.action, row.openai_status, row.status) == ("wait", noted, status)
+
+
+def test_a_damaged_version_is_no_batchs_fault(
+    bench: Workbench, openai: OpenAIBatches, openai_server: OpenAIServer
+) -> None:
+    """A poll that meets a damaged pointer or manifest ends the execution; nobody is blamed."""
+    openai_server.plant("openai-bad", input=input_lines(["a"]), errors=failed_line("a"))
+    for name in ("failing", "bad"):
+        bench.row(name)
+    failing = FailingPoller(bench.store, openai, LINES, "arrow")
+    failing.error, failing.others = DamagedVersionError("the chain of lines leads back"), threading.Barrier(2)
+    with pytest.raises(DamagedVersionError, match="leads back"):
+        ExecutionPoller(bench.store, bench.ledger, failing, LINES, 2).poll(
+            manifest("failing", "bad"), lambda row, result: None
+        )
+    assert bench.ledger.get("failing").ingest_attempts == 0
