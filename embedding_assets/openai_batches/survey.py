@@ -75,6 +75,8 @@ def survey(
         problems = [answer for answer in answers if isinstance(answer, TransientError | ServiceError)]
         if problems and len(problems) == len(answers) and not known:
             raise problems[0]
+        if problems:
+            warnings.append(f"could not ask for {len(problems)} batches, which are asked again: {problems[0]}")
         known |= {
             batch.openai_batch_id: answer
             for batch, answer in zip(asked, answers, strict=True)

@@ -99,6 +99,20 @@ def test_a_batch_that_openai_refuses_stops_no_other(openai: OpenAIBatches, opena
     assert {*names(found.ready), *names(found.running), *names(found.not_asked)} == {"good", "strange"}
 
 
+def test_a_batch_that_cannot_be_asked_for_now_keeps_no_other_from_being_planned(
+    openai: OpenAIBatches, openai_server: OpenAIServer
+) -> None:
+    """The list shows the others; the one that it does not show meets 503 and is asked again later."""
+    plant(openai_server, "listed")
+    plant(openai_server, "older", created=at(-48))
+    openai_server.fault(SINGLE, times=None, status=503)
+    found = survey(openai, rows("listed", "older"), concurrency=2)
+    assert (names(found.ready), names(found.not_asked)) == (["listed"], ["older"])
+    (warning,) = found.warnings
+    assert warning.startswith("could not ask for 1 batches")
+    assert "503" in warning
+
+
 def test_openai_out_of_reach_is_passing(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
     """Nothing is planned on half the truth."""
     openai_server.fault("*", times=None, status=503)
