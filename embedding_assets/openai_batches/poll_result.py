@@ -115,6 +115,11 @@ class PollResult(BaseModel):
     def _without_secrets(cls, message: str | None) -> str | None:
         return None if message is None else redacted(message)
 
+    @field_validator("message")
+    @classmethod
+    def _without_secrets(cls, message: str | None) -> str | None:
+        return None if message is None else redacted(message)
+
     @property
     def to_fold(self) -> bool:
         """Whether its delta has to be merged: it has one, and the published version does not hold it already."""

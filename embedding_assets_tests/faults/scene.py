@@ -41,7 +41,6 @@ ENVIRONMENT = {
 }
 """A short lease, and groups already for four batches. One poll at a time: then every run calls in one order."""
 
-"""Assets whose events say how each batch ended."""
 
 RUNS = 4
 """Runs after which everything must be drained, whatever the one fault was."""
