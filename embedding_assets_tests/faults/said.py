@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from embedding_assets.databases import LINES
-from embedding_assets.ledger.batch_summary import Status
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.keys import batch_key
 from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets_tests.orchestration.world import World
@@ -19,17 +19,20 @@ from embedding_assets_tests.orchestration.world import World
 class Said:
     """All that was said so far.
 
-    `events` has of each batch when its newest event was and which status it says; `reports` the batches that
-    ingests listed as marked or failed. `unheard` counts ingests that ended without a report: a crash, an error.
+    `events` has of each batch when its newest event was and which status it says; `polls` the batches whose poll
+    said how they ended; `marked` and `failed` what ingests listed. `unheard` counts ingests that ended without a
+    report: a crash, an error.
     """
 
     events: dict[str, tuple[float, str]] = field(default_factory=dict)
-    reports: set[str] = field(default_factory=set)
+    polls: set[str] = field(default_factory=set)
+    marked: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     unheard: int = 0
 
     def copy(self) -> Said:
         """The same, from now on apart."""
-        return Said(dict(self.events), set(self.reports), self.unheard)
+        return Said(dict(self.events), set(self.polls), set(self.marked), set(self.failed), self.unheard)
 
     @contextmanager
     def during(self, instance: dg.DagsterInstance) -> Iterator[Said]:
@@ -38,25 +41,36 @@ class Said:
         try:
             yield self
         finally:
-            page = instance.fetch_materializations(
-                dg.AssetKey([LINES.name, "batches"]), limit=10_000, ascending=True
-            )
-            for record in page.records:
-                event = record.asset_materialization
-                if event is not None and event.partition is not None:
-                    said = (record.timestamp, str(event.metadata["status"].value))
-                    self.events[event.partition] = max(said, self.events.get(event.partition, said))
+            for when, event in _materializations(instance, "batches"):
+                said = (when, str(event.metadata["status"].value))
+                self.events[event.partition or ""] = max(said, self.events.get(event.partition or "", said))
+            for _, event in _materializations(instance, "poll_results"):
+                if event.metadata["action"].value not in ("wait", "error"):
+                    self.polls.add(event.partition or "")
 
     def hear(self, report: IngestReport) -> None:
         """What it said at its end."""
         self.unheard -= 1
-        self.reports |= {*report.marked, *report.failed}
+        self.marked |= set(report.marked)
+        self.failed |= set(report.failed)
 
     def check(self, world: World, statuses: Mapping[str, str]) -> None:
         """Everything says of each batch that has ended what its row says."""
         ended = {name: status for name, status in statuses.items() if not Status(status).live}
-        assert {name: world.json(batch_key(name))["status"] for name in ended} == ended, "batch.json"
+        ledger, store = world.services.ledger, world.services.store
+        for name in ended:
+            kept = BatchSummary.model_validate_json(store.get(batch_key(name)))
+            assert kept == ledger.get(name), f"{batch_key(name)} is not the row"
         events = {name: status for name, (_, status) in self.events.items() if name in ended}
-        assert events == ended, "Dagster's events"
+        assert events == ended, "Dagster's newest events"
+        assert ended.keys() <= self.polls, "no event says how these were polled"
+        assert not self.marked & self.failed
         if not self.unheard:
-            assert ended.keys() <= self.reports, "not every batch was in a report"
+            assert ended.keys() == self.marked | self.failed, "not every batch was in a report"
+
+
+def _materializations(instance: dg.DagsterInstance, asset: str) -> Iterator[tuple[float, dg.AssetMaterialization]]:
+    key = dg.AssetKey([LINES.name, asset])
+    for record in instance.fetch_materializations(key, limit=10_000, ascending=True).records:
+        if record.asset_materialization is not None:
+            yield record.timestamp, record.asset_materialization
