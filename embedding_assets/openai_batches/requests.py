@@ -37,6 +37,7 @@ FIRST_FIELD = {
     for name in ("id", "custom_id")
 }
 """The id of a line that is no JSON, if it comes first: then it is no other object's id."""
+MOST_DIMENSIONS = 100_000
 MOST_LINES = 1_000_000
 """OpenAI takes 50,000 requests a batch."""
 
@@ -115,10 +116,11 @@ def read_records(path: Path, name: str) -> Requests:
 def read_input_file(path: Path, name: str) -> Requests:
     """Read a batch's OpenAI input file: `custom_id` is the id, `body.input` the document.
 
-    The model and the dimensions are those of most requests. Raises BatchError if it has more than a million lines.
+    The model is that of most requests that name one. The dimensions are what most requests ask for, None if most
+    leave them to the model. Raises BatchError if it has more than a million lines.
     """
     found = _Found(name)
-    dimensions: list[int] = []
+    dimensions: list[int | None] = []
     for number, line in numbered_lines(path):
         value = found.object(number, line, "custom_id")
         if value is None:
@@ -127,8 +129,8 @@ def read_input_file(path: Path, name: str) -> Requests:
         body = body if isinstance(body, dict) else {}
         found.add(_sent(value, body, line, number))
         asked = body.get("dimensions")
-        if isinstance(asked, int) and not isinstance(asked, bool) and asked > 0:
-            dimensions.append(asked)
+        is_length = isinstance(asked, int) and not isinstance(asked, bool) and 0 < asked <= MOST_DIMENSIONS
+        dimensions.append(asked if is_length else None)
     model = _most(request.model for request in found.by_id.values() if request.model is not None)
     for request in list(found.by_id.values()):
         if request.model not in (None, model) and request.problem is None:

@@ -226,9 +226,12 @@ def test_a_request_for_another_model_fails(tmp_path: Path) -> None:
 
 
 def test_the_dimensions_are_those_of_most_requests(tmp_path: Path) -> None:
-    """The first line does not decide for all; true is no number."""
-    text = input_lines(["a"], dimensions=4) + input_lines(["b", "c"], dimensions=8)
-    assert input_file(tmp_path, text + input_lines(["d", "e", "f"], dimensions=True)).dimensions == 8
+    """The first line does not decide for all. True is no number; most may leave them to the model."""
+    text = input_lines(["a"], dimensions=4) + input_lines(["b", "c", "d"], dimensions=8)
+    assert input_file(tmp_path, text).dimensions == 8
+    odd = input_lines(["e", "f"], dimensions=True) + input_lines(["g"], dimensions=10**30) + input_lines(["h"])
+    assert input_file(tmp_path, text + odd).dimensions is None
+    assert input_file(tmp_path, input_lines(["a"], dimensions=4) + input_lines(["b", "c"])).dimensions is None
 
 
 @pytest.mark.parametrize("read", [read_records, read_input_file])
