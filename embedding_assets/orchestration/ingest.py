@@ -20,7 +20,7 @@ from dagster import (
 from pydantic import TypeAdapter
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import LostPointerError
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.late import late_warning
 from embedding_assets.merge.plan import poll_results_key
@@ -76,15 +76,15 @@ def ingest(
     """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
 
     With `until_drained` again and again, until nothing more is ready. An execution that failed is in the report
-    and not tried again here; so is a database whose pointer is lost: nothing of it is touched. Raises if the
-    ledger, the bucket or OpenAI cannot be asked.
+    and not tried again here; so is a database whose pointer is lost or damaged: nothing of it is touched. Raises
+    if the ledger, the bucket or OpenAI cannot be asked.
     """
     report = IngestReport()
     for database in databases:
         try:
             while _one_execution(services, instance, database, report, tell) and until_drained:
                 pass
-        except LostPointerError as error:
+        except DamagedVersionError as error:
             report.failures.append(str(error))
         _tell_the_rest(services, database, report)
     return report
@@ -204,6 +204,9 @@ def _tell_the_rest(services: Services, database: Database, report: IngestReport)
     report.waiting += [batch.batch_id for batch in live.ready_to_plan]
     report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
     report.refused |= {refused.batch_id: refused.reason for refused in live.refused}
-    pointer = read_pointer(services.store, database)
+    try:
+        pointer = read_pointer(services.store, database)
+    except DamagedVersionError:
+        return
     if pointer is not None:
         report.versions[database.name] = pointer.manifest.version
