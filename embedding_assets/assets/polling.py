@@ -18,6 +18,7 @@ from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
 from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.process_identity import TAG, own_identity
+from embedding_assets.redaction import redacted
 from embedding_assets.services import Services
 
 ARTEFACT_IO = "artefacts"
@@ -73,9 +74,8 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
             try:
                 context.log_event(_poll_again(services.services, database, batch_id))
             except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
-                reason = (
-                    str(error) if isinstance(error, EmbeddingAssetsError) else f"{type(error).__name__}: {error}"
-                )
+                kind = "" if isinstance(error, EmbeddingAssetsError) else f"{type(error).__name__}: "
+                reason = kind + redacted(str(error))
                 context.log.error(f"{batch_id}: {reason}")
                 failed.append(f"{batch_id}: {reason}")
         if failed:
