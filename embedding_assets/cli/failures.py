@@ -20,7 +20,7 @@ from embedding_assets.redaction import redacted
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record as another formatter does, its traceback included, without secrets and control characters."""
+    """Formats a record and its traceback as another formatter does, without secrets and control characters."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
