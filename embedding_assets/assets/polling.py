@@ -21,6 +21,7 @@ from embedding_assets.orchestration.heartbeat import heartbeat
 from embedding_assets.orchestration.planning import batch_partitions, execution_partitions
 from embedding_assets.orchestration.resources import ServicesResource
 from embedding_assets.process_identity import TAG, own_identity
+from embedding_assets.redaction import redacted
 from embedding_assets.services import Services
 
 ARTEFACT_IO = "artefacts"
@@ -89,7 +90,7 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
                     context.log.warning(f"{batch_id}: {error}")
                 except Exception as error:  # noqa: BLE001 - the boundary: one batch does not take the others down
                     named = isinstance(error, EmbeddingAssetsError)
-                    reason = str(error) if named else f"{type(error).__name__}: {error}"
+                    reason = redacted(str(error)) if named else f"{type(error).__name__}: {redacted(str(error))}"
                     context.log.error(f"{batch_id}: {reason}")
                     failed.append(f"{batch_id}: {reason}")
             left = passing

@@ -10,6 +10,8 @@ import sys
 import threading
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from embedding_assets.cli.output import print_error, warn
 from embedding_assets.control_characters import visible_lines
@@ -18,19 +20,28 @@ from embedding_assets.redaction import redacted
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record, its traceback included, without secrets and control characters."""
+    """Formats a record and its traceback as another formatter does, without secrets and control characters."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return visible_lines(redacted(super().format(record)))
+        return visible_lines(redacted(self._inner.format(record)))
 
 
 def show_logs() -> None:
     """Let logs of all libraries, from INFO on, and Python's warnings go to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(logging.BASIC_FORMAT))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     logging.captureWarnings(True)
+
+
+def filter_logs() -> None:
+    """Whoever made the handlers that print logs: the OpenAI SDK makes one for `OPENAI_LOG`."""
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler and not isinstance(handler.formatter, RedactingFormatter):
+            handler.setFormatter(RedactingFormatter(handler.formatter or logging.Formatter()))
 
 
 def hide_warnings() -> None:
@@ -50,8 +61,9 @@ def print_failure(error: BaseException, *, debug: bool) -> None:
         print_error(f"unexpected {type(error).__name__}: {error}{hint}")
 
 
-def watch_threads(*, debug: bool) -> None:
-    """What ends a thread is a warning of one line; with `debug` a traceback too."""
+@contextmanager
+def watched_threads(*, debug: bool) -> Iterator[None]:
+    """While the block runs, what ends a thread is a warning of one line; with `debug` a traceback too."""
 
     def report(ended: threading.ExceptHookArgs) -> None:
         if ended.exc_value is None or isinstance(ended.exc_value, SystemExit):
@@ -62,4 +74,8 @@ def watch_threads(*, debug: bool) -> None:
         name = ended.thread.name if ended.thread is not None else "a thread"
         warn(f"{name} ended with {type(ended.exc_value).__name__}: {ended.exc_value}")
 
-    threading.excepthook = report
+    before, threading.excepthook = threading.excepthook, report
+    try:
+        yield
+    finally:
+        threading.excepthook = before

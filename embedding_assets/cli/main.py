@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from embedding_assets.cli import batches, demo, dev, doctor, ingest, search, snapshots, status, submit
-from embedding_assets.cli.failures import hide_warnings, print_failure, show_logs, watch_threads
+from embedding_assets.cli.failures import filter_logs, hide_warnings, print_failure, show_logs, watched_threads
 from embedding_assets.cli.output import print_error
 from embedding_assets.cli.temporary_files import own_temporary_directory
 from embedding_assets.interruption import described, ending_signals, exit_code
+from embedding_assets.quiet_environment import call_nobody
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -70,13 +71,14 @@ def run() -> None:
 
 
 def _exit_code(arguments: list[str]) -> int:
+    call_nobody()
     debug, arguments = _without_debug(arguments)
     if debug:
         show_logs()
     else:
         hide_warnings()
-    watch_threads(debug=debug)
-    with ending_signals():
+    filter_logs()
+    with ending_signals(), watched_threads(debug=debug):
         try:
             with own_temporary_directory():
                 code = _run(arguments, debug)

@@ -55,7 +55,7 @@ class Place:
             (self.folder / name).mkdir()
         command = [sys.executable, "-c", "from embedding_assets.command import run; run()", *arguments]
         shell = ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(self.folder / "pid"), *command]
-        strace = [STRACE or "strace", "-f", "-qq", "-e", CALLS, "-o", str(self.trace)]
+        strace = [STRACE or "strace", "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", str(self.trace)]
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder / "home"),
