@@ -20,7 +20,7 @@ OPENAI_CODES = {
 }
 
 
-def refusal(service: Service, fault: Fault | None) -> Answer:
+def refusal(service: Service, fault: Fault) -> Answer:
     """The answer of `service` instead of doing what was asked."""
     if service == "s3":
         status, code = S3_CODES[fault]

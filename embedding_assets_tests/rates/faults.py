@@ -16,7 +16,7 @@ Service = Literal["s3", "dynamodb", "openai"]
 
 
 class Fault(StrEnum):
-    """What can happen to a call. The first five are answers instead of the service's: the call is not applied."""
+    """What can happen to a call. All but the first five happen after it was done."""
 
     SLOW_DOWN = "503"
     INTERNAL = "500"
@@ -29,9 +29,17 @@ class Fault(StrEnum):
     LOST = "applied, answer lost"
     SLOW = "slow"
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the call is answered with an error instead of being done."""
+        return self in (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.TOO_MANY, Fault.THROTTLED)
 
-ANSWERED_INSTEAD: tuple[Fault | None, ...] = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.TOO_MANY, Fault.THROTTLED)
-HALVED = (Fault.RESET_IN_BODY, Fault.CUT, Fault.CUT_WITHOUT_LENGTH)
+    @property
+    def halves(self) -> bool:
+        """Whether only the first half of the answer's body comes."""
+        return self in (Fault.RESET_IN_BODY, Fault.CUT, Fault.CUT_WITHOUT_LENGTH)
+
+
 KINDS: dict[Service, tuple[Fault, ...]] = {
     "s3": tuple(fault for fault in Fault if fault not in (Fault.TOO_MANY, Fault.THROTTLED)),
     "dynamodb": tuple(fault for fault in Fault if fault not in (Fault.SLOW_DOWN, Fault.TOO_MANY)),

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutE
 from botocore.parsers import ResponseParserError
 
 from embedding_assets_tests.rates.answers import DYNAMODB_CODES, S3_CODES
-from embedding_assets_tests.rates.faults import ANSWERED_INSTEAD, Fault, Service
+from embedding_assets_tests.rates.faults import Fault, Service
 from embedding_assets_tests.rates.logged import Weather
 from embedding_assets_tests.schedules.memory_s3 import Pages
 
@@ -48,7 +48,7 @@ class StormyClient:
 
     def _once(self, operation: str, request: dict[str, Any]) -> Any:
         with self._weather.call(self._service, f"{operation} {_subject(request)}") as fault:
-            if fault in ANSWERED_INSTEAD:
+            if fault is not None and fault.refuses:
                 raise self._refusal(fault)
             if fault is Fault.RESET_BEFORE:
                 raise ConnectionClosedError(endpoint_url="memory")
@@ -65,8 +65,7 @@ class StormyClient:
                 raise ResponseParserError("the answer is no XML")
             raise ReadTimeoutError(endpoint_url="memory")
 
-    def _refusal(self, fault: Fault | None) -> ClientError:
-        assert fault is not None
+    def _refusal(self, fault: Fault) -> ClientError:
         status, code = (S3_CODES if self._service == "s3" else DYNAMODB_CODES)[fault]
         error: Any = {"Error": {"Code": code, "Message": "later"}, "ResponseMetadata": {"HTTPStatusCode": status}}
         return ClientError(error, "memory")

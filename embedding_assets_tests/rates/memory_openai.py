@@ -12,7 +12,7 @@ import openai
 from embedding_assets.openai_batches.client import SDK_RETRIES
 from embedding_assets_tests.rates.answers import refusal
 from embedding_assets_tests.rates.backlog import Backlog
-from embedding_assets_tests.rates.faults import ANSWERED_INSTEAD, Fault
+from embedding_assets_tests.rates.faults import Fault
 from embedding_assets_tests.rates.logged import Weather
 
 httpx = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
@@ -72,7 +72,7 @@ class MemoryOpenAI:
 
     def _answer(self, request: Any) -> Any:
         with self._weather.call("openai", f"{request.method} {request.url.raw_path.decode()}") as fault:
-            if fault in ANSWERED_INSTEAD:
+            if fault is not None and fault.refuses:
                 status, headers, body = refusal("openai", fault)
                 return httpx.Response(status, headers=headers, content=body)
             if fault is Fault.RESET_BEFORE or fault is Fault.LOST:

@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from embedding_assets_tests.rates.answers import Answer, refusal
-from embedding_assets_tests.rates.faults import ANSWERED_INSTEAD, HALVED, Dice, Fault, Service
+from embedding_assets_tests.rates.faults import Dice, Fault, Service
 
 SLOW_SECONDS = 0.1
 OF_ONE_CONNECTION = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive", "expect"})
@@ -134,7 +134,7 @@ class Proxy:
         fault = self.dice.throw(request.service, what)
         if fault is Fault.RESET_BEFORE:
             _reset(writer)
-        if fault in ANSWERED_INSTEAD:
+        if fault is not None and fault.refuses:
             _send(writer, refusal(request.service, fault))
             return
         answer = await _pass_on(request, server)
@@ -142,7 +142,7 @@ class Proxy:
             _reset(writer)
         if fault is Fault.SLOW:
             await asyncio.sleep(SLOW_SECONDS)
-        if fault in HALVED:
+        if fault is not None and fault.halves:
             _send(writer, answer, half=True, with_length=fault is not Fault.CUT_WITHOUT_LENGTH)
             await writer.drain()
             if fault is Fault.RESET_IN_BODY:
