@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDS ?=
 DATABASE ?= lines
 
-.PHONY: demo dev test test-long bench bench-quick lint types clean
+.PHONY: demo dev test test-long call-sites bench bench-quick lint types clean
 
 demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
@@ -14,10 +14,14 @@ dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level WARNING
+
+# The list of call sites for the fault matrix, after a change of what the product calls.
+call-sites: $(VENV)/.dev
+	$(BIN)/python -m embedding_assets_tests.faults.renew
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --out docs/performance
@@ -61,6 +65,7 @@ clean:
 #: test         lint, types and every test that is not marked long
 #: test-fast    the tests of the pure parts
 #: test-long    the tests that run for hours
+#: call-sites   renew the list of call sites of the fault matrix, after a change of what the product calls
 #: bench        measure everything in docs/performance.md and fill its tables
 #: bench-quick  measure one merge; fails if it got slower
 #: lint         ruff check and ruff format

@@ -18,6 +18,7 @@ from embedding_assets.databases import LINES
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.snapshots.publish import commit
+from embedding_assets.snapshots.receipts import receipt_key
 from embedding_assets.snapshots.store import Store
 from embedding_assets.snapshots.versions import chain
 from embedding_assets_tests import seaweed as seaweed_module
@@ -146,6 +147,7 @@ def test_a_whole_merge(seaweed_store: Store, ledger: Ledger, tmp_path: Path) -> 
     assert bench.keys("lines/snapshot/") == {
         LINES.pointer_key,
         *(f"{LINES.versions_prefix}{one.version}/manifest.json" for one in versions),
+        *(receipt_key(LINES, one.execution_id, one.inputs_digest) for one in versions),
         *(file.key for one in versions for file in one.files),
     }
     late = manifest.model_copy(update={"version": "2-late", "commit_id": "late", "parent": base.manifest.version})

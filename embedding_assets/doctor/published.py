@@ -38,7 +38,7 @@ class PublishedChecks:
                 f"{self.database.name} published",
                 self.published,
                 "merges stop until it is repaired, or that object restored from a backup",
-                (BUCKET,),
+                (BUCKET, TABLE),
             ),
             Check(
                 f"{self.database.name} lock",

@@ -36,14 +36,14 @@ class Bookmark:
 
     def read(self) -> Marked:
         """What is known; both None if nothing was marked yet."""
-        with translated(f"reading the bookmark of {self._database}"):
+        with translated(f"reading the bookmark of {self._database} in table {self._table}"):
             answer = self._client.get_item(TableName=self._table, Key=self._key(), ConsistentRead=True)
         item = answer.get("Item", {})
         return Marked(item.get("version", {}).get("S"), item.get("reached", {}).get("S"))
 
     def begin(self, version: str) -> None:
         """Note that rows are about to be marked for `version`."""
-        with translated(f"writing the bookmark of {self._database}"):
+        with translated(f"writing the bookmark of {self._database} in table {self._table}"):
             self._client.update_item(
                 TableName=self._table,
                 Key=self._key(),
@@ -54,7 +54,7 @@ class Bookmark:
 
     def write(self, version: str) -> None:
         """Note that everything up to `version` is marked."""
-        with translated(f"writing the bookmark of {self._database}"):
+        with translated(f"writing the bookmark of {self._database} in table {self._table}"):
             self._client.put_item(TableName=self._table, Item={**self._key(), "version": {"S": version}})
 
     def _key(self) -> dict[str, AttributeValueTypeDef]:

@@ -70,7 +70,7 @@ class ExecutionPoller:
     ) -> list[PollResult]:
         """Poll every batch of the manifest; one result for each, in its order.
 
-        `on_batch` is called from this thread as each batch is done, and again for one that is set aside then.
+        `on_batch` is called from this thread as each batch is done, and again for one whose row changes later.
         `report` returns once everything that `on_batch` got is stored: only then do batches without an embedding
         end, so that none ends without a report.
 
@@ -79,11 +79,17 @@ class ExecutionPoller:
         """
         rows = self.ledger.get_many(planned.batch_id for planned in manifest.batches)
         results: dict[str, PollResult] = {}
+        reported: dict[str, BatchSummary] = {}
         told: set[Future[Polled]] = set()
         planned_of = {planned.batch_id: planned for planned in manifest.batches}
         endings = Endings(
             self.store, lambda row, result, at: self._settled(planned_of[row.batch_id], row, result, at)
         )
+
+        def note(row: BatchSummary, result: PollResult) -> None:
+            reported[row.batch_id] = row
+            on_batch(row, result)
+
         with ThreadPoolExecutor(self.concurrency) as pool:
             asked = dict(
                 zip(
@@ -112,7 +118,7 @@ class ExecutionPoller:
                     planned = pending[done]
                     row, results[planned.batch_id] = done.result()
                     if row is not None:
-                        on_batch(row, results[planned.batch_id])
+                        note(row, results[planned.batch_id])
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 with suppress(Exception):  # why the execution ends is what counts
@@ -122,7 +128,8 @@ class ExecutionPoller:
                     endings.end(on_batch)
                 raise
         report()
-        results |= endings.end(on_batch)
+        results |= endings.end(note)
+        self._report_changed(reported, results, on_batch)
         left = [row for row in rows.values() if not row.is_deletion and not is_old(row, datetime.now(UTC))]
         if another_project and left:
             raise ServiceError(ANOTHER_PROJECT)
@@ -133,6 +140,15 @@ class ExecutionPoller:
                 f"{len(fitting)} polled"
             )
         return fitting
+
+    def _report_changed(
+        self, reported: Mapping[str, BatchSummary], results: Mapping[str, PollResult], on_batch: OnBatch
+    ) -> None:
+        """Report rows again, as they are, that another process changed since, by marking them for example."""
+        for batch_id, row in self.ledger.get_many(reported).items():
+            if row != reported[batch_id]:
+                keep_row(self.store, row)
+                on_batch(row, results[batch_id])
 
     def _asked(self, row: BatchSummary | None) -> RemoteBatch | Exception | None:
         """What OpenAI returns for a batch, or the error that says why not; None if it is not asked."""

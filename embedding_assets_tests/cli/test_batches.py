@@ -32,9 +32,9 @@ def new_row(shared: World) -> NewRow:
 
 
 def changed(world: World, batch_id: str, before: dict[str, Any]) -> dict[str, Any]:
-    """What is different in a row now; None for an attribute that is gone. When it was reset is of no account."""
+    """What is different in a row now, None for an attribute that is gone; when and by which write does not count."""
     now = world.row(batch_id)
-    names = (now.keys() | before.keys()) - {"reset_at"}
+    names = (now.keys() | before.keys()) - {"reset_at", "write_id"}
     return {name: now.get(name) for name in names if now.get(name) != before.get(name)}
 
 

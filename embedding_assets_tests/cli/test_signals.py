@@ -111,5 +111,5 @@ def test_submit_leaves_no_text(world: World, file: Callable[..., Path], end: sig
         return world.server.requests("POST /v1/files") > 0
 
     end_at(world, ["submit", "lines", str(path)], uploading, end)
-    assert owners(world, "SUBMIT") == [None]
+    assert owners(world, "SUBMIT") == [None, None]
     assert world.rows() == {}

@@ -32,6 +32,7 @@ TABLE_DEPENDENT = {
     "DynamoDB creation race",
     "DynamoDB update race",
     "lines lock",
+    "lines published",
 }
 ALWAYS = {
     "S3 clock",

@@ -1,11 +1,9 @@
-"""One scene for all cases of a module."""
+"""One scene for the cases that follow one another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import openai
@@ -13,106 +11,54 @@ import pytest
 
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.faults.call_sites import CallSite
-from embedding_assets_tests.faults.matrix import Matrix
-from embedding_assets_tests.faults.process import processes
-from embedding_assets_tests.faults.repair_scene import RepairScene
-from embedding_assets_tests.faults.scene import ENVIRONMENT, Scene, fast_clients
-from embedding_assets_tests.faults.submit_scene import SubmitScene
-from embedding_assets_tests.faults.taps import tapped
-from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
-from embedding_assets_tests.orchestration.world import open_world
+from embedding_assets_tests.faults.scene import Scene
+from embedding_assets_tests.faults.scenes import opened
 
-Made = TypeVar("Made", bound=Scene)
+Open = Callable[[str], Scene]
 
 
 @contextmanager
-def opened(
-    kind: type[Made],
+def _one_at_a_time(
+    stack: EmbeddedStack,
+    aws: AwsClients,
+    control: httpx.Client,
+    homes: pytest.TempPathFactory,
+    *,
+    memory: bool,
+) -> Iterator[Open]:
+    scenes: dict[str, Scene] = {}
+    with ExitStack() as exits:
+
+        def open_scene(name: str) -> Scene:
+            if name not in scenes:
+                exits.close()
+                scenes.clear()
+                home = homes.mktemp(name)
+                scenes[name] = exits.enter_context(opened(name, stack, aws, control, home, memory=memory))
+            return scenes[name]
+
+        yield open_scene
+
+
+@pytest.fixture(scope="module")
+def in_memory(
     stack: EmbeddedStack,
     aws: AwsClients,
     openai_clients: tuple[openai.OpenAI, httpx.Client],
-    home: Path,
-) -> Iterator[Made]:
-    """A scene that is prepared once and restored before each case."""
-    shared = home / "shared"
-    shared.mkdir()
-    with open_world(stack, aws, openai_clients[1], home, CHROMA_ROOT=str(shared), **ENVIRONMENT) as world:
-        made = kind(world)
-        with fast_clients(world), processes(), tapped(made.seen):
-            made.prepare()
-            yield made
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Open]:
+    """Opens scenes by name, without servers of S3 and DynamoDB; one stays open until another is asked for."""
+    with _one_at_a_time(stack, aws, openai_clients[1], tmp_path_factory, memory=True) as open_scene:
+        yield open_scene
 
 
-@pytest.fixture
-def scene(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> Iterator[Scene]:
-    """An ingest."""
-    with opened(Scene, stack, aws, openai_clients, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def upkeep_scene(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> Iterator[UpkeepScene]:
-    """What is done to versions."""
-    with opened(UpkeepScene, stack, aws, openai_clients, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def repair_scene(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> Iterator[RepairScene]:
-    """A lost pointer."""
-    with opened(RepairScene, stack, aws, openai_clients, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def submit_scene(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> Iterator[SubmitScene]:
-    """What is submitted."""
-    with opened(SubmitScene, stack, aws, openai_clients, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def sites_of_an_ingest(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> frozenset[CallSite]:
-    """The call sites that the ingest's own matrix covers."""
-    return _recorded(Scene, stack, aws, openai_clients, tmp_path / "ingest")
-
-
-@pytest.fixture
-def sites_of_a_repair(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> frozenset[CallSite]:
-    """The call sites that the repair's own matrix covers."""
-    return _recorded(RepairScene, stack, aws, openai_clients, tmp_path / "repair")
-
-
-@pytest.fixture
-def sites_of_a_submission(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> frozenset[CallSite]:
-    """The call sites that the submission's own matrix covers."""
-    return _recorded(SubmitScene, stack, aws, openai_clients, tmp_path / "submission")
-
-
-def _recorded(
-    kind: type[Scene],
+@pytest.fixture(scope="module")
+def on_servers(
     stack: EmbeddedStack,
     aws: AwsClients,
     openai_clients: tuple[openai.OpenAI, httpx.Client],
-    home: Path,
-) -> frozenset[CallSite]:
-    home.mkdir()
-    with opened(kind, stack, aws, openai_clients, home) as made:
-        matrix = Matrix(made)
-        matrix.record()
-        return frozenset(matrix.sites)
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Open]:
+    """The same on the servers."""
+    with _one_at_a_time(stack, aws, openai_clients[1], tmp_path_factory, memory=False) as open_scene:
+        yield open_scene

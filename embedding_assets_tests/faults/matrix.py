@@ -2,99 +2,99 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterable
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets_tests.faults.call_sites import CallSite
+from embedding_assets_tests.faults.listed import RENEW, Listed
 from embedding_assets_tests.faults.process import Fault, Planned, Process, run_as
 from embedding_assets_tests.faults.scene import Scene
 
-LOG = logging.getLogger(__name__)
-LOG.setLevel(logging.INFO)
+FAULTS = tuple(Fault)
 
 
-class Matrix:
-    """Cases of one scene: what was planned, what struck, which sites only appear once something went wrong.
+@dataclass(frozen=True)
+class Case:
+    """One fault, and perhaps a second in a run after or during it."""
 
-    Sites `known` from another scene are left to that one.
+    first: Planned
+    second: Planned | None = None
+
+    def __str__(self) -> str:
+        last = self.second or self.first
+        words = [str(last.site), str(last.fault), f"no. {last.occurrence}" if last.occurrence > 1 else ""]
+        return "-".join(word for word in words if word)
+
+
+def each_once(listed: Listed) -> Iterator[Case]:
+    """One fault for each site; then the sites that only appear after a fault.
+
+    Which fault a site gets depends on its name alone: another site more changes no other case.
     """
+    for site in listed.sites:
+        yield Case(Planned(site, _fault_of(site)))
+    for site, first in listed.later.items():
+        yield Case(first, Planned(site, Fault.CRASH_BEFORE))
 
-    def __init__(self, scene: Scene, known: Collection[CallSite] = ()) -> None:
-        self.scene = scene
-        self.known = frozenset(known)
-        self.sites: dict[CallSite, int] = {}
-        self.later: dict[CallSite, Planned] = {}
-        self.struck: list[Planned] = []
-        self.wrong: list[str] = []
 
-    def record(self) -> None:
-        """Find the call sites of an undisturbed run, and how often it comes by each."""
-        self.scene.restore()
-        process = Process()
-        run_as(process, self.scene.act)
-        self.sites = {site: seen for site, seen in sorted(process.seen.items()) if site not in self.known}
-        self.sites |= dict.fromkeys(self.scene.drain() - self.known - self.sites.keys(), 1)
-        self.scene.check()
+def whole(listed: Listed) -> Iterator[Case]:
+    """Each fault at the first and at the second call of each site."""
+    for site, count in listed.sites.items():
+        for fault in FAULTS:
+            for occurrence in range(1, count + 1):
+                yield Case(Planned(site, fault, occurrence))
+    for site, first in listed.later.items():
+        for fault in FAULTS:
+            yield Case(first, Planned(site, fault))
 
-    def case(self, first: Planned, second: Planned | None = None) -> None:
-        """One fault, and perhaps a second in a run after or during it; then drained, all invariants hold."""
-        self.scene.restore()
-        recovering = Process(second)
 
-        def recover() -> None:
-            self._note(first, self.scene.drain(Process() if recovering.struck else recovering))
+def record(scene: Scene) -> dict[CallSite, int]:
+    """The call sites of an undisturbed run, and how often it comes by each."""
+    scene.restore()
+    process = Process()
+    run_as(process, scene.act)
+    counts = dict(process.seen)
+    counts |= dict.fromkeys(scene.drain() - counts.keys(), 1)
+    scene.check()
+    return counts
 
-        process = Process(first, while_paused=recover)
-        try:
-            self._disturbed(process)
-            recover()
-            self.scene.check(first)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is told, and the other cases go on
-            told = " ".join(str(error).split())[:600]
-            self.wrong.append(f"{first} {second or ''}: {type(error).__name__}: {told}")
-            LOG.warning("wrong: %s", self.wrong[-1])
-        planned = ((first, process), (second, recovering))
-        self.struck += [one for one, by in planned if one is not None and by.struck]
-        LOG.info("%d struck, %d wrong: %s %s", len(self.struck), len(self.wrong), first, second or "")
 
-    def _disturbed(self, process: Process) -> None:
+def strike(scene: Scene, case: Case) -> set[CallSite]:
+    """The case; then drained, all invariants hold. Returns the call sites of the runs that recovered."""
+    scene.restore()
+    recovering = Process(case.second)
+    seen: set[CallSite] = set()
+
+    def recover() -> None:
+        seen.update(scene.drain(Process() if recovering.struck else recovering))
+
+    process = Process(case.first, while_paused=recover)
+    try:
+        run_as(process, scene.act)
+    except EmbeddingAssetsError:
         """Errors of ours are what a fault may come to; anything else is wrong."""
-        try:
-            run_as(process, self.scene.act)
-        except EmbeddingAssetsError:
-            return
+    recover()
+    scene.check(case.first)
+    assert process.struck, f"no call came by {case.first.site}. {RENEW}"
+    assert case.second is None or recovering.struck, f"no call came by {case.second.site}. {RENEW}"
+    return seen
 
-    def each_once(self) -> None:
-        """One fault for each site, all kinds of faults in turn; then the sites that only appear after a fault."""
-        faults = list(Fault)
-        for number, site in enumerate(self.sites):
-            self.case(Planned(site, faults[number % len(faults)]))
-        for site, first in sorted(self.later.items()):
-            self.case(first, Planned(site, Fault.CRASH_BEFORE))
 
-    def whole(self) -> None:
-        """Each fault at the first and at the second call of each site."""
-        for site, seen in self.sites.items():
-            for fault in Fault:
-                for occurrence in range(1, min(seen, 2) + 1):
-                    self.case(Planned(site, fault, occurrence))
-        for site, first in sorted(self.later.items()):
-            for fault in Fault:
-                self.case(first, Planned(site, fault))
+def find_later(scene: Scene, listed: Listed, known: Collection[CallSite]) -> dict[CallSite, Planned]:
+    """The call sites that only appear once something went wrong, each with a first case that comes by it.
 
-    def told(self) -> str:
-        """The figures."""
-        return (
-            f"{len(self.sites)} call sites and {len(self.later)} more after faults, "
-            f"{len(self.struck)} faults struck, {len(self.wrong)} went wrong"
-        )
+    What `listed` has already is looked at first, and kept if it still appears; then two faults for each site.
+    """
+    later: dict[CallSite, Planned] = {}
+    firsts = [first for first in dict.fromkeys(listed.later.values()) if first.site in listed.sites]
+    firsts += [Planned(site, _fault_of(site, turn)) for turn in (0, 3) for site in listed.sites]
+    for first in dict.fromkeys(firsts):
+        for site in sorted(strike(scene, Case(first)) - listed.sites.keys() - set(known)):
+            later.setdefault(site, first)
+    return later
 
-    def uncovered(self) -> set[CallSite]:
-        """Sites that were seen, and that no fault struck."""
-        return (self.sites.keys() | self.later.keys()) - {planned.site for planned in self.struck}
 
-    def _note(self, first: Planned, seen: Iterable[CallSite]) -> None:
-        for site in seen:
-            if site not in self.sites and site not in self.known:
-                self.later.setdefault(site, first)
+def _fault_of(site: CallSite, turn: int = 0) -> Fault:
+    return FAULTS[(zlib.crc32(str(site).encode()) + turn) % len(FAULTS)]

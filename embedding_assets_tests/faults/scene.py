@@ -287,15 +287,16 @@ def run_as_test(work: Callable[[], Any]) -> Any:
 
 @contextmanager
 def fast_clients(world: World) -> Iterator[None]:
-    """Clients are made once for all cases: making them takes longer than what they do here.
+    """Clients are made once for all cases, settings read once: that takes longer than what is done with them here.
 
-    Nor does anyone wait long for a process that is paused while it is alone in a folder.
+    Nor does anyone wait long for a process that is paused while it is alone in a folder, or follow a run.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("embedding_assets.snapshots.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
         patch.setattr("embedding_assets.snapshots.store.s3_client", lambda retries=True: _s3(world, retries))
         patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda **options: world.dynamodb)
-        patch.setattr("dagster_aws.s3.resources.construct_s3_client", lambda **options: world.s3)
+        patch.setattr("embedding_assets.orchestration.follow.INTERVAL_SECONDS", 3600.0)
+        patch.setattr("embedding_assets.services.load_settings", lambda: world.services.settings)
         yield
 
 

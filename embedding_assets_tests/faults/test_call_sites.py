@@ -1,109 +1,58 @@
-"""Every place where the product reaches outside, as runs tell them, each with a fault: nothing is lost or torn."""
+"""Every place where the product reaches outside, as runs tell them, each with a fault: nothing is lost or torn.
+
+One case alone: `pytest "embedding_assets_tests/faults/test_call_sites.py::test_it_survives[ingest-…]"`; the
+names of all cases: `pytest --collect-only -q embedding_assets_tests/faults`.
+"""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.elsewhere import forgotten
-from embedding_assets_tests.faults.matrix import Matrix
-from embedding_assets_tests.faults.repair_scene import RepairScene
+from embedding_assets_tests.faults.listed import Listed, difference, load
+from embedding_assets_tests.faults.matrix import Case, each_once, record, strike, whole
 from embedding_assets_tests.faults.scene import Scene
-from embedding_assets_tests.faults.submit_scene import SubmitScene
-from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
+from embedding_assets_tests.faults.scenes import SCENES, known_to
 
-LOG = logging.getLogger(__name__)
-
-
-def assert_covered(matrix: Matrix) -> None:
-    """Nothing went wrong, and there is no call site that no fault struck."""
-    LOG.warning(matrix.told())
-    assert matrix.wrong == []
-    assert matrix.uncovered() == set()
+LISTED = load()
 
 
-@pytest.mark.timeout(1200)
-def test_each_call_site_of_an_ingest_survives_a_fault(scene: Scene) -> None:
+def cases(of: Callable[[Listed], Iterator[Case]]) -> list[Any]:
+    """Every case of every scene, named by both."""
+    return [pytest.param(name, case, id=f"{name}-{case}") for name in SCENES for case in of(LISTED[name])]
+
+
+def survives(name: str, scene: Scene, case: Case) -> None:
+    """Nothing is lost or torn, and no call site appears that has no case of its own."""
+    seen = strike(scene, case) - known_to(name, LISTED)
+    assert not seen - LISTED[name].all, difference(seen | LISTED[name].all, LISTED[name].all)
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_the_list_has_the_call_sites_of_a_run(name: str, in_memory: Callable[[str], Scene]) -> None:
+    """Those of an undisturbed run; each case looks for those that only appear after a fault."""
+    seen = record(in_memory(name)).keys() - known_to(name, LISTED)
+    told = difference(seen, LISTED[name].sites)
+    assert not told, told
+
+
+def test_no_function_that_reaches_outside_is_forgotten() -> None:
+    """Each is in a scene, or tested elsewhere by name."""
+    callers = {site.caller for scene in LISTED.values() for site in scene.sites}
+    assert list(forgotten(callers)) == []
+
+
+@pytest.mark.parametrize(("name", "case"), cases(each_once))
+def test_it_survives(name: str, case: Case, in_memory: Callable[[str], Scene]) -> None:
     """One fault for each site, also for those that only appear after a fault."""
-    matrix = Matrix(scene)
-    matrix.record()
-    matrix.each_once()
-    assert_covered(matrix)
-
-
-@pytest.mark.timeout(1200)
-def test_each_call_site_of_a_submission_survives_a_fault(submit_scene: SubmitScene) -> None:
-    """Nothing is lost, and nothing is paid for twice."""
-    matrix = Matrix(submit_scene)
-    matrix.record()
-    matrix.each_once()
-    assert_covered(matrix)
-
-
-@pytest.mark.timeout(1200)
-def test_each_call_site_of_a_repair_survives_a_fault(
-    sites_of_an_ingest: frozenset[CallSite], repair_scene: RepairScene
-) -> None:
-    """A lost pointer is put back: the sites that an ingest does not have."""
-    matrix = Matrix(repair_scene, sites_of_an_ingest)
-    matrix.record()
-    matrix.each_once()
-    assert_covered(matrix)
-
-
-@pytest.mark.timeout(1200)
-def test_each_call_site_of_the_upkeep_survives_a_fault(
-    sites_of_an_ingest: frozenset[CallSite],
-    sites_of_a_submission: frozenset[CallSite],
-    sites_of_a_repair: frozenset[CallSite],
-    upkeep_scene: UpkeepScene,
-) -> None:
-    """Tag, rollback, gc, reprocess: the sites that an ingest does not have. With those, none is forgotten."""
-    matrix = Matrix(upkeep_scene, sites_of_an_ingest)
-    matrix.record()
-    recorded = sites_of_an_ingest | sites_of_a_submission | sites_of_a_repair | matrix.sites.keys()
-    assert list(forgotten({site.caller for site in recorded})) == []
-    matrix.each_once()
-    assert_covered(matrix)
+    survives(name, in_memory(name), case)
 
 
 @pytest.mark.long
-def test_each_call_site_of_an_ingest_survives_each_fault(scene: Scene) -> None:
-    """The whole matrix."""
-    matrix = Matrix(scene)
-    matrix.record()
-    matrix.whole()
-    assert_covered(matrix)
-
-
-@pytest.mark.long
-def test_each_call_site_of_a_submission_survives_each_fault(submit_scene: SubmitScene) -> None:
-    """The whole matrix of what is submitted."""
-    matrix = Matrix(submit_scene)
-    matrix.record()
-    matrix.whole()
-    assert_covered(matrix)
-
-
-@pytest.mark.long
-def test_each_call_site_of_a_repair_survives_each_fault(
-    sites_of_an_ingest: frozenset[CallSite], repair_scene: RepairScene
-) -> None:
-    """The whole matrix of a lost pointer."""
-    matrix = Matrix(repair_scene, sites_of_an_ingest)
-    matrix.record()
-    matrix.whole()
-    assert_covered(matrix)
-
-
-@pytest.mark.long
-def test_each_call_site_of_the_upkeep_survives_each_fault(
-    sites_of_an_ingest: frozenset[CallSite], upkeep_scene: UpkeepScene
-) -> None:
-    """The whole matrix of the sites that an ingest does not have."""
-    matrix = Matrix(upkeep_scene, sites_of_an_ingest)
-    matrix.record()
-    matrix.whole()
-    assert_covered(matrix)
+@pytest.mark.parametrize(("name", "case"), cases(whole))
+def test_it_survives_each_fault(name: str, case: Case, on_servers: Callable[[str], Scene]) -> None:
+    """The whole matrix, on the servers."""
+    survives(name, on_servers(name), case)

@@ -182,6 +182,7 @@ def test_exactly_the_keys_of_the_contract_are_written(story: Story) -> None:
             f"intermediate/{execution}/chunk-0/manifest.json",
             f"intermediate/{execution}/chunk-0/records.arrow",
             f"{database.versions_prefix}{version['version']}/manifest.json",
+            f"{database.receipts_prefix}{execution}/{version['inputs_digest']}.json",
             database.pointer_key,
         }
         wanted |= {f"poll_results/{batch}/{name}.json" for batch in batches for name in ("result", "batch")}

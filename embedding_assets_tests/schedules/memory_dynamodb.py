@@ -98,6 +98,14 @@ class MemoryDynamoDB:
             found = [{ProjectionExpression: item[ProjectionExpression]} for item in found]
         return {"Items": found}
 
+    def scan(self, *, TableName: str, ConsistentRead: bool = False) -> Item:
+        """As boto3's, all in one page."""
+        return {"Items": self.items()}
+
+    def create_table(self, **described: Any) -> Item:
+        """There is one already."""
+        return {}
+
     def get_paginator(self, operation: str) -> Pages:
         """As boto3's."""
         return Pages(self, operation)

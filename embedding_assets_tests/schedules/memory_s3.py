@@ -63,6 +63,10 @@ class MemoryS3:
             self._objects[Key] = _Object(data, etag, datetime.now(UTC))
         return {"ETag": etag}
 
+    def create_bucket(self, *, Bucket: str) -> dict[str, Any]:
+        """There is one already."""
+        return {}
+
     def delete_objects(self, *, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
         """As boto3's."""
         with self._lock:
@@ -70,13 +74,18 @@ class MemoryS3:
                 self._objects.pop(entry["Key"], None)
         return {}
 
-    def list_objects_v2(self, *, Bucket: str, Prefix: str) -> dict[str, Any]:
+    def list_objects_v2(self, *, Bucket: str, Prefix: str = "") -> dict[str, Any]:
         """As boto3's, all in one page."""
         with self._lock:
             found = sorted((key, one) for key, one in self._objects.items() if key.startswith(Prefix))
         return {
             "Contents": [
-                {"Key": key, "Size": len(one.data), "LastModified": one.last_modified - self.ages}
+                {
+                    "Key": key,
+                    "Size": len(one.data),
+                    "LastModified": one.last_modified - self.ages,
+                    "ETag": one.etag,
+                }
                 for key, one in found
             ]
         }

@@ -208,11 +208,13 @@ def three(bench: SharedBench) -> list[str]:
 def backdated(bench: SharedBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """For the gc the chain is a day old, so that no version was current a moment ago."""
 
-    def dated(store: Store, database: Database, newest: VersionManifest) -> list[VersionManifest]:
+    def dated(
+        store: Store, database: Database, newest: VersionManifest, report: Callable[[str], None]
+    ) -> list[VersionManifest]:
         old = {"created_at": "2026-01-02T12:00:00Z"}
         return [one.model_copy(update=old) for one in chain(store, database, newest)]
 
-    monkeypatch.setattr("embedding_assets.upkeep.gc.chain", dated)
+    monkeypatch.setattr("embedding_assets.upkeep.gc.whole_chain", dated)
 
 
 def test_gc_takes_old_versions_from_the_root(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets.errors import DamagedError, InputError
+from embedding_assets.errors import DamagedError, LostPointerError
 from embedding_assets.merge import final
 from embedding_assets.merge.plan import manifest_key
 from embedding_assets.snapshots.directory import MANIFEST
@@ -81,7 +81,7 @@ def test_without_a_pointer_nothing_is_swept(bench: Workbench, planned: list[str]
     """A lost pointer would make everything garbage: then gc refuses."""
     bench.store.delete([LINES.pointer_key])
     before = bench.keys()
-    with pytest.raises(InputError, match="no published version"):
+    with pytest.raises(LostPointerError, match=f"{planned[-1]}.*snapshots repair lines"):
         collect(bench)
     assert bench.keys() == before
 
