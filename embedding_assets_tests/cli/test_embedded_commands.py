@@ -172,7 +172,7 @@ def test_dev_calls_nobody(place: Place, started: Callable[..., subprocess.Popen[
     time.sleep(RUNNING_SECONDS)
     children = descendants(place.pid)
     os.kill(place.pid, signal.SIGTERM)
-    assert process.wait(SOON_SECONDS) == 128 + signal.SIGTERM
+    assert process.wait(WAIT_SECONDS) == 128 + signal.SIGTERM, place.output.read_text()
     wait_until_gone(children)
     assert place.output.read_text().splitlines()[-1] == "error: interrupted by SIGTERM"
     place.assert_it_called_nobody()
