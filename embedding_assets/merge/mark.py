@@ -93,6 +93,20 @@ def keep_row(store: Store, row: BatchSummary) -> None:
     store.put(batch_key(row.batch_id), row.model_dump_json(indent=2).encode())
 
 
+def keep_changed(store: Store, ledger: Ledger, kept: Mapping[str, BatchSummary]) -> list[BatchSummary]:
+    """Keep the rows again that another process changed since they were `kept`; return them as they are now.
+
+    Whoever writes a row to the bucket may be late: another process may have finished the batch and kept its row in
+    between. Nobody would keep that row again.
+    """
+    now = dict(kept)
+    while changed := [row for row in ledger.get_many(now).values() if row != now[row.batch_id]]:
+        for row in changed:
+            keep_row(store, row)
+            now[row.batch_id] = row
+    return [row for batch_id, row in now.items() if row != kept[batch_id]]
+
+
 def _settled_by(manifest: VersionManifest, row: BatchSummary) -> bool:
     """Whether the row was marked before, for this version."""
     return not row.status.live and row.snapshot_version == manifest.version

@@ -27,7 +27,7 @@ from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.merge.already_published import with_published
 from embedding_assets.merge.ending import Endings, as_it_will_be, final_values
 from embedding_assets.merge.guard import mismatches
-from embedding_assets.merge.mark import keep_row
+from embedding_assets.merge.mark import keep_changed, keep_row
 from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, is_old
 from embedding_assets.openai_batches.account import is_another_project
@@ -79,16 +79,17 @@ class ExecutionPoller:
         """
         rows = self.ledger.get_many(planned.batch_id for planned in manifest.batches)
         results: dict[str, PollResult] = {}
-        reported: dict[str, BatchSummary] = {}
+        kept: dict[str, BatchSummary] = {}
+
+        def add(row: BatchSummary, result: PollResult) -> None:
+            kept[row.batch_id] = row
+            on_batch(row, result)
+
         told: set[Future[Polled]] = set()
         planned_of = {planned.batch_id: planned for planned in manifest.batches}
         endings = Endings(
             self.store, lambda row, result, at: self._settled(planned_of[row.batch_id], row, result, at)
         )
-
-        def note(row: BatchSummary, result: PollResult) -> None:
-            reported[row.batch_id] = row
-            on_batch(row, result)
 
         with ThreadPoolExecutor(self.concurrency) as pool:
             asked = dict(
@@ -118,37 +119,30 @@ class ExecutionPoller:
                     planned = pending[done]
                     row, results[planned.batch_id] = done.result()
                     if row is not None:
-                        note(row, results[planned.batch_id])
+                        add(row, results[planned.batch_id])
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 with suppress(Exception):  # why the execution ends is what counts
                     for rest in pending.keys() - told:
-                        _tell_if_polled(rest, on_batch)
+                        _tell_if_polled(rest, add)
                     report()
-                    endings.end(on_batch)
+                    endings.end(add)
                 raise
         report()
-        results |= endings.end(note)
-        self._report_changed(reported, results, on_batch)
+        results |= endings.end(add)
         left = [row for row in rows.values() if not row.is_deletion and not is_old(row, datetime.now(UTC))]
         if another_project and left:
             raise ServiceError(ANOTHER_PROJECT)
-        fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows, on_batch)
+        fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows, add)
+        by_batch = {result.batch_id: result for result in fitting}
+        for row in keep_changed(self.store, self.ledger, kept):
+            on_batch(row, by_batch[row.batch_id])
         if len(fitting) != manifest.total_batches:
             raise ConservationError(
                 f"execution {manifest.execution_id}: {manifest.total_batches} batches planned, "
                 f"{len(fitting)} polled"
             )
         return fitting
-
-    def _report_changed(
-        self, reported: Mapping[str, BatchSummary], results: Mapping[str, PollResult], on_batch: OnBatch
-    ) -> None:
-        """Report rows again, as they are, that another process changed since, by marking them for example."""
-        for batch_id, row in self.ledger.get_many(reported).items():
-            if row != reported[batch_id]:
-                keep_row(self.store, row)
-                on_batch(row, results[batch_id])
 
     def _asked(self, row: BatchSummary | None) -> RemoteBatch | Exception | None:
         """What OpenAI returns for a batch, or the error that says why not; None if it is not asked."""

@@ -32,7 +32,7 @@ def new_row(shared: World) -> NewRow:
 
 
 def changed(world: World, batch_id: str, before: dict[str, Any]) -> dict[str, Any]:
-    """What is different in a row now, None for an attribute that is gone; when and by which write does not count."""
+    """What is different in a row now, None for an attribute that is gone; not when or by which write."""
     now = world.row(batch_id)
     names = (now.keys() | before.keys()) - {"reset_at", "write_id"}
     return {name: now.get(name) for name in names if now.get(name) != before.get(name)}

@@ -484,6 +484,24 @@ def young(bench: Workbench, *names: str, **values: Any) -> None:
         bench.row(name, datetime.now(UTC) - HOUR, **values)
 
 
+def test_a_row_that_another_process_finished_is_kept_and_reported_as_it_is(
+    bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
+) -> None:
+    """Two executions at once: the one that is late does not leave an older row behind, nor an older event."""
+    planted(openai_server, "b1", 2)
+    bench.row("b1")
+    told: list[Status] = []
+
+    def on_batch(row: BatchSummary, result: PollResult) -> None:
+        told.append(row.status)
+        bench.ledger.finish("b1", 0, Status.COMPLETED, {"embedded_count": 2})
+
+    execution_poller.poll(manifest("b1"), on_batch)
+    assert told == [Status.PENDING, Status.COMPLETED]
+    kept = BatchSummary.model_validate_json(bench.store.get(batch_key("b1")))
+    assert kept == bench.ledger.get("b1")
+
+
 def test_another_project_ends_the_execution(
     bench: Workbench, execution_poller: ExecutionPoller, openai_server: OpenAIServer
 ) -> None:
