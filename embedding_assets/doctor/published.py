@@ -37,8 +37,7 @@ class PublishedChecks:
             Check(
                 f"{self.database.name} published",
                 self.published,
-                "merges stop until then; if it is the pointer that is damaged, run `embedding-assets snapshots "
-                f"repair {self.database.name}`, else restore that object from a backup",
+                "merges stop until it is repaired, or that object restored from a backup",
                 (BUCKET,),
             ),
             Check(

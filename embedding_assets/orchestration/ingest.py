@@ -19,7 +19,7 @@ from dagster import (
 )
 
 from embedding_assets.databases import Database
-from embedding_assets.errors import LostPointerError
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.merge.ending import ended_without_embeddings
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
@@ -79,14 +79,14 @@ def ingest(
 
     With `until_drained` again and again, until nothing more is ready. An execution that failed is in the report
     and not tried again here; one that a passing reason kept from polling anything is, after a pause, a few times.
-    A database whose pointer is lost is in the report too: nothing of it is touched. Raises if the ledger, the
+    A database whose pointer is lost or damaged is in the report too: nothing of it is touched. Raises if the ledger, the
     bucket or OpenAI cannot be asked.
     """
     report = IngestReport()
     for database in databases:
         try:
             _executions(services, instance, database, report, until_drained=until_drained, tell=tell)
-        except LostPointerError as error:
+        except DamagedVersionError as error:
             report.failures.append(str(error))
         _tell_the_rest(services, database, report, tell)
     return report
@@ -261,6 +261,9 @@ def _tell_the_rest(services: Services, database: Database, report: IngestReport,
     report.waiting += [batch.batch_id for batch in live.ready_to_plan]
     report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
     report.refused |= {refused.batch_id: refused.reason for refused in live.refused}
-    pointer = read_pointer(services.store, database)
+    try:
+        pointer = read_pointer(services.store, database)
+    except DamagedVersionError:
+        return
     if pointer is not None:
         report.versions[database.name] = pointer.manifest.version

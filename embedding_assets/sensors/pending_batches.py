@@ -6,7 +6,7 @@ import dagster as dg
 
 from embedding_assets.assets.boundary import without_secrets_in_dagster
 from embedding_assets.databases import Database
-from embedding_assets.errors import LostPointerError
+from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.ledger import LiveBatches
 from embedding_assets.merge.witnesses import trusted_pointer
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
@@ -58,7 +58,7 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             return dg.SensorResult(skip_reason=reason, cursor=context.cursor)
         try:
             trusted_pointer(connected.store, connected.ledger, database)
-        except LostPointerError as error:
+        except DamagedVersionError as error:
             context.log.error(str(error))
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         found = ask_openai(connected, live, SINGLES_A_TICK, turn)

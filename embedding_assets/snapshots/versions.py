@@ -144,7 +144,11 @@ def read_pointer(store: Store, database: Database) -> Pointer | None:
     found = store.find(database.pointer_key)
     if found is None:
         return None
-    return Pointer(parse_version(store, database, database.pointer_key, found.data), found.etag)
+    try:
+        return Pointer(parse_version(store, database, database.pointer_key, found.data), found.etag)
+    except DamagedVersionError as error:
+        hint = f"`embedding-assets snapshots repair {database.name}` puts the published one back"
+        raise DamagedVersionError(f"{error}; {hint}") from error
 
 
 def read_version(store: Store, database: Database, version: str) -> VersionManifest:

@@ -334,7 +334,10 @@ def test_verify_of_a_damaged_pointer(story: Story) -> None:
         outcome = command("snapshots", "verify", "lines", "--json")
     assert outcome.code == 1
     problem = f"{MANIFEST}: {store.uri(key)} is not a version's manifest"
-    assert outcome.json == {"version": None, "ok": False, "problems": [problem]}
+    (found,) = outcome.json["problems"]
+    assert outcome.json == {"version": None, "ok": False, "problems": [found]}
+    assert found.startswith(problem)
+    assert "snapshots repair lines" in found
     assert outcome.stderr == "error: the published version of lines is damaged: 1 problem\n"
 
 
