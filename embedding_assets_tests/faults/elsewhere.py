@@ -18,7 +18,7 @@ ELSEWHERE = {
     "cli.batches.reset": "cli/test_batches.py",
     "snapshots.base_cache.BaseCache._keep": "merge/test_base_cache.py",
     "merge.poll_execution.ExecutionPoller._guarded": "merge/test_poll_execution.py",
-    "merge.poll_execution.ExecutionPoller._polled": "merge/test_poll_execution.py",
+    "merge.poll_execution.ExecutionPoller._counted": "merge/test_poll_execution.py",
     "merge.ending.ended_without_embeddings": "orchestration/test_storms.py",
     "merge.poll_execution._as_it_is": "merge/test_poll_execution.py",
     "merge.poll_execution._go_on": "merge/test_poll_execution.py",
@@ -59,6 +59,7 @@ ELSEWHERE = {
     "sensors.pending_batches.pending_batches_sensor.pending_batches": "sensors/test_pending_batches.py",
     "snapshots.directory.download_snapshot": "snapshots/test_directory.py",
     "snapshots.reader.pull": "schedules/test_readers.py",
+    "snapshots.receipts.newest_receipt": "cli/test_repair.py",
 }
 
 

@@ -20,7 +20,18 @@ CLIENTS = frozenset({"store", "_store", "ledger", "client", "_client", "_renewin
 """What S3, DynamoDB and OpenAI are called through."""
 
 RENAMES = frozenset({"replace", "rename", "symlink"})
-LOCAL = frozenset({"uri", "close", "get_collection", "list_collections", "create_collection", "client", "table"})
+LOCAL = frozenset(
+    {
+        "uri",
+        "close",
+        "renewing_client",
+        "get_collection",
+        "list_collections",
+        "create_collection",
+        "client",
+        "table",
+    }
+)
 """Methods of those names that reach no service."""
 
 

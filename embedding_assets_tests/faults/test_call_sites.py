@@ -41,7 +41,7 @@ def test_the_list_has_the_call_sites_of_a_run(name: str, in_memory: Callable[[st
 
 def test_no_function_that_reaches_outside_is_forgotten() -> None:
     """Each is in a scene, or tested elsewhere by name."""
-    callers = {site.caller for scene in LISTED.values() for site in scene.sites}
+    callers = {site.caller for scene in LISTED.values() for site in scene.all}
     assert list(forgotten(callers)) == []
 
 
