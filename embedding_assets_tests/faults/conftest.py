@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -27,6 +28,7 @@ def _one_at_a_time(
     memory: bool,
 ) -> Iterator[Open]:
     scenes: dict[str, Scene] = {}
+    environment: dict[str, str] = {}
     with ExitStack() as exits:
 
         def open_scene(name: str) -> Scene:
@@ -35,6 +37,9 @@ def _one_at_a_time(
                 scenes.clear()
                 home = homes.mktemp(name)
                 scenes[name] = exits.enter_context(opened(name, stack, aws, control, home, memory=memory))
+                environment.clear()
+                environment.update(os.environ)
+            os.environ.update(environment)  # the case before gave back the environment in which it was opened
             return scenes[name]
 
         yield open_scene

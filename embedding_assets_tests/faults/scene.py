@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from embedding_assets.adaptive_limit import AdaptiveLimit
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError, TransientError
 from embedding_assets.ledger.batch_summary import Status
@@ -296,6 +297,8 @@ def fast_clients(world: World) -> Iterator[None]:
         patch.setattr("embedding_assets.snapshots.store.s3_client", lambda retries=True: _s3(world, retries))
         patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda **options: world.dynamodb)
         patch.setattr("embedding_assets.orchestration.follow.INTERVAL_SECONDS", 3600.0)
+        # One client serves all simulated processes: a paused one must not keep the others from calling.
+        patch.setattr("embedding_assets.services.AdaptiveLimit", lambda most: AdaptiveLimit(50))
         patch.setattr("embedding_assets.services.load_settings", lambda: world.services.settings)
         yield
 
