@@ -108,7 +108,8 @@ def test_submit_leaves_no_text(world: World, file: Callable[..., Path], end: sig
     world.server.fault("POST /v1/files", delay_seconds=LONG_SECONDS)
 
     def uploading() -> bool:
-        return world.server.requests("POST /v1/files") > 0
+        held = owners(world, "SUBMIT")
+        return len(held) == 2 and None not in held and world.server.requests("POST /v1/files") > 0
 
     end_at(world, ["submit", "lines", str(path)], uploading, end)
     assert owners(world, "SUBMIT") == [None, None]
