@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
+import urllib3.exceptions
 from boto3.exceptions import Boto3Error, RetriesExceededError, S3UploadFailedError
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -189,6 +190,8 @@ def translated(subject: str, *, body: bool = False) -> Iterator[None]:
         raise TransientError(f"{subject}: {_plain(error)}", broke_off=body) from None
     except ResponseParserError:
         raise TransientError(f"{subject}: the answer cannot be read", broke_off=True) from None
+    except urllib3.exceptions.HTTPError as error:  # botocore lets it through if an answer breaks off in its body
+        raise TransientError(f"{subject}: {_plain(error)}", broke_off=True) from None
     except RetriesExceededError as error:
         raise TransientError(f"{subject}: {_plain(error)}") from None
     except S3UploadFailedError as error:

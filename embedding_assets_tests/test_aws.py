@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import urllib3.exceptions
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import (
     ClientError,
@@ -91,3 +92,10 @@ def test_nobody_at_the_endpoint_is_passing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("embedding_assets.aws._config", lambda retries: None)
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:9"):
         Store("bucket").get("key")
+
+
+def test_an_answer_that_breaks_off_in_its_body_may_be_read_again() -> None:
+    """botocore lets urllib3's own error through: it counts against nobody, and a body is read again."""
+    with pytest.raises(TransientError, match="listing: .*Connection broken") as raised, translated("listing"):
+        raise urllib3.exceptions.ProtocolError("Connection broken", ConnectionResetError(104, "reset"))
+    assert raised.value.broke_off
