@@ -96,6 +96,6 @@ def test_nobody_at_the_endpoint_is_passing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_answer_that_breaks_off_in_its_body_may_be_read_again() -> None:
     """botocore lets urllib3's own error through: it counts against nobody, and a body is read again."""
-    with pytest.raises(TransientError, match="listing: .*Connection broken") as raised, translated("listing"):
+    with pytest.raises(TransientError, match=r"listing: .*Connection broken") as raised, translated("listing"):
         raise urllib3.exceptions.ProtocolError("Connection broken", ConnectionResetError(104, "reset"))
     assert raised.value.broke_off
