@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDS ?=
 DATABASE ?= lines
 
-.PHONY: demo dev test test-long call-sites bench bench-quick lint types clean
+.PHONY: demo dev test test-fast test-long call-sites bench bench-quick lint types clean
 
 demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
@@ -15,6 +15,16 @@ dev: $(VENV)/.local
 
 test: lint types
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+# No server, no Dagster run, no Chroma.
+T := embedding_assets_tests
+FAST := $(addprefix $(T)/openai_batches/, test_output.py test_reconcile.py test_requests.py test_retry.py \
+    test_remote.py test_batch_errors.py) $(addprefix $(T)/merge/, test_plan.py test_changes.py test_fold.py) \
+  $(addprefix $(T)/ledger/, test_batch_summary.py test_late.py) \
+  $(addprefix $(T)/snapshots/, test_records.py test_history.py) $(T)/test_errors.py $(T)/test_databases.py $(T)/docs
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest $(FAST)
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long --timeout 14400 --log-cli-level WARNING
