@@ -127,11 +127,24 @@ class Traffic:
             count.in_flight += 1
             count.max_in_flight = max(count.max_in_flight, count.in_flight)
             fault = self._take_fault(route, scope["path"])
-        try:
-            await self._answer(fault, scope, receive, send)
-        finally:
+        open_ = True
+
+        def close() -> None:
+            nonlocal open_
             with self._lock:
-                count.in_flight -= 1
+                count.in_flight -= open_
+                open_ = False
+
+        async def sending(message: Message) -> None:
+            """A request ends with the last bytes of its answer: whoever has them may ask again at once."""
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                close()
+            await send(message)
+
+        try:
+            await self._answer(fault, scope, receive, sending)
+        finally:
+            close()
 
     def _take_fault(self, route: str, path: str) -> HttpFault | None:
         for index, (left, fault) in enumerate(self._faults):
