@@ -17,10 +17,10 @@ from benchmarks.measure import machine, measured, progress
 from benchmarks.merging import ours
 from benchmarks.merging.deltas import BUCKET, put_deltas
 from benchmarks.records import make_records
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.base_cache import BaseCache
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.versions.base_cache import BaseCache
+from embedding_assets.versions.manifest import VersionManifest
 
 ADDED = 1_000
 BATCHES = 10

@@ -22,7 +22,7 @@ def main() -> None:
     """Run the command as its console script does, which also loads everything before it collects garbage."""
     gc.disable()
     from benchmarks import stopwatch
-    from embedding_assets.orchestration import ingest
+    from embedding_assets.dagster_defs.runs import ingest
 
     stopwatch.install()
     vars(ingest)["build_reconstructable_job"] = job_with_stopwatch

@@ -17,9 +17,9 @@ import botocore.client
 import dagster as dg
 import httpx
 
+from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.definitions import defs
-from embedding_assets.merge.execution_manifest import read_manifest
-from embedding_assets.orchestration.resources import ServicesResource
+from embedding_assets.executions.manifest import read_manifest
 
 SENSOR = "lines_pending_batches"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")

@@ -31,12 +31,12 @@ import httpx
 from benchmarks.finished_batches import ENCODINGS, Encoding, batch_ids, records, write_outputs
 from benchmarks.polling_process import bucket_beside
 from benchmarks.server_time import cpu_seconds
+from embedding_assets.bucket.keys import delta_prefix, records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.services import Services, connect
-from embedding_assets.snapshots.store import Store
 
 PREPARING = 8
 POLLS = ("poll", "poll_into_folder")
@@ -85,7 +85,7 @@ def prepare(stack: EmbeddedStack, services: Services, folder: Path, encoding: En
 
 def forget_polls(store: Store) -> None:
     """Remove what a poll wrote, so that the next one writes it again."""
-    for prefix in (LINES.delta_prefix, "poll_results/"):
+    for prefix in (delta_prefix(LINES), "poll_results/"):
         store.delete([stored.key for stored in store.list(prefix)])
 
 

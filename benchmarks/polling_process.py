@@ -25,13 +25,13 @@ import orjson
 
 from benchmarks.finished_batches import Encoding, batch_ids
 from benchmarks.merging.deltas import folder_store
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ConservationError
-from embedding_assets.merge.plan import ExecutionManifest, PlannedBatch
-from embedding_assets.merge.poll_execution import ExecutionPoller
+from embedding_assets.executions.plan import ExecutionManifest, PlannedBatch
+from embedding_assets.executions.poll import ExecutionPoller
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.services import connect
-from embedding_assets.snapshots.store import Store
 
 EXECUTION = "20260102T120000Z-00000001"
 BLOCK = 1 << 20

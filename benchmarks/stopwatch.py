@@ -27,19 +27,19 @@ EVENTS = "materializations of batches"
 
 TIMED = {
     "embedding_assets.openai_batches.poll:Poller.poll": POLLING,
-    "embedding_assets.merge.intermediate:IntermediateMerger.merge_chunk": MERGING,
-    "embedding_assets.merge.intermediate:IntermediateMerger.merge_group": MERGING,
-    "embedding_assets.merge.final:FinalMerger.merge": MERGING,
-    "embedding_assets.ledger.lock:MergeLock.__enter__": LOCK,
-    "embedding_assets.ledger.lock:MergeLock.__exit__": LOCK,
-    "embedding_assets.orchestration.ingest:_one_execution": "execution",
-    "embedding_assets.orchestration.ingest:ask_openai": "planning: ask OpenAI",
+    "embedding_assets.executions.intermediate:IntermediateMerger.merge_chunk": MERGING,
+    "embedding_assets.executions.intermediate:IntermediateMerger.merge_group": MERGING,
+    "embedding_assets.executions.final:FinalMerger.merge": MERGING,
+    "embedding_assets.ledger.locks:MergeLock.__enter__": LOCK,
+    "embedding_assets.ledger.locks:MergeLock.__exit__": LOCK,
+    "embedding_assets.dagster_defs.runs.ingest:_one_execution": "execution",
+    "embedding_assets.dagster_defs.runs.ingest:ask_openai": "planning: ask OpenAI",
     "embedding_assets.ledger.ledger:Ledger.live": "planning: ask the ledger",
-    "embedding_assets.orchestration.ingest:choose": "planning: suspects",
-    "embedding_assets.orchestration.ingest:begin_execution": "planning: manifest and partitions",
-    "embedding_assets.orchestration.ingest:run_execution": "run",
-    "embedding_assets.orchestration.ingest:mark_and_tell": "mark",
-    "embedding_assets.orchestration.marking:mark_chain": "mark: rows",
+    "embedding_assets.dagster_defs.runs.ingest:choose": "planning: suspects",
+    "embedding_assets.dagster_defs.runs.ingest:begin_execution": "planning: manifest and partitions",
+    "embedding_assets.dagster_defs.runs.ingest:run_execution": "run",
+    "embedding_assets.dagster_defs.runs.ingest:mark_and_tell": "mark",
+    "embedding_assets.dagster_defs.runs.marking:mark_chain": "mark: rows",
 }
 """What is timed, as `module:qualified name`, and what its spans are called."""
 
@@ -58,11 +58,12 @@ def install() -> None:
 
 def load_job(name: str) -> JobDefinition:
     """The job, as the product loads it, with what is timed."""
-    from embedding_assets.orchestration import ingest
+    from embedding_assets import definitions
+    from embedding_assets.dagster_defs.runs import ingest
 
     if not hasattr(ingest.run_execution, "__wrapped__"):
         install()
-    return ingest.load_job(name)
+    return definitions.load_job(name)
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def _timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _time_events() -> None:
-    from embedding_assets.merge.poll_execution import ExecutionPoller
+    from embedding_assets.executions.poll import ExecutionPoller
 
     poll: Callable[..., Any] = ExecutionPoller.poll
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import sys
 
-from embedding_assets.interruption import Interrupted, described, ending_signals, exit_code
-from embedding_assets.quiet_environment import call_nobody
+from embedding_assets.processes.interruption import Interrupted, described, ending_signals, exit_code
+from embedding_assets.processes.quiet_environment import call_nobody
 
 
 def run() -> None:

@@ -64,36 +64,6 @@ class Database(BaseModel):
             raise ValueError("a collection is 3 to 512 of [A-Za-z0-9._-], the first and last a letter or digit")
         return value
 
-    @property
-    def delta_prefix(self) -> str:
-        """Prefix of all deltas of this database, ending in `/`."""
-        return f"{self.name}/delta/{self.name}/{self.delta_folder}/"
-
-    @property
-    def versions_prefix(self) -> str:
-        """Prefix of all published versions, ending in `/`."""
-        return f"{self.name}/snapshot/versions/"
-
-    @property
-    def tags_prefix(self) -> str:
-        """Prefix of the names that people gave to versions, ending in `/`."""
-        return f"{self.name}/snapshot/tags/"
-
-    @property
-    def receipts_prefix(self) -> str:
-        """Prefix of the receipts: which version an execution published, ending in `/`."""
-        return f"{self.name}/snapshot/receipts/"
-
-    @property
-    def latest_prefix(self) -> str:
-        """Prefix that holds the pointer alone, ending in `/`."""
-        return f"{self.name}/snapshot/latest/"
-
-    @property
-    def pointer_key(self) -> str:
-        """Key of the pointer: the one object whose replacement publishes a version."""
-        return f"{self.latest_prefix}manifest.json"
-
 
 LINES = Database(name="lines", batch_type="LINE_EMBEDDING", delta_folder="receipt_lines")
 WORDS = Database(name="words", batch_type="WORD_EMBEDDING", delta_folder="receipt_words")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dagster as dg
 
-from embedding_assets.assets.merging import merging_assets
-from embedding_assets.assets.polling import ARTEFACT_IO, polling_assets
-from embedding_assets.checks.asset_checks import execution_checks
-from embedding_assets.databases import Database
-from embedding_assets.io_managers.artefacts import ArtefactIOManager, OpOutputIOManager
-from embedding_assets.jobs.submission import (
+from embedding_assets.dagster_defs.assets.merging import merging_assets
+from embedding_assets.dagster_defs.assets.polling import ARTEFACT_IO, polling_assets
+from embedding_assets.dagster_defs.checks.asset_checks import execution_checks
+from embedding_assets.dagster_defs.io_manager import ArtefactIOManager, OpOutputIOManager
+from embedding_assets.dagster_defs.resources import ServicesResource, SharingS3Resource
+from embedding_assets.dagster_defs.runs.executions import job_name
+from embedding_assets.dagster_defs.sensors.completion import completion_sensor
+from embedding_assets.dagster_defs.sensors.pending_batches import pending_batches_sensor
+from embedding_assets.dagster_defs.submission_jobs import (
     inbox_schedule,
     resubmission_sensor,
     resubmit_job,
     submit_job,
 )
-from embedding_assets.orchestration.resources import ServicesResource, SharingS3Resource
-from embedding_assets.orchestration.runs import job_name
-from embedding_assets.sensors.completion import completion_sensor
-from embedding_assets.sensors.pending_batches import pending_batches_sensor
+from embedding_assets.databases import Database
 from embedding_assets.settings import Settings, load_settings
 
 INGESTED = ("execution_poll_results", "chunks", "intermediate_snapshots", "final_snapshot")
@@ -71,3 +71,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
 
 defs = build_definitions(load_settings())
+
+
+def load_job(name: str) -> dg.JobDefinition:
+    """The job `name` of the definitions; the processes of a run's steps find it through here."""
+    return defs.resolve_job_def(name)

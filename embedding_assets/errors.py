@@ -27,8 +27,8 @@ replaced when the error is made, whatever it quotes.
 
 from __future__ import annotations
 
-from embedding_assets.control_characters import visible_lines
-from embedding_assets.redaction import redacted
+from embedding_assets.text.control_characters import visible_lines
+from embedding_assets.text.redaction import redacted
 
 
 class EmbeddingAssetsError(Exception):

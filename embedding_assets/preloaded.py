@@ -14,7 +14,7 @@ import dagster._core.storage.sqlite_storage  # noqa: F401
 from botocore.exceptions import BotoCoreError
 
 import embedding_assets.cli.main  # noqa: F401 - the main module of `embedding-assets`, which each process runs again
-from embedding_assets.aws import dynamodb_client, s3_client
+from embedding_assets.bucket.aws import dynamodb_client, s3_client
 from embedding_assets.definitions import defs
 from embedding_assets.errors import EmbeddingAssetsError
 

@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from embedding_assets.adaptive_limit import AdaptiveLimit
+from embedding_assets.bucket.store import Store
+from embedding_assets.calls.adaptive_limit import AdaptiveLimit
 from embedding_assets.databases import Database
+from embedding_assets.executions.final import FinalMerger
+from embedding_assets.executions.intermediate import IntermediateMerger
+from embedding_assets.executions.poll import ExecutionPoller
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.exclusive import Tell
-from embedding_assets.merge.final import FinalMerger
-from embedding_assets.merge.intermediate import IntermediateMerger
-from embedding_assets.merge.poll_execution import ExecutionPoller
 from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
-from embedding_assets.rebuild.distance import DistanceRebuild
-from embedding_assets.rebuild.model import ModelRebuild
-from embedding_assets.rebuild.publish import AnewPublisher
 from embedding_assets.settings import Settings, load_settings
-from embedding_assets.snapshots.base_cache import BaseCache
-from embedding_assets.snapshots.shared_root import SharedVersions
-from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.parts import Asked
 from embedding_assets.submission.resubmit import Policy, Resubmitter
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
+from embedding_assets.upkeep.rebuild_distance import DistanceRebuild
+from embedding_assets.upkeep.rebuild_model import ModelRebuild
+from embedding_assets.upkeep.rebuild_publish import AnewPublisher
 from embedding_assets.upkeep.repair import Repair
 from embedding_assets.upkeep.rollback import Rollback
+from embedding_assets.versions.base_cache import BaseCache
+from embedding_assets.versions.publication_lock import Tell
+from embedding_assets.versions.shared_root import SharedVersions
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dotenv import load_dotenv
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from embedding_assets.credentials import check_credentials
+from embedding_assets.calls.credentials import check_credentials
 from embedding_assets.databases import Database, load_databases
 from embedding_assets.errors import InputError, SettingsError
 

@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from embedding_assets.bucket.keys import delta_prefix, version_prefix
+from embedding_assets.bucket.store import StoredObject
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import Status, format_instant
-from embedding_assets.snapshots.store import StoredObject
-from embedding_assets.snapshots.versions import VersionBatch, VersionFile, VersionManifest, version_prefix
+from embedding_assets.versions.manifest import (
+    VersionBatch,
+    VersionFile,
+    VersionManifest,
+)
 from embedding_assets_tests.deltas import NOON
 
 INDEX, GRAPH = "records.arrow", "graph/link_lists.bin"
@@ -27,7 +32,7 @@ def key(number: int, path: str = INDEX) -> str:
 
 def batch(batch_id: str, generation: int = 0, delta: str | None = "") -> VersionBatch:
     """The account of one batch; by default each generation has a delta of its own."""
-    delta_key = f"{LINES.delta_prefix}{batch_id}-{generation}/" if delta == "" else delta
+    delta_key = f"{delta_prefix(LINES)}{batch_id}-{generation}/" if delta == "" else delta
     return VersionBatch(
         batch_id=batch_id,
         generation=generation,

@@ -19,7 +19,8 @@ import hypothesis
 import openai as openai_sdk
 import pytest
 
-from embedding_assets.aws import dynamodb_client, s3_client
+from embedding_assets.bucket.aws import dynamodb_client, s3_client
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.local.stack import EmbeddedStack, create_table
@@ -27,7 +28,6 @@ from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.services import Services
 from embedding_assets.settings import Settings
-from embedding_assets.snapshots.store import Store
 from embedding_assets_tests.seaweed import Seaweed
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embedding_assets.bucket.keys import delta_prefix
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.row_source import ARROW_FILE, RowSource, pack
 from embedding_assets.databases import LINES, Database
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.directory import Format, SnapshotManifest, list_files, upload_snapshot
-from embedding_assets.snapshots.index import SCHEMA, sort_index
-from embedding_assets.snapshots.records import metadata_json
-from embedding_assets.snapshots.rows import Provenance, RowFile, RowWriter, delta_batch, delta_schema
-from embedding_assets.snapshots.sources import ARROW_FILE, RowSource, pack
-from embedding_assets.snapshots.store import Store
+from embedding_assets.rows.arrow import Provenance, RowFile, RowWriter, delta_batch, delta_schema
+from embedding_assets.rows.record import metadata_json
+from embedding_assets.rows.record_index import SCHEMA, sort_index
+from embedding_assets.rows.snapshot_directory import Format, SnapshotManifest, list_files, upload_snapshot
 from embedding_assets_tests.reference import Expected, reference_hash
 
 DIMENSIONS = 8
@@ -149,7 +150,7 @@ def put_delta(
 ) -> PollResult:
     """Upload records as the delta of a batch; return the poll result that names it."""
     generation = told.get("generation", 0)
-    prefix = f"{database.delta_prefix}{batch_id}-{generation}-{form}/"
+    prefix = f"{delta_prefix(database)}{batch_id}-{generation}-{form}/"
     dimensions = len(wanted[0].vector)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ReadTimeoutError
 
-from embedding_assets.snapshots.store import Store
+from embedding_assets.bucket.store import Store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

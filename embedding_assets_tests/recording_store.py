@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from embedding_assets.snapshots.store import Fetched, Store
+from embedding_assets.bucket.store import Fetched, Store
 
 
 class RecordingStore(Store):

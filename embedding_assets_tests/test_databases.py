@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.bucket.keys import delta_prefix, latest_prefix, pointer_key, versions_prefix
 from embedding_assets.databases import LINES, WORDS, Database, load_databases
 from embedding_assets.errors import SettingsError
 
@@ -33,11 +34,11 @@ def test_two_databases_ship() -> None:
         "words",
         "l2",
     )
-    assert LINES.delta_prefix == "lines/delta/lines/receipt_lines/"
-    assert WORDS.delta_prefix == "words/delta/words/receipt_words/"
-    assert LINES.versions_prefix == "lines/snapshot/versions/"
-    assert LINES.latest_prefix == "lines/snapshot/latest/"
-    assert WORDS.pointer_key == "words/snapshot/latest/manifest.json"
+    assert delta_prefix(LINES) == "lines/delta/lines/receipt_lines/"
+    assert delta_prefix(WORDS) == "words/delta/words/receipt_words/"
+    assert versions_prefix(LINES) == "lines/snapshot/versions/"
+    assert latest_prefix(LINES) == "lines/snapshot/latest/"
+    assert pointer_key(WORDS) == "words/snapshot/latest/manifest.json"
 
 
 @pytest.mark.parametrize("text", [f"- {LETTERS}", f"databases:\n- {LETTERS}", f"databases: [{LETTERS}]"])
@@ -46,7 +47,7 @@ def test_a_file_adds_databases(tmp_path: Path, text: str) -> None:
     *shipped, added = load(tmp_path, text)
     assert shipped == [LINES, WORDS]
     assert (added.name, added.collection, added.space) == ("letters", "letters", "l2")
-    assert added.delta_prefix == "letters/delta/letters/receipt_letters/"
+    assert delta_prefix(added) == "letters/delta/letters/receipt_letters/"
 
 
 def test_everything_can_be_said(tmp_path: Path) -> None:

@@ -13,18 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.aws import s3_client
+from embedding_assets.bucket.aws import s3_client
+from embedding_assets.bucket.keys import pointer_key, versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.snapshots.publish import commit
-from embedding_assets.snapshots.receipts import receipt_key
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import chain
+from embedding_assets.versions.manifest import chain
+from embedding_assets.versions.publish import commit
+from embedding_assets.versions.receipts import receipt_key
 from embedding_assets_tests import seaweed as seaweed_module
 from embedding_assets_tests.conftest import SeaweedClients
 from embedding_assets_tests.deltas import at, record, records
-from embedding_assets_tests.merge.conftest import Workbench
+from embedding_assets_tests.executions.conftest import Workbench
 from embedding_assets_tests.reference import reference_digest
 from embedding_assets_tests.seaweed import HOST, Seaweed, free_ports
 
@@ -145,8 +146,8 @@ def test_a_whole_merge(seaweed_store: Store, ledger: Ledger, tmp_path: Path) -> 
     ]
     versions = [manifest, base.manifest]
     assert bench.keys("lines/snapshot/") == {
-        LINES.pointer_key,
-        *(f"{LINES.versions_prefix}{one.version}/manifest.json" for one in versions),
+        pointer_key(LINES),
+        *(f"{versions_prefix(LINES)}{one.version}/manifest.json" for one in versions),
         *(receipt_key(LINES, one.execution_id, one.inputs_digest) for one in versions),
         *(file.key for one in versions for file in one.files),
     }

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.databases import LINES, WORDS, Database
+from embedding_assets.executions.intermediate import IntermediateSnapshots
+from embedding_assets.executions.plan import ExecutionManifest, Intermediate, PlannedBatch, split_chunks
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.merge.intermediate import IntermediateSnapshots
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.merge.plan import ExecutionManifest, Intermediate, PlannedBatch, split_chunks
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.openai_batches.survey import survey
 from embedding_assets.services import Services, connect
-from embedding_assets.snapshots.versions import read_pointer
 from embedding_assets.submission.parts import Asked, Limits
 from embedding_assets.submission.submit import Submitter
+from embedding_assets.versions.manifest import read_pointer
+from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.answers import line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import MODEL

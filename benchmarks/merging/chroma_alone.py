@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from benchmarks.measure import Cost, measured
-from embedding_assets.snapshots.chroma import ChromaRows, ChromaWriter
+from embedding_assets.chroma.collection import ChromaRows, ChromaWriter
 
 
 @contextmanager

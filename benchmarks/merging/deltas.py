@@ -9,13 +9,14 @@ from typing import Any, cast
 
 from benchmarks.folder_s3 import FolderS3
 from benchmarks.records import Records
+from embedding_assets.bucket.keys import delta_prefix
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.row_source import ARROW_FILE, pack
 from embedding_assets.databases import LINES
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.directory import Format, SnapshotManifest, list_files, upload_snapshot
-from embedding_assets.snapshots.records import metadata_json
-from embedding_assets.snapshots.rows import RowWriter, delta_batch, delta_schema
-from embedding_assets.snapshots.sources import ARROW_FILE, pack
-from embedding_assets.snapshots.store import Store
+from embedding_assets.rows.arrow import RowWriter, delta_batch, delta_schema
+from embedding_assets.rows.record import metadata_json
+from embedding_assets.rows.snapshot_directory import Format, SnapshotManifest, list_files, upload_snapshot
 
 BUCKET = "bucket"
 START = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -35,7 +36,7 @@ def put_deltas(store: Store, records: Records, batches: int, form: Format, first
 
 def _put_delta(store: Store, records: Records, number: int, form: Format) -> PollResult:
     dimensions = int(records.vectors.shape[1])
-    prefix = f"{LINES.delta_prefix}{number:05d}-{form}/"
+    prefix = f"{delta_prefix(LINES)}{number:05d}-{form}/"
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name) / "delta"
         with RowWriter(directory / ARROW_FILE, delta_schema(dimensions)) as writer:

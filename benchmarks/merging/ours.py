@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
-from embedding_assets.merge.accounting import version_batch
-from embedding_assets.merge.already_published import already_published, with_published
-from embedding_assets.merge.build import BuiltVersion, IndexWriter, VersionBuilder
-from embedding_assets.merge.changes import Changes, compare
-from embedding_assets.merge.fold import keys_of
-from embedding_assets.merge.intermediate import IntermediateMerger, open_intermediates
-from embedding_assets.merge.plan import Intermediate, split_chunks, split_groups
+from embedding_assets.executions.accounting import version_batch
+from embedding_assets.executions.already_published import already_published, with_published
+from embedding_assets.executions.build import BuiltVersion, IndexWriter, VersionBuilder
+from embedding_assets.executions.changes import Changes, compare
+from embedding_assets.executions.fold import keys_of
+from embedding_assets.executions.intermediate import IntermediateMerger, open_intermediates
+from embedding_assets.executions.plan import Intermediate, split_chunks, split_groups
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.index import CARRIED, alive, digest_of
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.rows.record_index import CARRIED, alive, digest_of
+from embedding_assets.versions.manifest import VersionManifest
 
 CHUNK_SIZE = 10
 GROUP_SIZE = 10

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.records import Records, Vectors
+from embedding_assets.chroma.collection import open_collection
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.chroma import open_collection
 
 QUERIES = 200
 NEAREST = 10

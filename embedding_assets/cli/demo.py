@@ -18,13 +18,13 @@ from embedding_assets.cli.home import ensure_dagster_home
 from embedding_assets.cli.ingest import ingest_here
 from embedding_assets.cli.output import STDOUT, Table, print_error, progress, warn
 from embedding_assets.cli.search import print_hits, search_texts
+from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.databases import Database
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets.services import Services, connect
-from embedding_assets.snapshots.reader import find_version
 from embedding_assets.submission.parts import Limits
+from embedding_assets.versions.reader import find_version
 
 RECORDS_A_BATCH = 120
 """Small batches, so that chunks and groups have something to do."""

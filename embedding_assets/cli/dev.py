@@ -15,12 +15,12 @@ from typing import Annotated
 
 import typer
 
-from embedding_assets import keeper as keeper_module
 from embedding_assets.cli.demo import demo_files, embedded
 from embedding_assets.cli.home import project_file
 from embedding_assets.cli.output import STDOUT, print_error
-from embedding_assets.interruption import uninterrupted
 from embedding_assets.local.stack import with_this_package
+from embedding_assets.processes import keeper as keeper_module
+from embedding_assets.processes.interruption import uninterrupted
 from embedding_assets.services import Services
 
 RECORDS_A_BATCH = 20

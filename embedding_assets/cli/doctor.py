@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from embedding_assets.aws import MAX_CONNECTIONS, s3_client, translated
+from embedding_assets.bucket.aws import MAX_CONNECTIONS, s3_client, translated
 from embedding_assets.cli.options import JsonOption
 from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress
-from embedding_assets.doctor.check import Result, Status
-from embedding_assets.doctor.examination import ROUNDS, WRITERS, Doctor
+from embedding_assets.operator.doctor.check import Result, Status
+from embedding_assets.operator.doctor.examination import ROUNDS, WRITERS, Doctor
 from embedding_assets.services import connect
 
 MOST_ROUNDS = 1000

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from embedding_assets.cli.output import print_error, warn
-from embedding_assets.control_characters import visible_lines
 from embedding_assets.errors import EmbeddingAssetsError
-from embedding_assets.redaction import redacted
+from embedding_assets.text.control_characters import visible_lines
+from embedding_assets.text.redaction import redacted
 
 
 class RedactingFormatter(logging.Formatter):

@@ -20,9 +20,9 @@ from embedding_assets.cli.options import (
 from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.errors import DamagedError, InputError
 from embedding_assets.services import connect
-from embedding_assets.snapshots.reader import find_version
 from embedding_assets.upkeep.difference import difference
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
+from embedding_assets.versions.reader import find_version
 
 SHOWN = 10
 """Ids shown of each kind; `--json` has all."""

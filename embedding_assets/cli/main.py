@@ -12,8 +12,8 @@ from embedding_assets.cli import batches, demo, dev, doctor, ingest, search, sna
 from embedding_assets.cli.failures import filter_logs, hide_warnings, print_failure, show_logs, watched_threads
 from embedding_assets.cli.output import print_error
 from embedding_assets.cli.temporary_files import own_temporary_directory
-from embedding_assets.interruption import described, ending_signals, exit_code
-from embedding_assets.quiet_environment import call_nobody
+from embedding_assets.processes.interruption import described, ending_signals, exit_code
+from embedding_assets.processes.quiet_environment import call_nobody
 
 FAILED = 1
 WRONG_USAGE = 2

@@ -16,9 +16,9 @@ import rich.table
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
-from embedding_assets.control_characters import visible, visible_json
-from embedding_assets.redaction import redacted, without_secrets
 from embedding_assets.submission.submit import Submission
+from embedding_assets.text.control_characters import visible, visible_json
+from embedding_assets.text.redaction import redacted, without_secrets
 
 PIPED_COLUMNS = 1_000_000
 """Wider than any line: what a program reads is neither cut off nor broken."""

@@ -11,11 +11,11 @@ import typer
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption
 from embedding_assets.cli.output import STDOUT, print_json, progress
-from embedding_assets.merge.exclusive import Tell
-from embedding_assets.merge.execution_manifest import new_execution_id
-from embedding_assets.rebuild.model import ModelRebuild, Progress
+from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.services import connect
 from embedding_assets.submission.parts import Asked
+from embedding_assets.upkeep.rebuild_model import ModelRebuild, Progress
+from embedding_assets.versions.publication_lock import Tell
 
 LOOK_AGAIN_SECONDS = 60.0
 SHOWN = 5

@@ -12,10 +12,10 @@ import typer
 from embedding_assets.cli.output import STDOUT, Table, print_json
 from embedding_assets.databases import Database
 from embedding_assets.services import Services, connect
-from embedding_assets.snapshots.reader import Hit, find_version, pull
-from embedding_assets.snapshots.reader import search as search_version
-from embedding_assets.snapshots.versions import VersionManifest
 from embedding_assets.submission.parts import DIMENSIONED
+from embedding_assets.versions.manifest import VersionManifest
+from embedding_assets.versions.reader import Hit, find_version, pull
+from embedding_assets.versions.reader import search as search_version
 
 
 def search(

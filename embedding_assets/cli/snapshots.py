@@ -10,15 +10,16 @@ import typer
 from rich.filesize import decimal
 from rich.progress import Progress
 
+from embedding_assets.bucket.keys import versions_prefix
 from embedding_assets.cli import inspect, rebuild, upkeep
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
 from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
-from embedding_assets.snapshots.reader import find_version
-from embedding_assets.snapshots.reader import pull as pull_version
-from embedding_assets.snapshots.tags import Tag, read_tags
-from embedding_assets.snapshots.versions import VersionManifest, chain, read_pointer
+from embedding_assets.versions.manifest import VersionManifest, chain, read_pointer
+from embedding_assets.versions.reader import find_version
+from embedding_assets.versions.reader import pull as pull_version
+from embedding_assets.versions.tags import Tag, read_tags
 
 app = typer.Typer(help="Published versions.", no_args_is_help=True)
 
@@ -44,7 +45,7 @@ def list_versions(database: DatabaseArgument, as_json: JsonOption = False) -> No
     if not manifests:
         STDOUT.print(f"{database} has no published version yet")
         return
-    there = {entry.key for entry in services.store.list(chosen.versions_prefix)}
+    there = {entry.key for entry in services.store.list(versions_prefix(chosen))}
     tags = read_tags(services.store, chosen)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("version", "created (UTC)"):

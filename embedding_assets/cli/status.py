@@ -14,13 +14,13 @@ from embedding_assets.cli.output import STDOUT, Table, print_json, warn
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
-from embedding_assets.ledger.late import is_late, late_warning
-from embedding_assets.merge.witnesses import trusted_pointer
-from embedding_assets.reporting.ages import told_age
-from embedding_assets.reporting.backlog import Group, groups, remarks
-from embedding_assets.reporting.batch_story import Story, tell_story
-from embedding_assets.reporting.facts import gather
+from embedding_assets.ledger.overdue import is_late, late_warning
+from embedding_assets.operator.ages import told_age
+from embedding_assets.operator.backlog import Group, groups, remarks
+from embedding_assets.operator.batch_story import Story, tell_story
+from embedding_assets.operator.facts import gather
 from embedding_assets.services import Services, connect
+from embedding_assets.versions.witnesses import trusted_pointer
 
 SHOWN = 20
 """Batches that want attention and are listed; `--json` has all."""

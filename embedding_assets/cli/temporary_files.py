@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from embedding_assets.interruption import uninterrupted
+from embedding_assets.processes.interruption import uninterrupted
 
 VARIABLE = "TMPDIR"
 

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, one_version
 from embedding_assets.cli.output import STDOUT, Table, print_json, progress
-from embedding_assets.merge.execution_manifest import new_execution_id
+from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.services import connect
 from embedding_assets.upkeep.garbage import Swept
 from embedding_assets.upkeep.tagging import remove_tag, set_tag

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError, field_validator, model_validator
 
-from embedding_assets.bounded_text import bounded
-
-EXECUTION_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
-BATCH_ID = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
-
+from embedding_assets.ledger.ids import is_batch_id
+from embedding_assets.text.bounded_text import bounded
 
 LARGEST_ITEM = 400 * 1024
 """Bytes that DynamoDB takes at most."""
@@ -51,11 +47,6 @@ LIVE = (Status.PENDING, Status.VALIDATING, Status.IN_PROGRESS, Status.FINALIZING
 
 NOT_AT_OPENAI = "deletion"
 """The `openai_batch_id` of a batch of deletions: OpenAI has no part in it."""
-
-
-def is_batch_id(value: str) -> bool:
-    """Whether `value` can be a batch id: a safe key, and not of the form of an execution id."""
-    return bool(BATCH_ID.fullmatch(value)) and not EXECUTION_ID.fullmatch(value)
 
 
 def parse_instant(text: str) -> datetime:

@@ -16,10 +16,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from embedding_assets.aws import translated
+from embedding_assets.bucket.aws import translated
 from embedding_assets.errors import EmbeddingAssetsError, LockError, PreconditionError, TransientError
-from embedding_assets.interruption import uninterrupted
 from embedding_assets.ledger.lease_row import LeaseRow, read_row, unchanged
+from embedding_assets.processes.interruption import uninterrupted
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

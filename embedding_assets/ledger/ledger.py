@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from embedding_assets.aws import dynamodb_client, translated
-from embedding_assets.bounded_text import bounded
+from embedding_assets.bucket.aws import dynamodb_client, translated
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError, NotFoundError, PreconditionError, TransientError
 from embedding_assets.ledger.batch_summary import (
@@ -33,6 +32,7 @@ from embedding_assets.ledger.batch_summary import (
     format_instant,
     parse_row,
 )
+from embedding_assets.text.bounded_text import bounded
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

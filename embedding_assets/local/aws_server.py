@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from embedding_assets.local.serving import add_serving_options, serve
-from embedding_assets.quiet_environment import call_nobody
+from embedding_assets.processes.quiet_environment import call_nobody
 
 SEND_BYTES = 1 << 20
 

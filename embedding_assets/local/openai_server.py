@@ -33,7 +33,7 @@ from embedding_assets.local.openai_errors import ApiError
 from embedding_assets.local.openai_files import FileStore
 from embedding_assets.local.openai_traffic import CuttableProtocol, Traffic
 from embedding_assets.local.serving import add_serving_options, serve
-from embedding_assets.quiet_environment import call_nobody
+from embedding_assets.processes.quiet_environment import call_nobody
 
 CONTENT_CHUNK_BYTES = 1 << 20
 MODELS_CREATED_AT = 1_705_948_997

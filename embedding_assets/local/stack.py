@@ -18,7 +18,7 @@ import boto3
 
 import embedding_assets
 from embedding_assets.errors import InputError, ServiceError
-from embedding_assets.quiet_environment import QUIET
+from embedding_assets.processes.quiet_environment import QUIET
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -15,9 +15,9 @@ from typing import Any
 import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from embedding_assets.adaptive_limit import AdaptiveLimit
-from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
-from embedding_assets.credentials import check_credentials
+from embedding_assets.calls.adaptive_limit import AdaptiveLimit
+from embedding_assets.calls.credentials import check_credentials
+from embedding_assets.calls.retry_after import retry_after_seconds
 from embedding_assets.errors import (
     BatchError,
     EmbeddingAssetsError,
@@ -29,7 +29,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.openai_batches.limited_client import THROTTLED, LimitedClient
 from embedding_assets.openai_batches.remote import RemoteBatch, read_batch, unknown_batch
-from embedding_assets.retry_after import retry_after_seconds
+from embedding_assets.text.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""

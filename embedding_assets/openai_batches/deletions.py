@@ -6,12 +6,12 @@ import codecs
 
 import orjson
 
+from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary
-from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.openai_batches.record_ids import usable_id
 from embedding_assets.openai_batches.remote import RemoteBatch
-from embedding_assets.snapshots.store import Store
 
 
 def finished_itself(batch: BatchSummary) -> RemoteBatch:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.row_source import pack
 from embedding_assets.databases import Database
 from embedding_assets.openai_batches.reconcile import Reconciled
-from embedding_assets.snapshots.directory import (
+from embedding_assets.rows.snapshot_directory import (
     Format,
     SnapshotManifest,
     find_manifest,
@@ -15,8 +17,6 @@ from embedding_assets.snapshots.directory import (
     list_files,
     upload_snapshot,
 )
-from embedding_assets.snapshots.sources import pack
-from embedding_assets.snapshots.store import Store
 
 DELTA_VERSION = "2"
 """Part of every delta id: raised when the same input would give other bytes."""

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from embedding_assets.bucket.keys import errors_key, result_key
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.row_source import CHROMA_FILE
 from embedding_assets.databases import Database
 from embedding_assets.errors import NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.openai_batches.keys import errors_key, result_key
 from embedding_assets.openai_batches.poll_result import PollResult, RequestError, read_errors
-from embedding_assets.snapshots.directory import find_complete, find_manifest
-from embedding_assets.snapshots.sources import CHROMA_FILE
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest, chain, read_pointer, read_version
+from embedding_assets.rows.snapshot_directory import find_complete, find_manifest
+from embedding_assets.versions.manifest import VersionManifest, chain, read_pointer, read_version
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
+from embedding_assets.text.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 
 MESSAGE_FIELDS = ("message", "detail", "msg", "error", "error_message", "description", "title")
 """Where an error may have its message; the first that is there counts."""

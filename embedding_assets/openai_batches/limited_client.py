@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from embedding_assets.adaptive_limit import AdaptiveLimit
-from embedding_assets.retry_after import retry_after_seconds
+from embedding_assets.calls.adaptive_limit import AdaptiveLimit
+from embedding_assets.calls.retry_after import retry_after_seconds
 
 THROTTLED = frozenset({429, 503})
 """Status codes by which a service asks for fewer requests."""

@@ -22,10 +22,10 @@ import numpy as np
 import orjson
 import pybase64
 
-from embedding_assets.bounded_text import NAME_CHARS, bounded
 from embedding_assets.openai_batches.error_details import body_error, error_details
 from embedding_assets.openai_batches.file_lines import numbered_lines
 from embedding_assets.openai_batches.record_ids import usable_id
+from embedding_assets.text.bounded_text import NAME_CHARS, bounded
 
 EXPIRED_CODE = "batch_expired"
 UNFINISHED_CODES = frozenset({EXPIRED_CODE, "batch_cancelled", "batch_canceled"})

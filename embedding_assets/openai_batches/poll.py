@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embedding_assets.bounded_text import MESSAGE_CHARS, bounded
+from embedding_assets.bucket.keys import (
+    delta_prefix,
+    errors_key,
+    records_key,
+    result_key,
+)
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.row_source import ARROW_FILE
 from embedding_assets.databases import Database
 from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
@@ -26,7 +33,6 @@ from embedding_assets.openai_batches.deletions import finished_itself, read_dele
 from embedding_assets.openai_batches.delta import name_delta, write_delta
 from embedding_assets.openai_batches.disk_budget import DiskBudget, DiskShare
 from embedding_assets.openai_batches.earlier import Earlier, earlier_ending, earlier_errors, earlier_with_delta
-from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
 from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
 from embedding_assets.openai_batches.reasons import (
     MISFIT,
@@ -39,9 +45,8 @@ from embedding_assets.openai_batches.reasons import (
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
 from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
-from embedding_assets.snapshots.directory import Format, file_sha256
-from embedding_assets.snapshots.sources import ARROW_FILE
-from embedding_assets.snapshots.store import Store
+from embedding_assets.rows.snapshot_directory import Format, file_sha256
+from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded
 
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
 
@@ -197,7 +202,7 @@ class Poller:
             file_sha256(asked),
         )
         delta_id = name_delta(batch.batch_id, found, hashes, self._form)
-        delta_key = f"{self._database.delta_prefix}{delta_id}/"
+        delta_key = f"{delta_prefix(self._database)}{delta_id}/"
         write_delta(self._store, self._database, self._form, arrow.parent, delta_key, found)
         self._write_errors(batch.batch_id, found)
         action: Action = "process_results" if remote.status == "completed" else "process_partial"

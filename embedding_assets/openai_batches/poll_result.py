@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field, field_validator
 
-from embedding_assets.bounded_text import bounded
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.openai_batches.output import Reason
 from embedding_assets.openai_batches.retry import can_help
-from embedding_assets.redaction import redacted
+from embedding_assets.text.bounded_text import bounded
+from embedding_assets.text.redaction import redacted
 
 Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
 

@@ -15,7 +15,7 @@ from embedding_assets.openai_batches.output import Bad, Good, Vector, read_answe
 from embedding_assets.openai_batches.poll_result import RequestError
 from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Problem, Requests
-from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
+from embedding_assets.rows.arrow import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
 
 NO_ANSWER_CODE = {
     "expired": "batch_expired",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from embedding_assets.snapshots.records import is_unicode
+from embedding_assets.rows.record import is_unicode
 
 
 def usable_id(value: object) -> str | None:

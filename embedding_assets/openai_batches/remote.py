@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from embedding_assets.bounded_text import writable
 from embedding_assets.openai_batches.batch_errors import read_batch_errors
+from embedding_assets.text.bounded_text import writable
 
 NOT_FOUND = "not_found"
 """Our word for the status of a batch that OpenAI does not know."""

@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 
 import orjson
 
-from embedding_assets.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 from embedding_assets.errors import BatchError, InputError
 from embedding_assets.openai_batches.file_lines import numbered_lines
 from embedding_assets.openai_batches.record_ids import usable_id
-from embedding_assets.snapshots.records import checked_metadata, is_unicode, metadata_json
+from embedding_assets.rows.record import checked_metadata, is_unicode, metadata_json
+from embedding_assets.text.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
 
 LONG_NUMBER = re.compile(rb"\d{19}")
 """Digits that may be an integer of more than 64 bits."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.lease import Lease
-from embedding_assets.ledger.lock import SubmitClaim
-from embedding_assets.process_identity import certainly_gone, own_identity
+from embedding_assets.ledger.locks import SubmitClaim
+from embedding_assets.processes.process_identity import certainly_gone, own_identity
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

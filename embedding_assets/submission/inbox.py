@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import orjson
 
+from embedding_assets.bucket.keys import inbox_prefix, submitted_prefix
+from embedding_assets.bucket.store import Store, StoredObject
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError, InputError
-from embedding_assets.snapshots.store import Store, StoredObject
 from embedding_assets.submission.submit import Submission, Submitter
 
 RECORDS = (".jsonl", ".parquet")
@@ -49,7 +50,7 @@ class Inbox:
 
     def waiting(self) -> list[StoredObject]:
         """Files without a receipt, oldest first."""
-        receipts = {entry.key for entry in self.store.list(self._receipts)}
+        receipts = {entry.key for entry in self.store.list(submitted_prefix(self.database))}
         files = [entry for entry in self.store.list(self.prefix) if not entry.key.endswith("/")]
         waiting = [file for file in files if self.receipt_key(file) not in receipts]
         return sorted(waiting, key=lambda file: (file.last_modified, file.key))
@@ -57,16 +58,12 @@ class Inbox:
     @property
     def prefix(self) -> str:
         """Where files are laid, ending in `/`."""
-        return f"{self.database.name}/inbox/"
-
-    @property
-    def _receipts(self) -> str:
-        return f"{self.database.name}/submitted/"
+        return inbox_prefix(self.database)
 
     def receipt_key(self, file: StoredObject) -> str:
         """Key of the receipt for a file as it was written at that moment."""
         written = f"{file.last_modified:%Y%m%dT%H%M%SZ}-{file.etag}"
-        return f"{self._receipts}{file.key.removeprefix(self.prefix)}@{written}.json"
+        return f"{submitted_prefix(self.database)}{file.key.removeprefix(self.prefix)}@{written}.json"
 
     def _submit(self, file: StoredObject) -> Submission:
         suffix = PurePosixPath(file.key).suffix.lower()

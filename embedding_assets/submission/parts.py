@@ -14,11 +14,11 @@ from typing import IO
 
 import orjson
 
-from embedding_assets.bounded_text import shown
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError
-from embedding_assets.snapshots.records import input_sha256, parse_metadata
+from embedding_assets.rows.record import input_sha256, parse_metadata
 from embedding_assets.submission.record_file import Record
+from embedding_assets.text.bounded_text import shown
 
 REQUESTS_A_BATCH = 50_000
 BYTES_A_BATCH = 200 * 2**20

@@ -19,10 +19,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedding_assets.bounded_text import MESSAGE_CHARS, bounded, shown
 from embedding_assets.errors import InputError
-from embedding_assets.snapshots.records import checked_metadata, is_unicode, metadata_json
+from embedding_assets.rows.record import checked_metadata, is_unicode, metadata_json
 from embedding_assets.submission.tokens import count_tokens
+from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded, shown
 
 TOKENS_AN_INPUT = 8192
 """OpenAI's limit of tokens of one input."""

@@ -13,21 +13,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from embedding_assets.bounded_text import shown
+from embedding_assets.bucket.keys import errors_key, records_key
 from embedding_assets.errors import BatchError, InputError, NotFoundError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
 from embedding_assets.openai_batches.absence import is_old
-from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll_result import RequestError, read_errors
 from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.known import Known
 from embedding_assets.submission.parts import Asked, Line, line_of
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
+from embedding_assets.submission.submission_index import Known
 from embedding_assets.submission.submit import Submission
 from embedding_assets.submission.tokens import count_tokens, price_usd
+from embedding_assets.text.bounded_text import shown
 
 TOKEN_LIMIT = "token_limit_exceeded"
 """OpenAI's code for a batch that it failed because too many tokens were enqueued: sent at once it fails again."""

@@ -17,15 +17,15 @@ from typing import Any
 
 import orjson
 
+from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import PreconditionError, TransientError
 from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.ledger.lock import SubmitClaim
+from embedding_assets.ledger.locks import SubmitClaim
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.openai_batches.remote import RemoteBatch
-from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.claims import BatchClaim, DatabaseClaim
 from embedding_assets.submission.parts import Asked, Line
 from embedding_assets.submission.tokens import count_tokens

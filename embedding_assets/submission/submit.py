@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from embedding_assets.bounded_text import shown
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.known import Known, Latest
 from embedding_assets.submission.parts import Asked, Limits, Line, Part, split, split_deletions
 from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
 from embedding_assets.submission.sender import Sender
+from embedding_assets.submission.submission_index import Known, Latest
 from embedding_assets.submission.tokens import price_usd
+from embedding_assets.text.bounded_text import shown
 
 INSTANT_AFTER = timedelta(microseconds=1)
 RECORDS_TOLD = 20_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from embedding_assets.snapshots.index import alive
-from embedding_assets.snapshots.reader import published_index
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.bucket.store import Store
+from embedding_assets.rows.record_index import alive
+from embedding_assets.versions.manifest import VersionManifest
+from embedding_assets.versions.reader import published_index
 
 
 @dataclass(frozen=True)

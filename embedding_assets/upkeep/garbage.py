@@ -6,20 +6,17 @@ of a version, nothing younger than the minimal age, no unpublished version young
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from embedding_assets.bucket.keys import INTERMEDIATE, delta_prefix, versions_prefix
+from embedding_assets.bucket.store import StoredObject
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import parse_instant
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.store import StoredObject
-from embedding_assets.snapshots.versions import VersionManifest, epoch_of
-
-INTERMEDIATE = re.compile(r"intermediate/(\d{8}T\d{6}Z-[0-9a-f]{8})(?:/chunk-\d+/|-group-\d+/merged/)")
-"""Beginning of the keys of an execution's intermediate snapshots."""
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.versions.manifest import VersionManifest, epoch_of
 
 
 @dataclass(frozen=True)
@@ -121,11 +118,11 @@ def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: dateti
 def by_delta(listed: Iterable[StoredObject], database: Database, min_age: timedelta, now: datetime) -> list[Swept]:
     """Deltas by their prefix, where none of a delta's objects is young."""
     groups: dict[str, list[StoredObject]] = {}
-    start = len(database.delta_prefix)
+    start = len(delta_prefix(database))
     for entry in listed:
         name, slash, _ = entry.key[start:].partition("/")
         if slash:
-            groups.setdefault(f"{database.delta_prefix}{name}/", []).append(entry)
+            groups.setdefault(f"{delta_prefix(database)}{name}/", []).append(entry)
     return _old(groups, min_age, now)
 
 
@@ -149,7 +146,7 @@ def _old(groups: Mapping[str, list[StoredObject]], min_age: timedelta, now: date
 
 def _by_version(listed: Iterable[StoredObject], database: Database) -> Iterator[tuple[str, list[StoredObject]]]:
     groups: dict[str, list[StoredObject]] = {}
-    start = len(database.versions_prefix)
+    start = len(versions_prefix(database))
     for entry in listed:
         version, slash, path = entry.key[start:].partition("/")
         if slash and path != MANIFEST:

@@ -11,18 +11,14 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from embedding_assets.bucket.keys import INTERMEDIATE_PREFIX, delta_prefix, versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, InputError, NotFoundError
+from embedding_assets.executions.manifest import read_manifest
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.exclusive import Tell, exclusive
-from embedding_assets.merge.execution_manifest import read_manifest
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.publish import amend
-from embedding_assets.snapshots.shared_root import SharedVersions
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.tags import read_tags
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, whole_chain
+from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.garbage import (
     Swept,
     by_delta,
@@ -34,6 +30,11 @@ from embedding_assets.upkeep.garbage import (
     unpublished,
 )
 from embedding_assets.upkeep.laid_versions import laid_versions, take_away
+from embedding_assets.versions.manifest import Pointer, VersionManifest, whole_chain
+from embedding_assets.versions.publication_lock import Tell, exclusive
+from embedding_assets.versions.publish import amend
+from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.tags import read_tags
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,11 @@ class Collector:
         now = datetime.now(UTC)
         tagged = {tag.version for tag in read_tags(self.store, self.database)}
         kept = kept_versions(versions, tagged, self.retention, self.min_age, now)
-        listed = list(self.store.list(self.database.versions_prefix))
+        listed = list(self.store.list(versions_prefix(self.database)))
         needed = set(versions[0].withdrawn) | self._live()
-        deltas = by_delta(self.store.list(self.database.delta_prefix), self.database, self.min_age, now)
+        deltas = by_delta(self.store.list(delta_prefix(self.database)), self.database, self.min_age, now)
         done = published_deltas(versions, needed) - self._named_by(needed, versions)
-        executions = by_execution(self.store.list("intermediate/"), self.min_age, now)
+        executions = by_execution(self.store.list(INTERMEDIATE_PREFIX), self.min_age, now)
         return Garbage(
             kept=tuple(manifest.version for manifest in versions if manifest.version in kept),
             versions=tuple(old_versions(versions, kept, listed, self.database, self.min_age, now)),

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from embedding_assets.bucket.keys import version_prefix, versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, NotFoundError
-from embedding_assets.snapshots.directory import MANIFEST, FileEntry, download_verified
-from embedding_assets.snapshots.index import alive, digest_of, read_index
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.verify import find_problems
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, read_version, version_prefix
+from embedding_assets.rows.record_index import alive, digest_of, read_index
+from embedding_assets.rows.snapshot_directory import MANIFEST, FileEntry, download_verified
+from embedding_assets.versions.manifest import (
+    INDEX_FILE,
+    VersionManifest,
+    read_version,
+)
+from embedding_assets.versions.verify import find_problems
 
 Progress = Callable[[int], None]
 
@@ -66,7 +71,7 @@ def manifest_problems(store: Store, database: Database, published: VersionManife
 
 def missing_files(store: Store, database: Database, manifest: VersionManifest) -> Iterator[str]:
     """Which files of a version are not there with their size, a line each. Lists, and reads no file."""
-    there = {entry.key: entry.size for entry in store.list(database.versions_prefix)}
+    there = {entry.key: entry.size for entry in store.list(versions_prefix(database))}
     for file in manifest.files:
         size = there.get(file.key)
         if size is None:

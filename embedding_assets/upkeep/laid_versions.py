@@ -10,11 +10,11 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from embedding_assets.bucket.store import StoredObject
 from embedding_assets.errors import SharedRootError
-from embedding_assets.merge.exclusive import Tell
-from embedding_assets.snapshots.shared_root import SharedVersions
-from embedding_assets.snapshots.store import StoredObject
 from embedding_assets.upkeep.garbage import Swept
+from embedding_assets.versions.publication_lock import Tell
+from embedding_assets.versions.shared_root import SharedVersions
 
 
 def laid_versions(

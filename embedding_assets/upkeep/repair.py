@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from embedding_assets.bucket.keys import pointer_key, version_prefix, versions_prefix
+from embedding_assets.bucket.store import Fetched, Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import (
     DamagedError,
@@ -24,23 +26,21 @@ from embedding_assets.errors import (
     TransientError,
 )
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.exclusive import Tell, merge_lock, note_published
-from embedding_assets.merge.witnesses import not_in_chain, read_witnesses
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.publish import fence, put_back
-from embedding_assets.snapshots.receipts import find_receipt, newest_receipt
-from embedding_assets.snapshots.shared_root import SharedVersions
-from embedding_assets.snapshots.store import Fetched, Store
-from embedding_assets.snapshots.versions import (
+from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.upkeep.inspection import missing_files
+from embedding_assets.versions.manifest import (
     Pointer,
     VersionManifest,
     epoch_of,
     parse_version,
     read_version,
-    version_prefix,
 )
-from embedding_assets.upkeep.inspection import missing_files
+from embedding_assets.versions.publication_lock import Tell, merge_lock, note_published
+from embedding_assets.versions.publish import fence, put_back
+from embedding_assets.versions.receipts import find_receipt, newest_receipt
+from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.witnesses import not_in_chain, read_witnesses
 
 TRIES = 5
 """How often a repair looks again if the pointer was changed meanwhile."""
@@ -133,11 +133,11 @@ class Repair:
             yield lock
 
     def _pointer(self) -> tuple[Fetched | None, Pointer | None]:
-        there = self.store.find(self.database.pointer_key)
+        there = self.store.find(pointer_key(self.database))
         if there is None:
             return None, None
         try:
-            manifest = parse_version(self.store, self.database, self.database.pointer_key, there.data)
+            manifest = parse_version(self.store, self.database, pointer_key(self.database), there.data)
         except DamagedVersionError as error:
             self.report(f"warning: {error}")
             return there, None
@@ -158,7 +158,7 @@ class Repair:
             return _Found(None, None)
         if not known:
             raise DamagedVersionError(
-                f"{self.store.uri(self.database.pointer_key)} cannot be read, and nothing in the table or the "
+                f"{self.store.uri(pointer_key(self.database))} cannot be read, and nothing in the table or the "
                 "bucket says what was published: restore that object from a backup"
             )
         target = self._newest(known)
@@ -214,8 +214,8 @@ class Repair:
 
     def _names(self) -> list[str]:
         """All versions that have a manifest, committed or not."""
-        start, end = len(self.database.versions_prefix), f"/{MANIFEST}"
-        keys = (entry.key[start:] for entry in self.store.list(self.database.versions_prefix))
+        start, end = len(versions_prefix(self.database)), f"/{MANIFEST}"
+        keys = (entry.key[start:] for entry in self.store.list(versions_prefix(self.database)))
         return [key.removesuffix(end) for key in keys if key.endswith(end) and key.count("/") == 1]
 
     def _manifests(self, above: int) -> dict[str, VersionManifest]:

@@ -10,21 +10,21 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, InputError, PreconditionError, TransientError
+from embedding_assets.executions.guard import configured_otherwise
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.exclusive import Tell, exclusive, note_published
-from embedding_assets.merge.guard import configured_otherwise
-from embedding_assets.merge.witnesses import trusted_pointer
-from embedding_assets.snapshots.history import accounted, before, withdrawn
-from embedding_assets.snapshots.next_version import Account, Difference, Withdrawn, content_of, next_manifest
-from embedding_assets.snapshots.publish import commit
-from embedding_assets.snapshots.shared_root import SharedVersions
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.tags import resolve
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, new_version, whole_chain
+from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.upkeep.inspection import problems_of
+from embedding_assets.versions.history import accounted, before, withdrawn
+from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, whole_chain
+from embedding_assets.versions.next_version import Account, Difference, Withdrawn, content_of, next_manifest
+from embedding_assets.versions.publication_lock import Tell, exclusive, note_published
+from embedding_assets.versions.publish import commit
+from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.tags import resolve
+from embedding_assets.versions.witnesses import trusted_pointer
 
 TRIES = 5
 """How often a rollback begins again where another version was published meanwhile."""

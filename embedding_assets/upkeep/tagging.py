@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from embedding_assets.bucket.keys import versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import format_instant
+from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.exclusive import Tell, exclusive
-from embedding_assets.merge.execution_manifest import new_execution_id
-from embedding_assets.snapshots.reader import find_version
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.tags import Tag, tag_key
+from embedding_assets.versions.publication_lock import Tell, exclusive
+from embedding_assets.versions.reader import find_version
+from embedding_assets.versions.tags import Tag, tag_key
 
 
 def set_tag(
@@ -34,7 +35,7 @@ def set_tag(
     with exclusive(store, ledger, database, purpose, lease_seconds, tell) as held:
         manifest = find_version(store, database, version)
         sweeping = held.pointer.manifest.sweeping if held.pointer else ()
-        there = {entry.key for entry in store.list(database.versions_prefix)}
+        there = {entry.key for entry in store.list(versions_prefix(database))}
         if manifest.version in sweeping or any(file.key not in there for file in manifest.files):
             raise InputError(f"version {manifest.version} of {database.name} was swept: it has files no more")
         tag = Tag(tag=name, version=manifest.version, created_at=format_instant(datetime.now(UTC)))

@@ -10,7 +10,7 @@ import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets_tests.cli.commands import command, failed
-from embedding_assets_tests.orchestration.world import World
+from embedding_assets_tests.dagster_defs.runs.world import World
 
 FINAL = ("COMPLETED", "FAILED", "EXPIRED", "CANCELLED")
 LIVE = ("PENDING", "VALIDATING", "IN_PROGRESS", "FINALIZING", "CANCELING")

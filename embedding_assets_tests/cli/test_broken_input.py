@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets_tests.cli.commands import GOOD, command, failed
-from embedding_assets_tests.orchestration.world import World
+from embedding_assets_tests.dagster_defs.runs.world import World
 
 BROKEN_LINES = {
     "no JSON": ('{"id": "two", "text": ', "is not JSON"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets_tests.cli.commands import command, failed_at_last
-from embedding_assets_tests.orchestration.world import World, texts
+from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 
 def overwrite(path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from embedding_assets.doctor.scratch import DOCTOR_PREFIX
+from embedding_assets.bucket.keys import DOCTOR_PREFIX
 from embedding_assets_tests.cli.commands import command
-from embedding_assets_tests.orchestration.world import World
+from embedding_assets_tests.dagster_defs.runs.world import World
 
 SMALL = ("--rounds", "2", "--threads", "3")
 

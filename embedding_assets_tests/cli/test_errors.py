@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from embedding_assets_tests.cli.commands import GOOD, SECRETS, Outcome, command, failed, failed_at_last
-from embedding_assets_tests.orchestration.processes import start_command
-from embedding_assets_tests.orchestration.world import World, texts
+from embedding_assets_tests.dagster_defs.runs.processes import start_command
+from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 CLOSED = "http://127.0.0.1:9"
 LONGEST_WAIT_SECONDS = 90

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
+from embedding_assets.dagster_defs.submission_jobs import due_batches
 from embedding_assets.databases import LINES
-from embedding_assets.jobs.submission import due_batches
 from embedding_assets_tests.cli.commands import Outcome, command
-from embedding_assets_tests.orchestration.world import World, answer_line, texts, tick
+from embedding_assets_tests.dagster_defs.runs.world import World, answer_line, texts, tick
 from embedding_assets_tests.reference import reference_digest
 
 OTHER_KEY = "sk-of-another-project"

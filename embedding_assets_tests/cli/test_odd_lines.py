@@ -11,13 +11,13 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.bucket.keys import errors_key, records_key
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets_tests.answers import answer, failed_line, line, output_line, several_line
 from embedding_assets_tests.cli.commands import SECRETS, Outcome, command
 from embedding_assets_tests.conftest import AwsClients
+from embedding_assets_tests.dagster_defs.runs.world import World, open_world
 from embedding_assets_tests.deltas import MODEL
-from embedding_assets_tests.orchestration.world import World, open_world
 from embedding_assets_tests.reference import Expected, reference_digest
 
 X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import pointer_key, versions_prefix
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets_tests.cli.commands import command, failed, failed_at_last
-from embedding_assets_tests.orchestration.world import World, texts, tick
+from embedding_assets_tests.dagster_defs.runs.world import World, texts, tick
 
-POINTER = LINES.pointer_key
+POINTER = pointer_key(LINES)
 
 
 def two_versions(world: World) -> list[str]:
@@ -34,7 +35,7 @@ def lose(world: World, back_to: str | None) -> None:
     if back_to is None:
         store.delete([POINTER])
     else:
-        store.put(POINTER, store.get(f"{LINES.versions_prefix}{back_to}/{MANIFEST}"))
+        store.put(POINTER, store.get(f"{versions_prefix(LINES)}{back_to}/{MANIFEST}"))
 
 
 def document(*arguments: str) -> Any:
@@ -129,12 +130,12 @@ def test_what_was_published_is_gone_itself(world: World) -> None:
     """The line names the object that is missing, and nothing is written."""
     first, second = two_versions(world)
     lose(world, first)
-    key = f"{LINES.versions_prefix}{second}/{MANIFEST}"
+    key = f"{versions_prefix(LINES)}{second}/{MANIFEST}"
     manifest = world.services.store.get(key)
     world.services.store.delete([key])
     assert f"{second}/{MANIFEST} is missing: restore it first" in failed("snapshots", "repair", "lines")
     world.services.store.put(key, manifest)
-    own = [file.key for file in world.services.store.list(f"{LINES.versions_prefix}{second}/")]
+    own = [file.key for file in world.services.store.list(f"{versions_prefix(LINES)}{second}/")]
     world.services.store.delete([one for one in own if one.endswith("records.arrow")])
     assert f"version {second} of lines cannot be put back" in failed("snapshots", "repair", "lines", "--dry-run")
     assert world.published().version == first

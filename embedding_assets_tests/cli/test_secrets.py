@@ -21,8 +21,8 @@ from embedding_assets.cli.home import project_file
 from embedding_assets.local.stack import EmbeddedStack, with_this_package
 from embedding_assets_tests.cli.commands import command
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.processes import start_command
-from embedding_assets_tests.orchestration.world import World, error_line, open_world, texts, tick
+from embedding_assets_tests.dagster_defs.runs.processes import start_command
+from embedding_assets_tests.dagster_defs.runs.world import World, error_line, open_world, texts, tick
 
 KEY = "sk-proj-key-that-nobody-may-see"
 TOKEN = "session-token-that-nobody-may-see"
@@ -119,7 +119,7 @@ def test_an_unexpected_error_that_quotes_the_key(world: World, monkeypatch: pyte
             raise ValueError(f"Illegal header value b'Bearer {KEY}'") from error
 
     world.put_row("one")
-    monkeypatch.setattr("embedding_assets.sensors.pending_batches.ask_openai", quoting)
+    monkeypatch.setattr("embedding_assets.dagster_defs.sensors.pending_batches.ask_openai", quoting)
     with pytest.raises(Exception, match=r"\*\*\*") as raised:
         tick(world, "lines_pending_batches")
     assert raised.tb is not None

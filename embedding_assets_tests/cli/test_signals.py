@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.merge import exclusive
-from embedding_assets.snapshots.versions import read_pointer
+from embedding_assets.versions import publication_lock as exclusive
+from embedding_assets.versions.manifest import read_pointer
 from embedding_assets_tests.cli.commands import GOOD
-from embedding_assets_tests.orchestration.processes import start_command
-from embedding_assets_tests.orchestration.world import World, texts
+from embedding_assets_tests.dagster_defs.runs.processes import start_command
+from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 WAIT_SECONDS = 120
 LONG_SECONDS = 60.0

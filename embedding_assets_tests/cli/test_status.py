@@ -15,7 +15,7 @@ from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.cli.commands import SECRETS, Outcome, command
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import World, error_line, open_world, texts
+from embedding_assets_tests.dagster_defs.runs.world import World, error_line, open_world, texts
 
 LONG = "x" * 100
 """A batch id that fits no terminal."""

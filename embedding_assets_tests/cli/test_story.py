@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embedding_assets.ledger.batch_summary import is_batch_id
+from embedding_assets.ledger.ids import is_batch_id
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.cli.commands import SECRETS, Outcome, command, failed
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.processes import start_command
-from embedding_assets_tests.orchestration.world import EXECUTION_ID, World, open_world, texts
+from embedding_assets_tests.dagster_defs.runs.processes import start_command
+from embedding_assets_tests.dagster_defs.runs.world import EXECUTION_ID, World, open_world, texts
 
 MARKUP = "[/red] 2 [bold]coffee[/] \\[x]"
 RECORDS: list[dict[str, Any]] = [

@@ -10,8 +10,8 @@ import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets_tests.cli.commands import command
+from embedding_assets_tests.dagster_defs.runs.world import World
 from embedding_assets_tests.deltas import DIMENSIONS, vector
-from embedding_assets_tests.orchestration.world import World
 from embedding_assets_tests.reference import Expected
 
 CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"

@@ -14,14 +14,14 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.cli.output import STDOUT
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets_tests.cli.commands import SECRETS, Outcome, command, failed
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import World, open_world, texts
+from embedding_assets_tests.dagster_defs.runs.world import World, open_world, texts
 
 NOBODY = "99-0123456789ab"
 SWEEP_ALL = {"EMBEDDING_ASSETS_GC_MIN_AGE_SECONDS": "0", "EMBEDDING_ASSETS_SNAPSHOT_RETENTION": "1"}

@@ -12,7 +12,7 @@ import pytest
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.cli.commands import command
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import World, open_world, texts
+from embedding_assets_tests.dagster_defs.runs.world import World, open_world, texts
 
 
 @pytest.fixture

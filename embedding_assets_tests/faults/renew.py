@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedding_assets.aws import dynamodb_client, s3_client
+from embedding_assets.bucket.aws import dynamodb_client, s3_client
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.faults.listed import FILE, Listed, load, save

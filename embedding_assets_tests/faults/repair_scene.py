@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from embedding_assets.bucket.keys import pointer_key, versions_prefix
 from embedding_assets.databases import LINES
 from embedding_assets.errors import LostPointerError
-from embedding_assets.merge.execution_manifest import new_execution_id
-from embedding_assets.merge.witnesses import trusted_pointer
-from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.ledger.ids import new_execution_id
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.versions.witnesses import trusted_pointer
+from embedding_assets_tests.dagster_defs.runs.world import texts
 from embedding_assets_tests.faults.scene import Scene, completed
-from embedding_assets_tests.orchestration.world import texts
 from embedding_assets_tests.reference import Expected
 
 FIRST = texts("a", 3)
@@ -32,7 +33,7 @@ class RepairScene(Scene):
             assert self.ingest().failures == []
             versions.append(world.published().version)
         world.plant("waiting", WAITING)
-        store.put(LINES.pointer_key, store.get(f"{LINES.versions_prefix}{versions[0]}/{MANIFEST}"))
+        store.put(pointer_key(LINES), store.get(f"{versions_prefix(LINES)}{versions[0]}/{MANIFEST}"))
 
     def act(self) -> bool:
         """As a person does it: look whether it has to be repaired, repair it, go on."""

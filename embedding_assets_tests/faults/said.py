@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from embedding_assets.bucket.keys import batch_key
+from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.openai_batches.keys import batch_key
-from embedding_assets.orchestration.ingest import IngestReport
-from embedding_assets_tests.orchestration.world import World
+from embedding_assets_tests.dagster_defs.runs.world import World
 
 
 @dataclass

@@ -14,20 +14,21 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from embedding_assets.adaptive_limit import AdaptiveLimit
+from embedding_assets.bucket.keys import latest_prefix, pointer_key, versions_prefix
+from embedding_assets.calls.adaptive_limit import AdaptiveLimit
+from embedding_assets.dagster_defs.runs.ingest import IngestReport, ingest
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError, TransientError
 from embedding_assets.ledger.batch_summary import Status
-from embedding_assets.orchestration.ingest import IngestReport, ingest
-from embedding_assets.snapshots.directory import matches
-from embedding_assets.snapshots.index import alive, read_index
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest, chain, read_pointer
+from embedding_assets.rows.record_index import alive, read_index
+from embedding_assets.rows.snapshot_directory import matches
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
+from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, chain, read_pointer
+from embedding_assets_tests.dagster_defs.runs.world import World, error_line, texts
 from embedding_assets_tests.deltas import at, record, vector
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Planned, Process, current, run_as
 from embedding_assets_tests.faults.said import Said
-from embedding_assets_tests.orchestration.world import World, error_line, texts
 from embedding_assets_tests.reference import Expected, reference_digest
 
 LEASE_SECONDS = 1.0
@@ -153,7 +154,7 @@ class Scene:
 
     def _shown(self) -> str:
         """The version that the shared root shows."""
-        return (self.shared / LINES.latest_prefix.rstrip("/")).resolve().name
+        return (self.shared / latest_prefix(LINES).rstrip("/")).resolve().name
 
     def drain(self, first: Process | None = None) -> set[CallSite]:
         """Other processes, of which `first` may fail, run until nothing is ready and nothing failed.
@@ -176,7 +177,7 @@ class Scene:
 
     def seen(self, operation: str, parameters: dict[str, Any]) -> None:
         """Each pointer that is written is whole by then; each final status is counted."""
-        if operation == "PutObject" and parameters.get("Key") == LINES.pointer_key:
+        if operation == "PutObject" and parameters.get("Key") == pointer_key(LINES):
             self._look_at_the_pointer()
         if operation == "UpdateItem":
             values = parameters["ExpressionAttributeValues"]
@@ -188,7 +189,7 @@ class Scene:
         pointer = run_untapped(lambda: read_pointer(store, LINES))
         assert pointer is not None
         self.pointers.append(pointer.epoch)
-        there = run_untapped(lambda: {entry.key: entry.size for entry in store.list(LINES.versions_prefix)})
+        there = run_untapped(lambda: {entry.key: entry.size for entry in store.list(versions_prefix(LINES))})
         self.torn += [file.key for file in pointer.manifest.files if there.get(file.key) != file.size]
 
     def check(self, planned: Planned | None = None) -> None:
@@ -208,7 +209,7 @@ class Scene:
         assert published.content_digest == reference_digest(expected.values())
         assert manifest_problems(store, LINES, published) == []
         assert self.torn == []
-        latest = self.shared / LINES.latest_prefix.rstrip("/")
+        latest = self.shared / latest_prefix(LINES).rstrip("/")
         assert self._shown() == published.version, "the shared root shows another version"
         assert [file.path for file in published.files if not matches(latest / file.path, file)] == []
         assert self.pointers == sorted(self.pointers), "the pointer's epoch fell"
@@ -293,10 +294,10 @@ def fast_clients(world: World) -> Iterator[None]:
     Nor does anyone wait long for a process that is paused while it is alone in a folder, or follow a run.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("embedding_assets.snapshots.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
-        patch.setattr("embedding_assets.snapshots.store.s3_client", lambda retries=True: _s3(world, retries))
+        patch.setattr("embedding_assets.versions.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
+        patch.setattr("embedding_assets.bucket.store.s3_client", lambda retries=True: _s3(world, retries))
         patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda **options: world.dynamodb)
-        patch.setattr("embedding_assets.orchestration.follow.INTERVAL_SECONDS", 3600.0)
+        patch.setattr("embedding_assets.dagster_defs.runs.follow.INTERVAL_SECONDS", 3600.0)
         # One client serves all simulated processes: a paused one must not keep the others from calling.
         patch.setattr("embedding_assets.services.AdaptiveLimit", lambda most: AdaptiveLimit(50))
         patch.setattr("embedding_assets.services.load_settings", lambda: world.services.settings)

@@ -11,6 +11,7 @@ import pytest
 
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
+from embedding_assets_tests.dagster_defs.runs.world import open_world
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.listed import Listed
 from embedding_assets_tests.faults.memory_aws import aws_in_memory
@@ -22,7 +23,6 @@ from embedding_assets_tests.faults.submit_scene import SubmitScene
 from embedding_assets_tests.faults.taps import tapped
 from embedding_assets_tests.faults.unwaited_time import nobody_waits
 from embedding_assets_tests.faults.upkeep_scene import UpkeepScene
-from embedding_assets_tests.orchestration.world import open_world
 from embedding_assets_tests.schedules.plain_index import instead_of_chroma
 
 SCENES: dict[str, type[Scene]] = {

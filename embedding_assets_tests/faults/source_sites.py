@@ -10,10 +10,10 @@ import embedding_assets
 
 ROOT = Path(embedding_assets.__file__).parent
 
-NOT_THE_PRODUCT = ("local/", "doctor/", "cli/demo.py", "cli/dev.py")
+NOT_THE_PRODUCT = ("local/", "operator/doctor/", "cli/demo.py", "cli/dev.py")
 """The local servers, what starts them, and what examines an account without relying on it."""
 
-PLUMBING = ("snapshots/store.py", "aws.py", "ledger/ledger.py")
+PLUMBING = ("bucket/store.py", "bucket/aws.py", "ledger/ledger.py")
 """What every call goes through: their callers count."""
 
 CLIENTS = frozenset({"store", "_store", "ledger", "client", "_client", "_renewing_client", "sdk"})

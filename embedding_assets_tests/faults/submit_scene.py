@@ -6,15 +6,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from embedding_assets.bucket.keys import records_key
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.submission.parts import Asked, Limits
 from embedding_assets.submission.submit import Submitter
+from embedding_assets_tests.dagster_defs.runs.world import texts
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL
 from embedding_assets_tests.faults.process import Fault, Planned
 from embedding_assets_tests.faults.scene import BEFORE, Scene, run_untapped
-from embedding_assets_tests.orchestration.world import texts
 
 RECORDS = [BEFORE[0], *texts("s", 4, 60)]
 GONE = ("u1", "u2")

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from embedding_assets.databases import LINES
-from embedding_assets.merge.execution_manifest import new_execution_id
-from embedding_assets.snapshots.versions import chain
+from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.upkeep.tagging import set_tag
+from embedding_assets.versions.manifest import chain
+from embedding_assets_tests.dagster_defs.runs.world import texts
 from embedding_assets_tests.faults.process import Planned
 from embedding_assets_tests.faults.scene import LEASE_SECONDS, Scene, completed
-from embedding_assets_tests.orchestration.world import texts
 from embedding_assets_tests.reference import Expected
 
 FIRST = texts("a", 3)

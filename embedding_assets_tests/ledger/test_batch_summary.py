@@ -14,10 +14,10 @@ from embedding_assets.ledger.batch_summary import (
     Refused,
     Status,
     format_instant,
-    is_batch_id,
     parse_instant,
     parse_row,
 )
+from embedding_assets.ledger.ids import is_batch_id
 
 REQUIRED = {
     "PK": "BATCH#b1",

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import result_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.errors import BatchError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.absence import Absence, is_old, missing_warning
-from embedding_assets.openai_batches.keys import result_key
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.store import Store
 from embedding_assets_tests.answers import failed_line, input_lines, output_line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import vector

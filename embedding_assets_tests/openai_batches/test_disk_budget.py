@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.disk_budget import UNKNOWN_BYTES, WITH_DELTA, DiskBudget
 from embedding_assets.openai_batches.poll import Poller
-from embedding_assets.snapshots.store import Store
 from embedding_assets_tests.answers import input_lines, output_line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import NOON, vector

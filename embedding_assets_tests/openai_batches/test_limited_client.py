@@ -9,7 +9,7 @@ from pathlib import Path
 import openai as openai_sdk
 import pytest
 
-from embedding_assets.adaptive_limit import AdaptiveLimit
+from embedding_assets.calls.adaptive_limit import AdaptiveLimit
 from embedding_assets.errors import NotFoundError, ServiceError, TransientError
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets.openai_batches.client import OpenAIBatches

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import errors_key, records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import read_errors
 from embedding_assets.openai_batches.reasons import none_fits, wrong_number
 from embedding_assets.openai_batches.reconcile import Reconciled
-from embedding_assets.snapshots.store import Store
 from embedding_assets_tests.answers import failed_line, input_lines, output_line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import NOON, vector

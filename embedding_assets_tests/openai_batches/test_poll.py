@@ -13,17 +13,21 @@ import httpx
 import openai as openai_sdk
 import pytest
 
+from embedding_assets.bucket.keys import (
+    errors_key,
+    records_key,
+    result_key,
+)
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.row_source import open_source
 from embedding_assets.databases import LINES, WORDS
 from embedding_assets.errors import BatchError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.keys import errors_key, records_key, result_key
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.directory import Format, download_snapshot
-from embedding_assets.snapshots.rows import Provenance
-from embedding_assets.snapshots.sources import open_source
-from embedding_assets.snapshots.store import Store
+from embedding_assets.rows.arrow import Provenance
+from embedding_assets.rows.snapshot_directory import Format, download_snapshot
 from embedding_assets_tests.answers import (
     encoded,
     failed_line,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.requests import Request, Requests, read_input_file, read_records
-from embedding_assets.snapshots.rows import ROWS_AT_ONCE, RowFile
+from embedding_assets.rows.arrow import ROWS_AT_ONCE, RowFile
 from embedding_assets_tests.answers import encoded, failed_line, line, output_line, several_line, unfinished_line
 from embedding_assets_tests.deltas import MODEL, record, vector
 from embedding_assets_tests.reference import reference_hash

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedding_assets_tests.answers import answer, encoded, failed_line, output_line, unfinished_line
+from embedding_assets_tests.dagster_defs.runs.world import texts
 from embedding_assets_tests.deltas import DIMENSIONS, vector
-from embedding_assets_tests.orchestration.world import texts
 from embedding_assets_tests.reference import Expected
 
 ASKED = 4

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from embedding_assets.ledger.batch_summary import parse_instant
-from embedding_assets_tests.orchestration.world import SUBMITTED, World, tick
+from embedding_assets_tests.dagster_defs.runs.world import SUBMITTED, World, tick
 from embedding_assets_tests.pending_rows import put_pending
 
 BACKLOG = 1500

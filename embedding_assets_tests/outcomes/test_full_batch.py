@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.openai_batches.keys import errors_key, records_key
+from embedding_assets.bucket.keys import errors_key, records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.settings import Settings
-from embedding_assets.snapshots.store import Store
 from embedding_assets_tests.outcomes.full_batch import BATCH, REQUESTS, serve, write_full_batch
 
 MOST_MEGABYTES = 500

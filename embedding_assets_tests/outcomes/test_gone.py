@@ -11,13 +11,13 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.bucket.keys import errors_key, records_key
+from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.openai_batches.keys import errors_key, records_key
-from embedding_assets.orchestration.ingest import IngestReport
-from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets_tests.cli.commands import SECRETS, command
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import Item, World, error_line, open_world
+from embedding_assets_tests.dagster_defs.runs.world import Item, World, error_line, open_world
 from embedding_assets_tests.outcomes.cases import asked, record_lines
 from embedding_assets_tests.reference import reference_digest
 

@@ -1,6 +1,7 @@
 """Each outcome and each malformation, ingested at once: row, counts, errors.jsonl, what is published, `status`.
 
-How batches end that could not be polled, or that came through at a second try: `orchestration/test_endings.py`.
+How batches end that could not be polled, or that came through at a second try:
+`dagster_defs/runs/test_endings.py`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.bucket.keys import errors_key, records_key
+from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.openai_batches.keys import errors_key, records_key
-from embedding_assets.orchestration.ingest import IngestReport
 from embedding_assets_tests.cli.commands import SECRETS, command
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import World, open_world, request_line
+from embedding_assets_tests.dagster_defs.runs.world import World, open_world, request_line
 from embedding_assets_tests.outcomes.cases import (
     ASKED,
     ENDED,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedding_assets.databases import LINES, WORDS, Database
+from embedding_assets_tests.dagster_defs.runs.world import answer_line, error_line, request_line
 from embedding_assets_tests.deltas import at, record
-from embedding_assets_tests.orchestration.world import answer_line, error_line, request_line
 from embedding_assets_tests.reference import Expected
 
 DATABASES = (LINES, WORDS)

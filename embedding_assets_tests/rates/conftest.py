@@ -10,7 +10,7 @@ import pytest
 
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import open_world
+from embedding_assets_tests.dagster_defs.runs.world import open_world
 from embedding_assets_tests.rates.proxy import Proxy
 from embedding_assets_tests.rates.servers import Servers
 from embedding_assets_tests.rates.storm import ENVIRONMENT, in_a_hurry

@@ -8,21 +8,21 @@ from contextlib import contextmanager
 
 import pytest
 
+from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.store import Store
+from embedding_assets.dagster_defs.runs.execution import ask_openai
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.executions.intermediate import IntermediateSnapshots, MergedIntermediate
+from embedding_assets.executions.manifest import write_manifest
+from embedding_assets.executions.plan import Intermediate, split_chunks, split_groups
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.execution_manifest import write_manifest
-from embedding_assets.merge.intermediate import IntermediateSnapshots, MergedIntermediate
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.merge.plan import Intermediate, split_chunks, split_groups
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.keys import records_key
-from embedding_assets.orchestration.execution import ask_openai
 from embedding_assets.services import Services
 from embedding_assets.settings import Settings
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import read_pointer
+from embedding_assets.versions.manifest import read_pointer
+from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.rates.backlog import Backlog
 from embedding_assets_tests.rates.logged import Weather
 from embedding_assets_tests.rates.memory_aws import StormyClient

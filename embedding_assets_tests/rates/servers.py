@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from embedding_assets.openai_batches.keys import batch_key, records_key
-from embedding_assets_tests.orchestration.world import World
+from embedding_assets.bucket.keys import batch_key, records_key
+from embedding_assets_tests.dagster_defs.runs.world import World
 from embedding_assets_tests.rates.backlog import DATABASES, Backlog
 from embedding_assets_tests.reference import reference_digest
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 
+from embedding_assets.dagster_defs.runs.ingest import ingest
 from embedding_assets.errors import EmbeddingAssetsError
-from embedding_assets.orchestration.ingest import ingest
 from embedding_assets.services import Services
 from embedding_assets.settings import load_settings
 from embedding_assets_tests.rates.backlog import DATABASES
@@ -86,5 +86,5 @@ def in_a_hurry() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", lambda seconds: sleep(seconds / HURRY))
         for module in ("polling", "merging"):
-            patch.setattr(f"embedding_assets.assets.{module}.RETRIES", quick)
+            patch.setattr(f"embedding_assets.dagster_defs.assets.{module}.RETRIES", quick)
         yield

@@ -83,24 +83,24 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "pointer: fenced by whoever takes over",
-            "merge.exclusive",
+            "versions.publication_lock",
             "if lock.taken_over and pointer is not None:",
             "if False:",
         ),
         story.a_paused_holder_wakes_up_after_another_died,
     ),
     (
-        Guard("pointer: replaced only as it was read", "snapshots.store", "IfMatch=etag, ", ""),
+        Guard("pointer: replaced only as it was read", "bucket.store", "IfMatch=etag, ", ""),
         story.another_publishes_while_one_is_about_to,
     ),
     (
-        Guard("pointer: created only where none is", "snapshots.store", 'IfNoneMatch="*", ', ""),
+        Guard("pointer: created only where none is", "bucket.store", 'IfNoneMatch="*", ', ""),
         story.two_publish_the_first_version,
     ),
     (
         Guard(
             "commit: a lost answer is read back",
-            "snapshots.publish",
+            "versions.publish",
             "if ancestor.commit_id == manifest.commit_id:",
             "if False:",
         ),
@@ -109,7 +109,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "commit: looked for through the parent chain",
-            "snapshots.publish",
+            "versions.publish",
             "for ancestor in chain(store, database, current.manifest):",
             "for ancestor in [current.manifest]:",
         ),
@@ -118,7 +118,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "commit: never over a greater epoch",
-            "snapshots.publish",
+            "versions.publish",
             "    if current.epoch > epoch:\n",
             "    if False:\n",
         ),
@@ -127,7 +127,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "fence: never over a greater epoch",
-            "snapshots.publish",
+            "versions.publish",
             "    if current.epoch > epoch:\n",
             "    if False:\n",
         ),
@@ -136,7 +136,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "manifest: created only where none is",
-            "snapshots.publish",
+            "versions.publish",
             "            store.create(key, data)\n",
             "            store.put(key, data)\n",
         ),
@@ -145,7 +145,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "reader: sha256 of every file",
-            "snapshots.directory",
+            "rows.snapshot_directory",
             " and file_sha256(path) == entry.sha256",
             "",
         ),
@@ -154,20 +154,25 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: a delta has as many rows as were polled",
-            "merge.intermediate",
+            "executions.intermediate",
             "if source.file.count != result.embedding_count:",
             "if False:",
         ),
         story.a_delta_is_longer_than_told,
     ),
     (
-        Guard("merge: what was polled came into chunks", "merge.accounting", "if polled != chunked:", "if False:"),
+        Guard(
+            "merge: what was polled came into chunks",
+            "executions.accounting",
+            "if polled != chunked:",
+            "if False:",
+        ),
         story.a_chunk_gets_lost,
     ),
     (
         Guard(
             "merge: what was built is verified",
-            "merge.build",
+            "executions.build",
             "        verify(directory, self.database",
             "        (lambda *given: None)(directory, self.database",
         ),
@@ -176,7 +181,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: a later submission stays",
-            "merge.changes",
+            "executions.changes",
             "wins = ~known | _wins(chosen, there, stale)",
             "wins = np.ones(len(ordinals), dtype=np.bool_)",
         ),
@@ -185,7 +190,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: intermediates are those that were counted",
-            "merge.intermediate",
+            "executions.intermediate",
             "if part.digest is not None and manifest_digest(manifest) != part.digest:",
             "if False:",
         ),
@@ -194,7 +199,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: what a rollback took out stays out",
-            "merge.final",
+            "executions.final",
             "if result.generation <= generations.get(result.batch_id, -1):",
             "if False:",
         ),
@@ -203,7 +208,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: only what fits what is published",
-            "merge.final",
+            "executions.final",
             "if None not in (published.dimensions, dimensions) and published.dimensions != dimensions:",
             "if False:",
         ),

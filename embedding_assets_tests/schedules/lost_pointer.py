@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import pointer_key, version_prefix, versions_prefix
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedVersionError, LostPointerError
-from embedding_assets.merge.exclusive import exclusive
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.publish import commit
-from embedding_assets.snapshots.versions import read_pointer, version_prefix
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.versions.manifest import read_pointer
+from embedding_assets.versions.publication_lock import exclusive
+from embedding_assets.versions.publish import commit
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Fault, Planned, Process
 from embedding_assets_tests.schedules.scenarios import (
@@ -41,7 +42,7 @@ def _refused(yard: Yard, version: str, *works: Callable[[], object]) -> None:
     after = yard.s3._objects
     there = read_pointer(yard.store, LINES)
     assert (there and there.manifest.version) == (pointer and pointer.manifest.version)
-    assert [key for key in after.keys() - before.keys() if key.startswith(LINES.versions_prefix)] == []
+    assert [key for key in after.keys() - before.keys() if key.startswith(versions_prefix(LINES))] == []
     assert before.keys() <= after.keys(), "something was deleted"
     assert [item for item in yard.dynamodb.items() if item["SK"]["S"] == "STATUS"] == rows
 
@@ -157,7 +158,7 @@ def _orphan(yard: Yard) -> str:
     yard.run(process, lambda: yard.merge(yard.live()))
     assert process.struck
     assert current(yard).version == before
-    names = {entry.key.split("/")[3] for entry in yard.store.list(LINES.versions_prefix)}
+    names = {entry.key.split("/")[3] for entry in yard.store.list(versions_prefix(LINES))}
     return next(iter(names - set(versions(yard))))
 
 
@@ -249,7 +250,7 @@ def somebody_writes_the_pointer_while_it_is_repaired(yard: Yard) -> None:
     put_back = yard.store.get(key)
 
     def by_hand() -> None:
-        yard.s3.put_object(Bucket="", Key=LINES.pointer_key, Body=put_back)
+        yard.s3.put_object(Bucket="", Key=pointer_key(LINES), Body=put_back)
 
     before = len(yard.epochs)
     paused(yard, POINTER_WRITE, yard.repair, by_hand)

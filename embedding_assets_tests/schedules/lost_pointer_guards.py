@@ -14,7 +14,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: looked for under the lock",
-            "merge.exclusive",
+            "versions.publication_lock",
             "        require(store, database, witnesses, pointer)\n",
             "",
         ),
@@ -23,7 +23,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: missing, and the table knows",
-            "merge.witnesses",
+            "versions.witnesses",
             "next(iter(witnesses.versions), None) or newest_receipt(store, database)",
             "None",
         ),
@@ -32,7 +32,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: missing, and a receipt knows",
-            "merge.witnesses",
+            "versions.witnesses",
             " or newest_receipt(store, database)",
             "",
         ),
@@ -41,7 +41,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: the lock's item names what was committed",
-            "merge.final",
+            "executions.final",
             "            note_published(self.store, self.database, manifest, merge.lock, self.tell)\n",
             "",
         ),
@@ -50,7 +50,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: the next holder notes what it finds",
-            "merge.exclusive",
+            "versions.publication_lock",
             "note_published(store, database, pointer.manifest, lock, tell, known=witnesses.published)",
             "pass",
         ),
@@ -59,7 +59,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: the table knows a version before its rows are marked",
-            "merge.mark",
+            "versions.mark",
             "    bookmark.begin(published.version)\n",
             "",
         ),
@@ -68,7 +68,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: nothing is marked from it",
-            "merge.mark",
+            "versions.mark",
             "    pointer = trusted_pointer(store, ledger, database)\n",
             "    from embedding_assets.snapshots import versions\n"
             "    pointer = versions.read_pointer(store, database)\n",
@@ -105,7 +105,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "repair: fenced",
-            "snapshots.publish",
+            "versions.publish",
             'manifest.model_copy(update={"fence": epoch}).model_dump_json',
             "manifest.model_dump_json",
         ),
@@ -123,16 +123,16 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "repair: replaces what it saw",
-            "snapshots.publish",
-            "store.replace(database.pointer_key, data, there.etag)",
-            "store.put(database.pointer_key, data)",
+            "versions.publish",
+            "store.replace(pointer_key(database), data, there.etag)",
+            "store.put(pointer_key(database), data)",
         ),
         story.somebody_writes_the_pointer_while_it_is_repaired,
     ),
     (
         Guard(
             "repair: creates where it saw none",
-            "snapshots.publish",
+            "versions.publish",
             "            if there is None:\n                store.create(",
             "            if there is None:\n                store.put(",
         ),

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from embedding_assets.chroma.collection import ChromaRows, Space
 from embedding_assets.errors import DamagedError
-from embedding_assets.snapshots.chroma import ChromaRows, Space
-from embedding_assets.snapshots.index import alive
-from embedding_assets.snapshots.records import metadata_json, record_hash
+from embedding_assets.rows.record import metadata_json, record_hash
+from embedding_assets.rows.record_index import alive
 
 FILE = "chroma.sqlite3"
 
@@ -90,7 +90,7 @@ def verify(directory: Path, collection: str, index: pa.Table, changed: Collectio
 
 def instead_of_chroma(patch: pytest.MonkeyPatch) -> None:
     """Build and verify plain versions from now on."""
-    patch.setattr("embedding_assets.merge.build.ChromaWriter", PlainWriter)
-    patch.setattr("embedding_assets.snapshots.direct_writer.installed", lambda: False)
-    patch.setattr("embedding_assets.merge.build.verify", verify)
+    patch.setattr("embedding_assets.executions.build.ChromaWriter", PlainWriter)
+    patch.setattr("embedding_assets.chroma.direct_writer.installed", lambda: False)
+    patch.setattr("embedding_assets.executions.build.verify", verify)
     patch.setattr("embedding_assets.upkeep.inspection.find_problems", find_problems)

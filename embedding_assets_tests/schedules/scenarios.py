@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import pointer_key, version_prefix, versions_prefix
 from embedding_assets.databases import LINES
 from embedding_assets.errors import (
     ConservationError,
@@ -21,18 +22,23 @@ from embedding_assets.errors import (
     TransientError,
     WithdrawnError,
 )
+from embedding_assets.executions.intermediate import IntermediateMerger
+from embedding_assets.executions.plan import split_chunks
 from embedding_assets.ledger.batch_summary import Status
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.merge.exclusive import exclusive
-from embedding_assets.merge.intermediate import IntermediateMerger
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.merge.plan import split_chunks
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.publish import commit, fence
-from embedding_assets.snapshots.reader import pull
-from embedding_assets.snapshots.versions import VersionManifest, chain, new_version, read_pointer, version_prefix
+from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.garbage import unpublished
 from embedding_assets.upkeep.rollback import Rollback
+from embedding_assets.versions.manifest import (
+    VersionManifest,
+    chain,
+    new_version,
+    read_pointer,
+)
+from embedding_assets.versions.mark import mark_published
+from embedding_assets.versions.publication_lock import exclusive
+from embedding_assets.versions.publish import commit, fence
+from embedding_assets.versions.reader import pull
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Fault, Planned, Process, run_as
 from embedding_assets_tests.schedules.plain_index import FILE, PlainWriter
@@ -391,7 +397,7 @@ def a_withdrawn_batch_is_on_its_way(yard: Yard) -> None:
 def another_dimension(yard: Yard) -> None:
     """Nothing of another dimension is merged into what is published."""
     published(yard, {"r1": 1})
-    key = LINES.pointer_key
+    key = pointer_key(LINES)
     _damage(yard, key, lambda data: data.replace(b'"dimensions": 8', b'"dimensions": 9'))
     yard.arrive("late", {"r2": 2}, 5)
     with pytest.raises(MismatchError):
@@ -450,7 +456,7 @@ def a_later_epoch_is_writing(yard: Yard) -> None:
     published(yard, {"r1": 1})
     prefix = version_prefix(LINES, new_version(9))
     yard.store.put(f"{prefix}records.arrow", b"uploaded already")
-    listed = list(yard.store.list(LINES.versions_prefix))
+    listed = list(yard.store.list(versions_prefix(LINES)))
     now = datetime.now(UTC) + timedelta(days=1)
     assert unpublished([current(yard)], listed, LINES, 9, timedelta(0), now) == []
 

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import read_pointer
+from embedding_assets.versions.manifest import read_pointer
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.places import make_place
 from embedding_assets_tests.schedules.plain_index import instead_of_chroma

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import pointer_key, version_prefix
 from embedding_assets.databases import LINES
-from embedding_assets.merge.bookmark import Bookmark
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.merge.witnesses import RECENT
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.versions import version_prefix
+from embedding_assets.ledger.bookmark import Bookmark
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.versions.mark import mark_published
+from embedding_assets.versions.witnesses import RECENT
 from embedding_assets_tests.faults.process import processes
 from embedding_assets_tests.schedules.scenarios import current
 from embedding_assets_tests.schedules.yard import Yard
@@ -84,7 +84,7 @@ def grow(yard: Yard, versions: int, *, old_style: bool = False) -> list[str]:
         }
         data = json.dumps({**base, **changes}).encode()
         yard.s3.put_object(Bucket="", Key=version_prefix(LINES, names[-1]) + MANIFEST, Body=data)
-    yard.s3.put_object(Bucket="", Key=LINES.pointer_key, Body=data)
+    yard.s3.put_object(Bucket="", Key=pointer_key(LINES), Body=data)
     Bookmark(yard.ledger.client, "memory", "lines").write(names[-1])
     yard.dynamodb.put_item(
         TableName="",

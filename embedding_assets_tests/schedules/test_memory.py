@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.snapshots.store import Store
+from embedding_assets.ledger.locks import MergeLock
 from embedding_assets_tests.deltas import at
 from embedding_assets_tests.schedules.memory_dynamodb import MemoryDynamoDB
 from embedding_assets_tests.schedules.memory_s3 import MemoryS3

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.chroma.collection import open_collection, read_rows
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.chroma import open_collection, read_rows
-from embedding_assets.snapshots.index import digest_of, read_index
-from embedding_assets.snapshots.reader import find_version, pull
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest
+from embedding_assets.rows.record_index import digest_of, read_index
+from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest
+from embedding_assets.versions.reader import find_version, pull
 from embedding_assets_tests.reference import Expected, reference_digest
 from embedding_assets_tests.schedules.yard import Yard
 

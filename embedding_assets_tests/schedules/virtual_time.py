@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-WAITING = ("ledger.lease", "snapshots.publish", "merge.final")
+WAITING = ("ledger.lease", "versions.publish", "executions.final")
 """The product's modules that wait."""
 
 

@@ -13,13 +13,13 @@ from multiprocessing.context import ForkServerProcess
 
 import pytest
 
-from embedding_assets.aws import dynamodb_client, s3_client
+from embedding_assets.bucket.aws import dynamodb_client, s3_client
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.mark import mark_published
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.store import Store
+from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.schedules.plain_index import instead_of_chroma
 from embedding_assets_tests.schedules.yard import Yard
 

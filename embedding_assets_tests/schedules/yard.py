@@ -14,22 +14,23 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from embedding_assets.bucket.keys import pointer_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import EmbeddingAssetsError
+from embedding_assets.executions.final import FinalMerger
+from embedding_assets.executions.intermediate import IntermediateMerger, IntermediateSnapshots
+from embedding_assets.executions.plan import Intermediate, split_chunks
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.final import FinalMerger
-from embedding_assets.merge.intermediate import IntermediateMerger, IntermediateSnapshots
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.merge.plan import Intermediate, split_chunks
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.snapshots.history import content_history
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import Pointer, VersionManifest, chain, read_pointer
 from embedding_assets.upkeep.gc import Collector
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
 from embedding_assets.upkeep.repair import Repair, Repaired
 from embedding_assets.upkeep.rollback import Rollback
+from embedding_assets.versions.history import content_history
+from embedding_assets.versions.manifest import Pointer, VersionManifest, chain, read_pointer
+from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.deltas import at, put_delta, record
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Call, Process, current, run_as
@@ -40,7 +41,7 @@ from embedding_assets_tests.schedules.plain_index import instead_of_chroma
 from embedding_assets_tests.schedules.virtual_time import VirtualTime
 
 LEASE_SECONDS = 1.0
-POINTER_WRITE = CallSite("memory", "put_object", LINES.pointer_key)
+POINTER_WRITE = CallSite("memory", "put_object", pointer_key(LINES))
 
 
 class Tapped:
@@ -201,10 +202,10 @@ class Yard:
         if not self.pointers:
             return
         if back is None:
-            self.s3.delete_objects(Bucket="memory", Delete={"Objects": [{"Key": LINES.pointer_key}]})
+            self.s3.delete_objects(Bucket="memory", Delete={"Objects": [{"Key": pointer_key(LINES)}]})
         else:
             data = self.pointers[max(0, len(self.pointers) - 1 - back)]
-            self.s3.put_object(Bucket="memory", Key=LINES.pointer_key, Body=data)
+            self.s3.put_object(Bucket="memory", Key=pointer_key(LINES), Body=data)
 
     def repair(self) -> Repaired:
         """The pointer is put back."""
@@ -231,8 +232,8 @@ class Yard:
     # What must hold
 
     def _seen(self, operation: str, request: dict[str, Any]) -> None:
-        if operation == "put_object" and request["Key"] == LINES.pointer_key:
-            data = self.s3.get_object(Bucket="memory", Key=LINES.pointer_key)["Body"].read()
+        if operation == "put_object" and request["Key"] == pointer_key(LINES):
+            data = self.s3.get_object(Bucket="memory", Key=pointer_key(LINES))["Body"].read()
             manifest = VersionManifest.model_validate_json(data)
             self.epochs.append(Pointer(manifest, "").epoch)
             self.pointers.append(data)

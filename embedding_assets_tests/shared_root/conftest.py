@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.bucket.keys import version_prefix, versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
+from embedding_assets.executions.final import FinalMerger
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.merge.final import FinalMerger
-from embedding_assets.snapshots.directory import MANIFEST, file_sha256
-from embedding_assets.snapshots.shared_root import SharedVersions
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionFile, VersionManifest, version_prefix
+from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.rollback import Rollback
-from embedding_assets_tests.merge.conftest import LEASE_SECONDS, Workbench, execution
+from embedding_assets.versions.manifest import VersionFile, VersionManifest
+from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
 
 PATHS = ("chroma.sqlite3", "deep/data_level0.bin", "deep/length.bin", "records.arrow")
 
@@ -152,7 +153,7 @@ class SharedBench(Workbench):
 
     def data_downloaded(self) -> list[str]:
         """Files of versions that were downloaded since the last call."""
-        keys = [key for key in self.counting.downloaded if key.startswith(self.database.versions_prefix)]
+        keys = [key for key in self.counting.downloaded if key.startswith(versions_prefix(self.database))]
         self.counting.downloaded.clear()
         return keys
 

@@ -11,16 +11,16 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.dagster_defs.runs.marking import mark
 from embedding_assets.databases import LINES
 from embedding_assets.errors import SettingsError
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.orchestration.marking import mark
 from embedding_assets.services import Services, connect
 from embedding_assets.settings import Settings
-from embedding_assets.snapshots.shared_root import SharedVersions
+from embedding_assets.versions.shared_root import SharedVersions
 from embedding_assets_tests.cli.commands import command, failed
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.world import World, open_world, texts, tick
+from embedding_assets_tests.dagster_defs.runs.world import World, open_world, texts, tick
 from embedding_assets_tests.shared_root.conftest import wrong_in
 
 

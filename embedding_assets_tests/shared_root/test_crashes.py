@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from embedding_assets.snapshots import latest_link, shared_root
-from embedding_assets.snapshots.gather import gather
+from embedding_assets.versions import latest_link, shared_root
+from embedding_assets.versions.gather import gather
 from embedding_assets_tests.shared_root.conftest import Shelf, wrong_in
 
 TWO_DAYS = 2 * 86400

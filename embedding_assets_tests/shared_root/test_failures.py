@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.snapshots import file_lock, shared_root
+from embedding_assets.versions import file_lock, shared_root
 from embedding_assets_tests.shared_root.conftest import Shelf
 
 

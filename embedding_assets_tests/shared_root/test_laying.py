@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.snapshots import shared_root
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.latest_link import LatestLink
-from embedding_assets.snapshots.versions import VersionManifest, epoch_of
+from embedding_assets.rows.snapshot_directory import MANIFEST
+from embedding_assets.versions import shared_root
+from embedding_assets.versions.latest_link import LatestLink
+from embedding_assets.versions.manifest import VersionManifest, epoch_of
 from embedding_assets_tests.shared_root.conftest import PATHS, Shelf, wrong_in
 
 PUBLICATIONS = 50

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.collection import open_collection
 from embedding_assets.databases import LINES, Database
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.snapshots.chroma import open_collection
-from embedding_assets.snapshots.directory import MANIFEST, file_sha256
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest, chain
+from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.gc import Collector, Garbage
+from embedding_assets.versions.manifest import VersionManifest, chain
+from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.deltas import at, record, records, vector
-from embedding_assets_tests.merge.conftest import LEASE_SECONDS, execution
+from embedding_assets_tests.executions.conftest import LEASE_SECONDS, execution
 from embedding_assets_tests.reference import reference_digest
 from embedding_assets_tests.shared_root.conftest import SharedBench, wrong_in
 

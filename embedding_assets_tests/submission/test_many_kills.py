@@ -18,12 +18,12 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.bucket.keys import records_key
 from embedding_assets.databases import LINES
 from embedding_assets.local.stack import EmbeddedStack
-from embedding_assets.openai_batches.keys import records_key
 from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.orchestration.processes import start_command
-from embedding_assets_tests.orchestration.world import World, open_world
+from embedding_assets_tests.dagster_defs.runs.processes import start_command
+from embedding_assets_tests.dagster_defs.runs.world import World, open_world
 
 LOG = logging.getLogger(__name__)
 KILLS = 20

@@ -10,7 +10,7 @@ import pytest
 
 from embedding_assets.databases import LINES, WORDS, Database
 from embedding_assets.errors import InputError
-from embedding_assets.snapshots.records import input_sha256
+from embedding_assets.rows.record import input_sha256
 from embedding_assets.submission.parts import (
     Asked,
     Limits,

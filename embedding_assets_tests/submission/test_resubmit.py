@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from embedding_assets.bucket.keys import errors_key, records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import BatchError, InputError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, format_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.keys import errors_key, records_key
 from embedding_assets.openai_batches.poll_result import RequestError
-from embedding_assets.snapshots.store import Store
 from embedding_assets.submission.parts import Asked
 from embedding_assets.submission.resubmit import Policy, Resubmitter, may_be_resubmitted
 from embedding_assets.submission.sender import Sender

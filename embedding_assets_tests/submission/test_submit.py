@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES, WORDS, Database
 from embedding_assets.errors import InputError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, format_instant
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.keys import records_key
 from embedding_assets.openai_batches.poll import Poller
-from embedding_assets.snapshots.records import input_sha256
-from embedding_assets.snapshots.store import Store
+from embedding_assets.rows.record import input_sha256
 from embedding_assets.submission.parts import Asked, Limits
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submission, Submitter

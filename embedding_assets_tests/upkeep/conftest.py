@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.local.stack import create_table
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import chain
+from embedding_assets.versions.manifest import chain
+from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.deltas import at, record, records
-from embedding_assets_tests.merge.conftest import Workbench
+from embedding_assets_tests.executions.conftest import Workbench
 from embedding_assets_tests.upkeep.sweeping import plan
 
 SINGLES = ("first", "second", "third", "fourth")

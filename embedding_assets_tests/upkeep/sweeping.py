@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from embedding_assets.bucket.keys import manifest_key
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
-from embedding_assets.merge.plan import manifest_key
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import VersionManifest, chain
 from embedding_assets.upkeep.gc import Collector, Garbage
 from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.upkeep.rollback import Rollback
-from embedding_assets_tests.merge.conftest import LEASE_SECONDS, Workbench, execution
+from embedding_assets.versions.manifest import VersionManifest, chain
+from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
 
 
 class Killed(Exception):

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.versions import VersionManifest
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.garbage import kept_versions, not_whole_without, old_versions, unpublished
+from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets_tests.chains import GRAPH, INDEX, hours, key, rolled_back, stored, version
 from embedding_assets_tests.deltas import NOON
 

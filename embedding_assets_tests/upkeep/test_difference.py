@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.bucket.keys import versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedError
-from embedding_assets.snapshots.directory import file_sha256
-from embedding_assets.snapshots.index import read_index, write_index
-from embedding_assets.snapshots.reader import find_version
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionManifest
+from embedding_assets.rows.record_index import read_index, write_index
+from embedding_assets.rows.snapshot_directory import file_sha256
 from embedding_assets.upkeep.difference import Difference, difference
+from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest
+from embedding_assets.versions.reader import find_version
 from embedding_assets_tests.upkeep.conftest import Built
 
 NOTHING: tuple[str, ...] = ()
@@ -61,7 +62,7 @@ def test_a_deleted_record_is_removed(whole_bucket: Store, built: Built, tmp_path
     rows[1]["hash"] = None
     table = read_index(path)
     write_index(table.from_pylist(rows, schema=table.schema), path)
-    key = f"{LINES.versions_prefix}9-0123456789ab/{INDEX_FILE}"
+    key = f"{versions_prefix(LINES)}9-0123456789ab/{INDEX_FILE}"
     whole_bucket.upload_file(path, key)
     told = file.model_copy(update={"key": key, **described(path)})
     right = left.model_copy(update={"files": (told,)})

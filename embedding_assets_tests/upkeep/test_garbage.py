@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from embedding_assets.bucket.keys import delta_prefix, versions_prefix
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.directory import MANIFEST
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.garbage import (
     by_delta,
     by_execution,
@@ -112,7 +113,7 @@ def test_a_version_that_names_what_goes_goes_too() -> None:
 )
 def test_what_merges_left(stray: str, epoch: int, min_age: float, goes: bool) -> None:
     """Only under names that we give, only of an epoch that is over, and its manifest stays."""
-    prefix = f"{LINES.versions_prefix}{stray}/"
+    prefix = f"{versions_prefix(LINES)}{stray}/"
     listed = [*LISTED, stored(prefix + "records.arrow", at(0)), stored(prefix + MANIFEST, at(0))]
     found = unpublished(CHAIN, listed, LINES, epoch, hours(min_age), at(9))
     keys = [entry.key for swept in found for entry in swept.objects]
@@ -123,7 +124,7 @@ def test_what_merges_left(stray: str, epoch: int, min_age: float, goes: bool) ->
 def test_nothing_younger_than_twice_the_longest_merge(age: float, goes: bool) -> None:
     """However small the minimal age is set; and one young file keeps them all."""
     chain = [V3, V2.model_copy(update={"merge_seconds": 7200.0}), V1]
-    left = [stored(f"{LINES.versions_prefix}2-0123456789ab/{path}", at(0)) for path in ("a", "b")]
+    left = [stored(f"{versions_prefix(LINES)}2-0123456789ab/{path}", at(0)) for path in ("a", "b")]
     assert bool(unpublished(chain, left, LINES, 9, hours(0), at(age))) is goes
     left[1] = stored(left[1].key, at(age))
     assert unpublished(chain, left, LINES, 9, hours(0), at(age)) == []
@@ -131,7 +132,7 @@ def test_nothing_younger_than_twice_the_longest_merge(age: float, goes: bool) ->
 
 def test_a_folder_of_a_console_is_nobodys() -> None:
     """An object of the prefix itself, and one beside the versions."""
-    listed = [stored(LINES.versions_prefix), stored(f"{LINES.versions_prefix}notes.txt")]
+    listed = [stored(versions_prefix(LINES)), stored(f"{versions_prefix(LINES)}notes.txt")]
     assert unpublished(CHAIN, listed, LINES, 9, hours(0), at(9)) == []
     assert old_versions(CHAIN, set(), listed, LINES, hours(0), at(9)) == []
 
@@ -163,7 +164,7 @@ def test_intermediates_by_execution() -> None:
 
 def test_deltas_by_their_prefix() -> None:
     """Whole deltas, none of whose objects is young; no object that lies beside them."""
-    prefix = LINES.delta_prefix
+    prefix = delta_prefix(LINES)
     listed = [stored(prefix + path, at(0)) for path in ("", "notes", "one/manifest.json", "one/rows.arrow")]
     listed += [stored(prefix + "two/manifest.json", at(8)), stored(prefix + "two/rows.arrow", at(0))]
     found = by_delta(listed, LINES, hours(2), at(9))
@@ -174,7 +175,7 @@ def test_deltas_by_their_prefix() -> None:
 def test_deltas_that_versions_account_for() -> None:
     """Of every generation; not of batches that need theirs, and not of those without one."""
     again = version(4, V3, [key(4)], batches=[batch("a", 1), batch("empty", 0, None)])
-    wanted = {f"{LINES.delta_prefix}{one}/" for one in ("a-0", "a-1", "c-0")}
+    wanted = {f"{delta_prefix(LINES)}{one}/" for one in ("a-0", "a-1", "c-0")}
     assert published_deltas([again, *CHAIN], {"b"}) == wanted
 
 

@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.bucket.keys import (
+    delta_prefix,
+    manifest_key,
+    pointer_key,
+    tags_prefix,
+    version_prefix,
+    versions_prefix,
+)
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedError, LostPointerError
-from embedding_assets.merge import final
-from embedding_assets.merge.plan import manifest_key
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.versions import version_prefix
+from embedding_assets.executions import final
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep import gc as gc_module
 from embedding_assets.upkeep.tagging import set_tag
 from embedding_assets_tests.deltas import at, records
-from embedding_assets_tests.merge.conftest import LEASE_SECONDS, Workbench, execution
+from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
 from embedding_assets_tests.upkeep.sweeping import (
     Killed,
     all_versions,
@@ -47,7 +53,7 @@ def own_files(bench: Workbench, *versions: str) -> set[str]:
 def test_exactly_what_nothing_needs_goes(bench: Workbench, planned: list[str], tmp_path: Path) -> None:
     """Files of old versions that the published one does not name, all intermediates, all deltas; nothing else."""
     before = bench.keys()
-    wanted = own_files(bench, *planned[:3]) | bench.keys("intermediate/") | bench.keys(LINES.delta_prefix)
+    wanted = own_files(bench, *planned[:3]) | bench.keys("intermediate/") | bench.keys(delta_prefix(LINES))
     assert own_files(bench, planned[2]) == {f"{version_prefix(LINES, planned[2])}records.arrow"}
     garbage = collect(bench)
     assert before - bench.keys() == wanted == keys_of(garbage)
@@ -79,7 +85,7 @@ def test_a_second_gc_finds_nothing(bench: Workbench, planned: list[str]) -> None
 
 def test_without_a_pointer_nothing_is_swept(bench: Workbench, planned: list[str]) -> None:
     """A lost pointer would make everything garbage: then gc refuses."""
-    bench.store.delete([LINES.pointer_key])
+    bench.store.delete([pointer_key(LINES)])
     before = bench.keys()
     with pytest.raises(LostPointerError, match=f"{planned[-1]}.*snapshots repair lines"):
         collect(bench)
@@ -97,9 +103,9 @@ def test_without_its_chain_nothing_is_swept(bench: Workbench, planned: list[str]
 
 def test_a_tag_that_cannot_be_read_stops_a_gc(bench: Workbench, planned: list[str]) -> None:
     """It may name what would be swept; a folder made by a console names nothing."""
-    bench.store.put(LINES.tags_prefix, b"")
+    bench.store.put(tags_prefix(LINES), b"")
     assert collect(bench, 9, dry_run=True).kept == tuple(planned[::-1])
-    bench.store.put(f"{LINES.tags_prefix}good.json", b"not a tag")
+    bench.store.put(f"{tags_prefix(LINES)}good.json", b"not a tag")
     before = bench.keys()
     with pytest.raises(DamagedError, match=r"good\.json is not a tag"):
         collect(bench)
@@ -140,7 +146,7 @@ def test_a_tagged_version_stays(bench: Workbench, planned: list[str], tmp_path: 
     check_whole(bench, tmp_path / "kept", garbage.kept)
     made = rollback(bench, "good")
     assert made.rolled_back_to == planned[0]
-    bench.store.delete([f"{LINES.tags_prefix}good.json"])
+    bench.store.delete([f"{tags_prefix(LINES)}good.json"])
     garbage = collect(bench)
     assert garbage.kept == (made.version,)
     check_whole(bench, tmp_path / "again", garbage.kept)
@@ -160,31 +166,31 @@ def test_what_a_crashed_merge_left(bench: Workbench, planned: list[str], monkeyp
     def die(*_: object) -> None:
         raise Killed
 
-    before = bench.keys(LINES.versions_prefix)
+    before = bench.keys(versions_prefix(LINES))
     result = bench.batch("fifth", records("d", 2, 40), at(4))
     with monkeypatch.context() as patch:
         patch.setattr(final, "commit", die)
         with pytest.raises(Killed):
             bench.merge([result], 5)
-    left = bench.keys(LINES.versions_prefix) - before
+    left = bench.keys(versions_prefix(LINES)) - before
     assert left
-    later = f"{LINES.versions_prefix}999-0123456789ab/records.arrow"
+    later = f"{versions_prefix(LINES)}999-0123456789ab/records.arrow"
     bench.store.put(later, b"")
     assert collect(bench, 9, hours=1).unpublished == ()
     monkeypatch.setattr(gc_module, "datetime", Tomorrow)
     garbage = collect(bench, 9, hours=1)
     assert {entry.key for swept in garbage.unpublished for entry in swept.objects} == left
-    assert bench.keys(LINES.versions_prefix) == before | {later}
+    assert bench.keys(versions_prefix(LINES)) == before | {later}
 
 
 def test_what_others_keep_there_stays(bench: Workbench, planned: list[str]) -> None:
     """Names that are not of our making, anywhere; a database's gc touches nothing of another's."""
     foreign = {
-        LINES.versions_prefix,
-        f"{LINES.versions_prefix}backup/records.arrow",
-        f"{LINES.versions_prefix}notes.txt",
-        f"{LINES.delta_prefix}by-hand/rows.arrow",
-        f"{LINES.delta_prefix}notes.txt",
+        versions_prefix(LINES),
+        f"{versions_prefix(LINES)}backup/records.arrow",
+        f"{versions_prefix(LINES)}notes.txt",
+        f"{delta_prefix(LINES)}by-hand/rows.arrow",
+        f"{delta_prefix(LINES)}notes.txt",
         "intermediate/by-hand/chunk-0/rows.arrow",
         f"intermediate/{execution(50)}/chunk-0/rows.arrow",
         "words/snapshot/versions/1-0123456789ab/records.arrow",
@@ -216,11 +222,11 @@ def test_intermediates_that_stay(bench: Workbench, planned: list[str], needed: s
 def test_deltas_that_stay(bench: Workbench, planned: list[str], needed: str) -> None:
     """That of the second batch: it is what comes back without OpenAI."""
     reason_to_stay(bench, needed, planned)
-    mine = bench.keys(f"{LINES.delta_prefix}second-")
+    mine = bench.keys(f"{delta_prefix(LINES)}second-")
     garbage = collect(bench)
     assert mine
-    assert bench.keys(f"{LINES.delta_prefix}second-") == mine
-    assert f"{LINES.delta_prefix}first-0-arrow/" in [swept.owner for swept in garbage.deltas]
+    assert bench.keys(f"{delta_prefix(LINES)}second-") == mine
+    assert f"{delta_prefix(LINES)}first-0-arrow/" in [swept.owner for swept in garbage.deltas]
 
 
 def reason_to_stay(bench: Workbench, needed: str, versions: Sequence[str]) -> None:
@@ -244,9 +250,9 @@ def test_a_delta_of_no_version_stays(bench: Workbench, planned: list[str]) -> No
     """Polled and not yet published, whatever its row says by now."""
     bench.batch("fifth", records("d", 2, 40), at(4))
     bench.forget("fifth")
-    mine = bench.keys(f"{LINES.delta_prefix}fifth-")
+    mine = bench.keys(f"{delta_prefix(LINES)}fifth-")
     collect(bench)
-    assert bench.keys(f"{LINES.delta_prefix}fifth-") == mine != set()
+    assert bench.keys(f"{delta_prefix(LINES)}fifth-") == mine != set()
 
 
 def test_a_delta_that_two_batches_share_stays(bench: Workbench, planned: list[str]) -> None:

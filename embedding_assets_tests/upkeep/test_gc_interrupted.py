@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.bucket.keys import version_prefix
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedError, InputError, LockError, PreconditionError
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.snapshots.directory import MANIFEST
-from embedding_assets.snapshots.versions import version_prefix
+from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.tagging import set_tag
 from embedding_assets_tests.deltas import at, records
-from embedding_assets_tests.merge.conftest import LEASE_SECONDS, Workbench
+from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench
 from embedding_assets_tests.upkeep.sweeping import Hooked, Killed, check_whole, collect, keys_of, rollback
 
 SHORT_LEASE = 0.3

@@ -10,12 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from embedding_assets.bucket.keys import versions_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
-from embedding_assets.snapshots.directory import MANIFEST, file_sha256
-from embedding_assets.snapshots.index import digest_of, read_index, write_index
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.versions import INDEX_FILE, VersionFile, VersionManifest, read_pointer
+from embedding_assets.rows.record_index import digest_of, read_index, write_index
+from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
+from embedding_assets.versions.manifest import INDEX_FILE, VersionFile, VersionManifest, read_pointer
 
 SQLITE = "chroma.sqlite3"
 
@@ -225,7 +226,7 @@ def test_fence_and_sweeping_are_the_pointers_own(bucket: Store, version: Version
 @pytest.mark.parametrize(("data", "said"), [(None, "is missing"), (b"{}", "is not a version's manifest")])
 def test_the_versions_own_manifest(bucket: Store, version: VersionManifest, data: bytes | None, said: str) -> None:
     """Missing, or none: the pointer alone is not enough for those who come after."""
-    key = f"{LINES.versions_prefix}{version.version}/{MANIFEST}"
+    key = f"{versions_prefix(LINES)}{version.version}/{MANIFEST}"
     bucket.delete([key])
     if data is not None:
         bucket.put(key, data)

@@ -9,12 +9,12 @@ import pytest
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedVersionError, InputError, WithdrawnError
 from embedding_assets.ledger.batch_summary import Status
-from embedding_assets.merge.mark import mark_published
-from embedding_assets.snapshots.publish import amend
-from embedding_assets.snapshots.versions import VersionManifest, chain
 from embedding_assets.upkeep.rollback import Rollback
+from embedding_assets.versions.manifest import VersionManifest, chain
+from embedding_assets.versions.mark import mark_published
+from embedding_assets.versions.publish import amend
 from embedding_assets_tests.deltas import at, records
-from embedding_assets_tests.merge.conftest import Workbench, execution
+from embedding_assets_tests.executions.conftest import Workbench, execution
 from embedding_assets_tests.reference import reference_digest
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from embedding_assets.bucket.keys import tags_prefix, version_prefix
+from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES, WORDS
 from embedding_assets.errors import DamagedError, InputError, LockError, NotFoundError
-from embedding_assets.ledger.lock import MergeLock
-from embedding_assets.snapshots.publish import amend
-from embedding_assets.snapshots.reader import find_version
-from embedding_assets.snapshots.store import Store
-from embedding_assets.snapshots.tags import Tag, read_tags, resolve, tag_key
-from embedding_assets.snapshots.versions import version_prefix
+from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.upkeep.tagging import remove_tag, set_tag
-from embedding_assets_tests.merge.conftest import LEASE_SECONDS, Workbench
+from embedding_assets.versions.publish import amend
+from embedding_assets.versions.reader import find_version
+from embedding_assets.versions.tags import Tag, read_tags, resolve, tag_key
+from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench
 from embedding_assets_tests.upkeep.sweeping import collect
 
 
@@ -43,7 +43,7 @@ def test_a_tag_moves(bench: Workbench, four: list[str]) -> None:
     name(bench, "good", four[0])
     name(bench, "good", four[1])
     assert named(bench.store) == {"good": four[1]}
-    assert bench.keys() - before == {f"{LINES.tags_prefix}good.json"}
+    assert bench.keys() - before == {f"{tags_prefix(LINES)}good.json"}
 
 
 def test_a_tag_that_is_taken_away(bench: Workbench, four: list[str]) -> None:
@@ -102,7 +102,7 @@ def test_a_tag_whose_lock_was_taken_over_is_told(
     put = Store.put
 
     def late(self: Store, key: str, data: bytes, content_type: str = "application/json") -> None:
-        if key.startswith(LINES.tags_prefix):
+        if key.startswith(tags_prefix(LINES)):
             collect(bench)
         put(self, key, data, content_type)
 
@@ -116,9 +116,9 @@ def test_other_objects_beside_tags(bench: Workbench, four: list[str]) -> None:
     """A console's folder, notes: none is a tag. What has a tag's name must be one."""
     name(bench, "good", four[0])
     for key in ("", "notes.txt"):
-        bench.store.put(f"{LINES.tags_prefix}{key}", b"")
+        bench.store.put(f"{tags_prefix(LINES)}{key}", b"")
     assert named(bench.store) == {"good": four[0]}
-    bench.store.put(f"{LINES.tags_prefix}bad.json", b"{}")
+    bench.store.put(f"{tags_prefix(LINES)}bad.json", b"{}")
     with pytest.raises(DamagedError, match=r"bad\.json is not a tag"):
         read_tags(bench.store, LINES)
 

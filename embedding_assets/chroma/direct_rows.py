@@ -1,0 +1,107 @@
+"""The rows of a new Chroma directory, written in bulk behind those that Chroma has written itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from embedding_assets.chroma.collection import DOCUMENT_KEY
+from embedding_assets.rows.arrow import vectors_of
+
+CACHE_KILOBYTES = 100_000
+METADATA_INDEXES = """
+    SELECT name, sql FROM sqlite_master
+    WHERE type = 'index' AND tbl_name = 'embedding_metadata' AND sql IS NOT NULL
+"""
+"""Made anew after the rows are written, which is faster than keeping them up to date."""
+
+COLUMN_OF: dict[type, int] = {str: 0, int: 1, float: 2, bool: 3}
+"""Place of a metadata value among string_value, int_value, float_value, bool_value."""
+
+
+def write_rows(database: Path, seeds: Sequence[str], batches: Iterable[pa.RecordBatch]) -> list[str]:
+    """Write `batches` behind the rows of `seeds`, which are there; every id in the order of its label.
+
+    Raises sqlite3.Error.
+    """
+    ids = list(seeds)
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"PRAGMA cache_size = {-CACHE_KILOBYTES}")
+        connection.execute("BEGIN")
+        indexes = connection.execute(METADATA_INDEXES).fetchall()
+        for name, _ in indexes:
+            connection.execute(f"DROP INDEX {name}")
+        segments = dict(connection.execute("SELECT scope, id FROM segments").fetchall())
+        last = None
+        for batch in batches:
+            if batch.num_rows:
+                _write_batch(connection, segments["METADATA"], len(ids) + 1, batch)
+                ids += batch.column("id").to_pylist()
+                last = batch
+        if last is not None:
+            connection.execute("UPDATE max_seq_id SET seq_id = ?", (len(ids),))
+            _write_newest(connection, len(ids), last)
+        for _, statement in indexes:
+            connection.execute(statement)
+        connection.execute("COMMIT")
+    return ids
+
+
+def parsed_metadata(metadata: str | None) -> dict[str, Any]:
+    """Canonical JSON as a dictionary; an empty one without any."""
+    return {} if metadata is None else orjson.loads(metadata)
+
+
+def _write_batch(connection: sqlite3.Connection, segment: str, first: int, batch: pa.RecordBatch) -> None:
+    columns = (batch.column(name).to_pylist() for name in ("id", "document", "metadata"))
+    rows, values, texts = [], [], []
+    for number, (record_id, document, metadata) in enumerate(zip(*columns, strict=True), first):
+        rows.append((number, segment, record_id, number))
+        values += [(number, *_stored(key, value)) for key, value in parsed_metadata(metadata).items()]
+        if document is not None:
+            values.append((number, *_stored(DOCUMENT_KEY, document)))
+            texts.append((number, document))
+    connection.executemany(
+        "INSERT INTO embeddings (id, segment_id, embedding_id, seq_id) VALUES (?, ?, ?, ?)", rows
+    )
+    connection.executemany(
+        "INSERT INTO embedding_metadata (id, key, string_value, int_value, float_value, bool_value)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    connection.executemany("INSERT INTO embedding_fulltext_search (rowid, string_value) VALUES (?, ?)", texts)
+
+
+def _stored(key: str, value: object) -> tuple[object, ...]:
+    columns: list[object] = [None] * len(COLUMN_OF)
+    columns[COLUMN_OF[type(value)]] = value
+    return key, *columns
+
+
+def _write_newest(connection: sqlite3.Connection, number: int, batch: pa.RecordBatch) -> None:
+    """Leave the newest record in the queue, as Chroma does: from an empty one it would begin to count anew."""
+    newest = batch.slice(batch.num_rows - 1)
+    metadata = parsed_metadata(newest.column("metadata")[0].as_py())
+    document = newest.column("document")[0].as_py()
+    if document is not None:
+        metadata[DOCUMENT_KEY] = document
+    (topic,) = connection.execute("SELECT topic FROM embeddings_queue").fetchone()
+    connection.execute("DELETE FROM embeddings_queue")
+    connection.execute(
+        "INSERT INTO embeddings_queue (seq_id, operation, topic, id, vector, encoding, metadata)"
+        " VALUES (?, 0, ?, ?, ?, 'FLOAT32', ?)",
+        (
+            number,
+            topic,
+            newest.column("id")[0].as_py(),
+            vectors_of(newest).astype("<f4").tobytes(),
+            orjson.dumps(metadata).decode(),
+        ),
+    )

@@ -1,0 +1,172 @@
+"""Writing a new Chroma directory without Chroma's own slow path: rows by bulk SQL, the graph by hnswlib.
+
+Promise: the tables and files are those that Chroma itself would have left, but for the shape of the graph, which
+is by chance in both. Chroma makes the directory, the collection and the first records, those that bring each
+metadata key and type for the first time, so that all it keeps beside the rows is its own. Everything else here
+rests on the layout of the tables, so it is done for a `fingerprint` that was tried alone, and what was written is
+opened, searched and changed by Chroma on a private copy before it is published (`self_check`).
+
+UnsuitableError is raised where Chroma has to write the version itself; the directory is then to be thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from embedding_assets.chroma.collection import (
+    DATABASE_FILE,
+    DOCUMENT_KEY,
+    ChromaRows,
+    ChromaWriter,
+    Space,
+    open_collection,
+)
+from embedding_assets.chroma.direct_graph import Answers, GraphParameters, write_graph, write_ids
+from embedding_assets.chroma.direct_rows import parsed_metadata, write_rows
+from embedding_assets.chroma.graph_files import find_graph
+from embedding_assets.errors import UnsuitableError
+from embedding_assets.rows.arrow import regrouped, vectors_of
+
+TRIED = frozenset({"0515f63bb4ede06c0d65d38a00f963c52ceb08e1a4be289ac0af6644cc90be53"})
+"""Fingerprints of the databases that this was tried with: chromadb 1.5.9."""
+
+MOST_SEEDS = 5_000
+"""Records that Chroma writes first. More of them bring a new metadata key only where keys are data."""
+NUL = "\0"
+
+Batches = Callable[[], Iterable[pa.RecordBatch]]
+
+
+def installed() -> bool:
+    """Whether hnswlib is there: it is an optional extra."""
+    return importlib.util.find_spec("hnswlib") is not None
+
+
+def write_directly(
+    directory: Path, collection: str, space: Space, batches: Batches, check: Callable[[], None]
+) -> Answers:
+    """Write the rows of `batches`, each id once, to a new directory; it is closed and flushed then.
+
+    `batches` is called several times and gives the same rows in the same order. `check` is called often and
+    raises where the work became pointless; what ends the writing of rows ends the building of the graph too.
+    Raises UnsuitableError, and OSError, MemoryError or DamagedError where there is no room.
+    """
+    refuse_unfit()
+    seeds, count = _seeds(batches())
+    with ChromaWriter(directory, collection, space, len(seeds.ids)) as writer:
+        writer.add(seeds)
+    database = directory / DATABASE_FILE
+    _refuse_unknown(database)
+    graph = find_graph(directory)
+    if graph is None:
+        raise UnsuitableError("Chroma's graph has another layout")
+    seeded = set(seeds.ids)
+    given_up = threading.Event()
+
+    def others() -> Iterator[pa.RecordBatch]:
+        for batch in batches():
+            check()
+            if given_up.is_set():
+                raise UnsuitableError("the rows could not be written")
+            ids = batch.column("id").to_pylist()
+            fresh = np.array([record_id not in seeded for record_id in ids], dtype=np.bool_)
+            yield batch if fresh.all() else batch.filter(pa.array(fresh))
+
+    parameters = _parameters(directory, collection, space)
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(write_graph, graph, parameters, seeds.vectors, regrouped(others()), count)
+        try:
+            ids = write_rows(database, seeds.ids, others())
+            answers = building.result()
+        except (sqlite3.Error, RuntimeError) as error:
+            raise UnsuitableError(f"SQLite or hnswlib failed: {error}") from error
+        finally:
+            given_up.set()
+    write_ids(graph, ids)
+    return answers
+
+
+def refuse_unfit() -> None:
+    """Raise UnsuitableError where this machine cannot write directly, whatever the records."""
+    if not installed():
+        raise UnsuitableError("hnswlib is not installed")
+    try:
+        import hnswlib  # noqa: F401
+    except ImportError as error:
+        raise UnsuitableError(f"hnswlib cannot be loaded: {error}") from error
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("CREATE VIRTUAL TABLE probe USING fts5(text, tokenize='trigram')")
+        except sqlite3.OperationalError as error:
+            raise UnsuitableError(f"Python's SQLite cannot write Chroma's text search: {error}") from error
+
+
+def _seeds(batches: Iterable[pa.RecordBatch]) -> tuple[ChromaRows, int]:
+    """The first records that bring each metadata key with each type, and a document; how many there are in all."""
+    count = 0
+    seen: set[tuple[str, type]] = set()
+    chosen: list[pa.RecordBatch] = []
+    for batch in batches:
+        count += batch.num_rows
+        fresh: list[int] = []
+        columns = (batch.column(name).to_pylist() for name in ("document", "metadata"))
+        for number, (document, metadata) in enumerate(zip(*columns, strict=True)):
+            kinds = {(key, type(value)) for key, value in parsed_metadata(metadata).items()}
+            if document is not None:
+                if NUL in document:
+                    raise UnsuitableError("a document has a NUL, which SQLites do not all index alike")
+                kinds.add((DOCUMENT_KEY, str))
+            if not kinds <= seen or not (seen or chosen or fresh):
+                seen |= kinds
+                fresh.append(number)
+        if fresh:
+            chosen.append(batch.take(pa.array(fresh)))
+        if sum(part.num_rows for part in chosen) > MOST_SEEDS:
+            raise UnsuitableError(f"more than {MOST_SEEDS:,} records bring a metadata key for the first time")
+    if any(kind is list for _, kind in seen):
+        raise UnsuitableError("a record has a list in its metadata")
+    if not chosen:
+        raise UnsuitableError("there is no record")
+    table = pa.Table.from_batches(chosen).combine_chunks().to_batches()[0]
+    seeds = ChromaRows(
+        ids=table.column("id").to_pylist(),
+        vectors=vectors_of(table),
+        documents=table.column("document").to_pylist(),
+        metadata=[parsed_metadata(text) or None for text in table.column("metadata").to_pylist()],
+    )
+    return seeds, count
+
+
+def fingerprint(database: Path) -> str:
+    """A hash over the schema and the migrations of Chroma's database, as hex."""
+    with closing(sqlite3.connect(database)) as connection:
+        schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+        parts: list[Any] = schema.fetchall()
+        parts += connection.execute("SELECT dir, version, hash FROM migrations ORDER BY dir, version").fetchall()
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+
+def _refuse_unknown(database: Path) -> None:
+    found = fingerprint(database)
+    if found not in TRIED:
+        raise UnsuitableError(f"Chroma's database has a schema that was not tried ({found[:12]})")
+
+
+def _parameters(directory: Path, collection: str, space: Space) -> GraphParameters:
+    with open_collection(directory, collection) as opened:
+        hnsw: Any = opened.configuration["hnsw"]
+        if hnsw["space"] != space:
+            raise UnsuitableError(f"the collection has the distance {hnsw['space']}")
+        return GraphParameters(space, hnsw["max_neighbors"], hnsw["ef_construction"], hnsw["ef_search"])

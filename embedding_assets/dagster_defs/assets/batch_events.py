@@ -1,0 +1,114 @@
+"""What Dagster is told of a batch: its row as an event of `batches`, its poll as one of `poll_results`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from embedding_assets.bucket.keys import (
+    batch_key,
+    errors_key,
+    result_key,
+)
+from embedding_assets.dagster_defs.runs.event_batches import log_together
+from embedding_assets.databases import Database
+from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.services import Services
+
+TOLD_AT_ONCE = 1000
+"""Batches that are told together at most."""
+TOLD_WITHIN_SECONDS = 10.0
+"""A batch that comes so long after the last telling is told at once, and with it those that came before."""
+
+
+@dataclass
+class PolledBatches:
+    """Batches that were polled; Dagster is told of many at a time, both events of each in their order."""
+
+    services: Services
+    database: Database
+    context: dg.AssetExecutionContext
+    _waiting: list[tuple[BatchSummary, PollResult]] = field(default_factory=list)
+    _told_at: float = field(default_factory=time.monotonic)
+
+    def add(self, row: BatchSummary, result: PollResult) -> None:
+        """One more batch was polled; `row` is as it is afterwards."""
+        self._waiting.append((row, result))
+        late = time.monotonic() - self._told_at >= TOLD_WITHIN_SECONDS
+        if late or len(self._waiting) >= TOLD_AT_ONCE:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell of all that wait."""
+        if not self._waiting:
+            return
+        events = [
+            event
+            for row, result in self._waiting
+            for event in (
+                batch_event(self.services, self.database, row),
+                poll_event(self.services, self.database, result),
+            )
+        ]
+        log_together(self.context.get_step_execution_context(), events)
+        self._waiting.clear()
+        self._told_at = time.monotonic()
+
+
+@contextmanager
+def telling(services: Services, database: Database, context: dg.AssetExecutionContext) -> Iterator[PolledBatches]:
+    """Gives what takes the batches as they are polled; at the end of the block, also a bad one, all are told.
+
+    After a bad one what Dagster does not take is only logged: why the block ended is what counts.
+    """
+    polled = PolledBatches(services, database, context)
+    try:
+        yield polled
+    except BaseException:
+        try:
+            polled.tell()
+        except Exception as error:  # noqa: BLE001 - whatever its storage raises
+            context.log.warning(f"the batches polled last are not told: {type(error).__name__}: {error}")
+        raise
+    polled.tell()
+
+
+def batch_event(services: Services, database: Database, row: BatchSummary) -> dg.AssetMaterialization:
+    """The row as it is now; it is in the bucket already."""
+    metadata: dict[str, dg.MetadataValue] = {
+        "status": dg.MetadataValue.text(row.status.value),
+        "openai_batch_id": dg.MetadataValue.text(row.openai_batch_id),
+        "submitted_at": dg.MetadataValue.text(format_instant(row.submitted_at)),
+        "generation": dg.MetadataValue.int(row.generation),
+        "table_row": dg.MetadataValue.text(f"{services.settings.table_name} BATCH#{row.batch_id} / STATUS"),
+        "s3_location": dg.MetadataValue.path(services.store.uri(batch_key(row.batch_id))),
+    }
+    return dg.AssetMaterialization(asset_key=[database.name, "batches"], partition=row.batch_id, metadata=metadata)
+
+
+def poll_event(services: Services, database: Database, result: PollResult) -> dg.AssetMaterialization:
+    """What the poll found."""
+    store = services.store
+    metadata: dict[str, dg.MetadataValue] = {
+        "batch_status": dg.MetadataValue.text(result.batch_status),
+        "action": dg.MetadataValue.text(result.action),
+        "embedded": dg.MetadataValue.int(result.embedding_count),
+        "failed": dg.MetadataValue.int(result.failed_count),
+        "unfinished": dg.MetadataValue.int(result.unfinished_count),
+        "duration_seconds": dg.MetadataValue.float(result.processing_time_seconds),
+        "s3_location": dg.MetadataValue.path(store.uri(result_key(result.batch_id))),
+    }
+    if result.delta_key:
+        metadata["delta"] = dg.MetadataValue.path(store.uri(result.delta_key))
+    if result.failed_count or result.unfinished_count:
+        metadata["errors"] = dg.MetadataValue.path(store.uri(errors_key(result.batch_id)))
+    if result.message:
+        metadata["message"] = dg.MetadataValue.text(result.message)
+    return dg.AssetMaterialization(
+        asset_key=[database.name, "poll_results"], partition=result.batch_id, metadata=metadata
+    )

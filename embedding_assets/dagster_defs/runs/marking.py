@@ -1,0 +1,68 @@
+"""Marking, told to Dagster: each batch that got its final status is a new materialization of `batches`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dagster import AssetMaterialization, DagsterInstance, MetadataValue
+
+from embedding_assets.bucket.keys import batch_key
+from embedding_assets.dagster_defs.runs.event_batches import report_together
+from embedding_assets.databases import Database
+from embedding_assets.errors import SettingsError
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.services import Services
+from embedding_assets.versions.mark import Report, mark_chain
+from embedding_assets.versions.witnesses import trusted_pointer
+
+Tell = Callable[[str], None]
+
+
+def mark_and_tell(
+    services: Services, instance: DagsterInstance, database: Database, tell: Tell
+) -> list[BatchSummary]:
+    """Mark what the published chain accounts for; return the rows that this call marked."""
+
+    def report(rows: Sequence[BatchSummary]) -> None:
+        report_together(instance, [marked_event(services, database, row) for row in rows])
+
+    return mark(services, database, tell, report)
+
+
+def mark(
+    services: Services, database: Database, tell: Tell, report: Report = lambda rows: None
+) -> list[BatchSummary]:
+    """Mark, give `report` what has its final status now, and return the rows that this call marked.
+
+    Then see to it that the shared root shows the pointer's version; what fails there is told and stops no marking.
+    Raises LostPointerError, and marks nothing, if the pointer is behind what the table knows.
+    """
+    pointer = trusted_pointer(services.store, services.ledger, database)
+    if pointer is None:
+        return []
+    rows = mark_chain(services.store, services.ledger, database, pointer.manifest, report)
+    try:
+        shared = services.shared_versions(database)
+    except SettingsError as error:
+        tell(f"warning: {error}")
+    else:
+        if shared is not None:
+            shared.ensure(pointer.manifest, tell)
+    return rows
+
+
+def marked_event(services: Services, database: Database, row: BatchSummary) -> AssetMaterialization:
+    """The row with its final status."""
+    return AssetMaterialization(
+        asset_key=[database.name, "batches"],
+        partition=row.batch_id,
+        metadata={
+            "status": MetadataValue.text(row.status.value),
+            "snapshot_version": MetadataValue.text(row.snapshot_version or ""),
+            "execution_id": MetadataValue.text(row.execution_id or ""),
+            "embedded": MetadataValue.int(row.embedded_count or 0),
+            "failed": MetadataValue.int(row.failed_count or 0),
+            "unfinished": MetadataValue.int(row.unfinished_count or 0),
+            "s3_location": MetadataValue.path(services.store.uri(batch_key(row.batch_id))),
+        },
+    )

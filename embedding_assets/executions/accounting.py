@@ -1,0 +1,92 @@
+"""What a version accounts for: which poll results, whether all of them came through, what marking will write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from embedding_assets.bucket.store import Store
+from embedding_assets.databases import Database
+from embedding_assets.errors import ConservationError
+from embedding_assets.executions.intermediate import IntermediateSnapshots
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.versions.history import withdrawn_generations
+from embedding_assets.versions.manifest import VersionBatch, VersionManifest, whole_chain
+from embedding_assets.versions.next_version import Withdrawn
+
+
+def inputs_digest(accounted: Sequence[PollResult]) -> str:
+    """What tells whether two merges of an execution are about the same poll results."""
+    parts = sorted(
+        f"{result.batch_id} {result.generation} {result.delta_key} {result.final_status} {result.embedding_count}"
+        f" {result.failed_count} {result.unfinished_count}"
+        for result in accounted
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def check_complete(accounted: Sequence[PollResult], snapshots: IntermediateSnapshots) -> None:
+    """What was polled came into chunks, what came out of the chunks into groups, and all of that is merged."""
+    execution_id = snapshots.execution_id
+    polled = sum(result.embedding_count for result in accounted if result.published_as is None)
+    chunked = sum(chunk.rows_in for chunk in snapshots.chunks)
+    if polled != chunked:
+        raise ConservationError(
+            f"execution {execution_id}: {polled} embeddings were polled, {chunked} came into chunks"
+        )
+    out_of_chunks = sum(chunk.count for chunk in snapshots.chunks)
+    into_groups = sum(group.rows_in for group in snapshots.groups)
+    if snapshots.groups and out_of_chunks != into_groups:
+        raise ConservationError(
+            f"execution {execution_id}: {out_of_chunks} rows came out of chunks, {into_groups} into groups"
+        )
+    made = {part.intermediate_key for part in snapshots.groups or snapshots.chunks}
+    taken = {part.intermediate_key for part in snapshots.intermediates}
+    if made != taken:
+        raise ConservationError(
+            f"execution {execution_id}: {len(made)} intermediate snapshots were made, {len(taken)} are merged"
+        )
+
+
+def version_batch(result: PollResult) -> VersionBatch:
+    """What a version's manifest says of one batch."""
+    status = result.final_status
+    if status is None:
+        raise ConservationError(f"batch {result.batch_id} is not finished, yet has something to merge")
+    return VersionBatch(
+        batch_id=result.batch_id,
+        generation=result.generation,
+        status=status,
+        embedded=result.embedding_count,
+        failed=result.failed_count,
+        unfinished=result.unfinished_count,
+        delta_key=result.delta_key,
+        deleted=result.deletion_count,
+        retryable=result.retryable_count,
+    )
+
+
+def still_withdrawn(
+    store: Store, database: Database, base: VersionManifest | None, report: Callable[[str], None]
+) -> Withdrawn:
+    """The batches that a rollback took out of `base`, with the generation in which each was published.
+
+    The manifest has them. One from before there was such a field has the names alone: then the chain is read,
+    once, and the next version carries them on.
+    """
+    if base is None or not base.withdrawn:
+        return Withdrawn()
+    generations = base.withdrawn_generations
+    if generations is None:
+        generations = dict(withdrawn_generations(whole_chain(store, database, base, report), base))
+    return Withdrawn(base.withdrawn, generations)
+
+
+def without(out: Withdrawn, accounted: Sequence[PollResult]) -> Withdrawn:
+    """What stays withdrawn when these results are published."""
+    back = {result.batch_id for result in accounted}
+    generations = out.generations or {}
+    return Withdrawn(
+        tuple(batch_id for batch_id in out.batch_ids if batch_id not in back),
+        {batch_id: number for batch_id, number in generations.items() if batch_id not in back},
+    )

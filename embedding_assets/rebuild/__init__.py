@@ -1,1 +1,0 @@
-"""Rebuilding: what is published once more, under another distance or by another model, built anew."""

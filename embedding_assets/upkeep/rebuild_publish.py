@@ -1,0 +1,96 @@
+"""Publishing a version that is built anew: nothing of the one before is used but its place in the chain."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.collection import CHROMA_VERSION
+from embedding_assets.chroma.row_source import RowSource
+from embedding_assets.databases import Database
+from embedding_assets.errors import ConservationError
+from embedding_assets.executions.build import IndexWriter, VersionBuilder
+from embedding_assets.executions.changes import Changes
+from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.rows.record_index import alive, digest_of
+from embedding_assets.versions.manifest import Pointer, VersionBatch, VersionManifest, new_version
+from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
+from embedding_assets.versions.publication_lock import Tell, note_published
+from embedding_assets.versions.publish import commit
+from embedding_assets.versions.shared_root import SharedVersions
+
+
+@dataclass(frozen=True)
+class Anew:
+    """What is to be published: rows, each id once, and the record index that they and the tombstones make."""
+
+    sources: Sequence[RowSource]
+    index: pa.Table
+    model: str | None
+    batches: tuple[VersionBatch, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnewPublisher:
+    """Builds, verifies and publishes; to be used by whoever holds the lock."""
+
+    store: Store
+    database: Database
+    tell: Tell
+    shared: SharedVersions | None = None
+    writer: IndexWriter = "auto"
+
+    def publish(self, anew: Anew, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
+        """Publish `anew` in place of `base`. Raises PreconditionError where another was published meanwhile.
+
+        Raises ConservationError where the rows are not those of the index.
+        """
+        started = time.monotonic()
+        rows = sum(source.file.count for source in anew.sources)
+        total = alive(anew.index).num_rows
+        if rows != total:
+            raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
+        version = new_version(lock.epoch)
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
+            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.tell, self.writer)
+            every = np.ones(rows, dtype=np.bool_)
+            ids = tuple(alive(anew.index).column("id").to_pylist())
+            changes = Changes(every, ~every, ids, (), 0, anew.index, index_changed=True)
+            built = builder.build(version, anew.sources, changes, lock.check)
+            self.tell(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
+            content = Content(
+                collection=self.database.collection,
+                model=anew.model,
+                dimensions=built.dimensions or base.manifest.dimensions,
+                space=self.database.space,
+                chroma_version=CHROMA_VERSION,
+                total_embeddings=total,
+                content_digest=digest_of(anew.index),
+                files=built.files,
+                writer=built.written.writer,
+            )
+            account = Account(
+                difference=Difference(updated=total),
+                withdrawn=Withdrawn(base.manifest.withdrawn, base.manifest.withdrawn_generations),
+                batches=anew.batches,
+            )
+            seconds = time.monotonic() - started
+            manifest = next_manifest(
+                self.database, base.manifest, version, lock.epoch, purpose, content, account, seconds
+            )
+            lock.check()
+            self.store.upload_files(built.uploads)
+            lock.check()
+            commit(self.store, self.database, manifest, base)
+            note_published(self.store, self.database, manifest, lock, self.tell)
+            self.tell(f"published version {version}: {total} embeddings, built anew")
+            if self.shared is not None:
+                self.shared.publish(manifest, self.tell, built.directory)
+        return manifest

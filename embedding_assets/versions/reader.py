@@ -1,0 +1,105 @@
+"""Reading a published version: pointer, manifest, download, verify, and only then open.
+
+Promise: what is opened is one version, whole, every file of the size and sha256 that its manifest says.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.collection import open_collection
+from embedding_assets.databases import Database
+from embedding_assets.errors import DamagedError, DamagedVersionError, InputError, NotFoundError
+from embedding_assets.rows.record_index import read_index
+from embedding_assets.rows.snapshot_directory import MANIFEST, download_verified
+from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, chain, read_pointer
+from embedding_assets.versions.tags import resolve
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One record near a query. `distance` is that of the database's space, smaller is nearer."""
+
+    id: str
+    distance: float
+    document: str | None
+    metadata: dict[str, Any] | None
+    batch_id: str | None
+
+
+def find_version(store: Store, database: Database, name: str | None = None) -> VersionManifest:
+    """The manifest of the version or tag `name`, or of the published one.
+
+    Raises NotFoundError where there is none, also for a version that was built and never published.
+    """
+    pointer = read_pointer(store, database)
+    if pointer is None:
+        raise NotFoundError(f"{database.name} has no published version yet")
+    if name is None:
+        return pointer.manifest
+    version = resolve(store, database, name)
+    for manifest in chain(store, database, pointer.manifest):
+        if manifest.version == version:
+            return manifest
+    raise NotFoundError(f"{database.name} has no version {version!r}")
+
+
+def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
+    """The record index of a version, tombstones included. Raises DamagedVersionError where it is another."""
+    with tempfile.TemporaryDirectory(prefix="embedding-assets-index-") as folder:
+        directory = Path(folder)
+        entries = [(file, file.key) for file in manifest.files if file.path == INDEX_FILE]
+        try:
+            download_verified(store, entries, directory)
+            return read_index(directory / INDEX_FILE)
+        except DamagedError as error:
+            raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
+
+
+def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Progress = lambda size: None) -> None:
+    """Bring a version to `directory`, which must not exist or be empty; it appears whole or not at all.
+
+    Raises InputError where something stands there, DamagedError where bytes are not what they should be.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"{directory} is not an empty directory")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        download_verified(store, [(file, file.key) for file in manifest.files], partial, progress)
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+        partial.chmod(0o755)
+        os.replace(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def search(directory: Path, manifest: VersionManifest, vector: list[float], nearest: int) -> list[Hit]:
+    """The `nearest` records to `vector` in a private copy of a version."""
+    with open_collection(directory, manifest.collection) as collection:
+        found: Any = collection.query(
+            query_embeddings=np.asarray([vector], dtype=np.float32),
+            n_results=nearest,
+            include=["documents", "metadatas", "distances"],
+        )
+    index = read_index(directory / INDEX_FILE)
+    ids = found["ids"][0]
+    batches = dict(zip(index.column("id").to_pylist(), index.column("batch_id").to_pylist(), strict=True))
+    return [
+        Hit(record_id, distance, document, metadata, batches.get(record_id))
+        for record_id, distance, document, metadata in zip(
+            ids, found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True
+        )
+    ]

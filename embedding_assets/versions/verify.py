@@ -1,0 +1,183 @@
+"""Verification of a built version, on a private copy: opening or querying a Chroma directory changes its files."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from embedding_assets.chroma.collection import (
+    DATABASE_FILE,
+    ChromaRows,
+    all_ids,
+    open_collection,
+    quick_check,
+    read_rows,
+    read_texts,
+)
+from embedding_assets.chroma.collection import Collection as ChromaCollection
+from embedding_assets.chroma.graph_files import GraphFiles, find_graph
+from embedding_assets.chroma.stored_texts import stored_texts
+from embedding_assets.errors import DamagedError
+from embedding_assets.rows.record import parse_metadata, record_hash
+from embedding_assets.rows.record_index import alive, sample
+
+SAMPLE_SIZE = 1000
+"""Records checked of those that a merge did not touch."""
+
+THROUGH_CHROMA = 256
+"""Of the records checked, those whose vectors are read through Chroma and from the graph's files."""
+
+TEXTS_THROUGH_CHROMA = 5000
+"""As many documents and metadata are read through Chroma; more of them faster from its tables."""
+
+FLOAT_TOLERANCE = 1e-14
+"""Chroma gives back floats of the metadata up to a few last bits off."""
+
+Expected = Mapping[str, tuple[bytes, str | None]]
+"""By id: the record's hash, and its metadata as canonical JSON as it was sent."""
+
+
+Probe = Callable[[Path], Iterator[str]]
+"""Tries a private copy, may change it, and says what is wrong."""
+
+
+def verify(
+    directory: Path,
+    collection: str,
+    index: pa.Table,
+    changed: Collection[str] | None,
+    probe: Probe = lambda copy: iter(()),
+) -> None:
+    """Raise DamagedError unless the Chroma `directory` holds exactly what `index` says.
+
+    Checks SQLite's quick_check, the count, the whole id set, and vectors, documents and metadata of the
+    `changed` ids and of a sample of the others; with None, of all. `probe` tries the copy last.
+    """
+    problems = list(find_problems(directory, collection, index, changed, probe))
+    if problems:
+        raise DamagedError(f"the built snapshot is not what was merged: {problems[0]}")
+
+
+def find_problems(
+    directory: Path,
+    collection: str,
+    index: pa.Table,
+    changed: Collection[str] | None,
+    probe: Probe = lambda copy: iter(()),
+) -> Iterator[str]:
+    """What is wrong, one line each; at most one line for each kind of damage."""
+    try:
+        yield from _problems(directory, collection, index, changed, probe)
+    except DamagedError as error:
+        yield str(error)
+
+
+def _problems(
+    directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None, probe: Probe
+) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="embedding-assets-verify-") as name:
+        copy = Path(name) / "copy"
+        shutil.copytree(directory, copy)
+        damage = quick_check(copy)
+        if damage is not None:
+            yield f"{DATABASE_FILE}: {damage}"
+            return
+        published = alive(index)
+        expected = {
+            record_id: (record, metadata)
+            for record_id, record, metadata in zip(
+                *(published.column(name).to_pylist() for name in ("id", "hash", "metadata")), strict=True
+            )
+        }
+        graph = find_graph(copy)
+        if graph is not None:
+            graph.check_links()
+        with open_collection(copy, collection) as opened:
+            if opened.count() != len(expected):
+                yield f"Chroma counts {opened.count()} records, the record index {len(expected)}"
+            ids = set(all_ids(opened))
+            missing, extra = expected.keys() - ids, ids - expected.keys()
+            if missing:
+                yield f"{len(missing)} records are missing, one is {min(missing)!r}"
+            if extra:
+                yield f"{len(extra)} records are too many, one is {min(extra)!r}"
+            wanted = _wanted(sorted(ids & expected.keys()), changed)
+            through_chroma = wanted if graph is None else sample(wanted, THROUGH_CHROMA, len(ids))
+            wrong = {one for page in read_rows(opened, through_chroma) for one in _wrong(page, expected)}
+            if graph is not None:
+                wrong.update(_wrong_in_files(opened, copy / DATABASE_FILE, graph, wanted, expected))
+            if wrong:
+                yield f"{len(wrong)} of {len(wanted)} records read differ, one is {min(wrong)!r}"
+        yield from probe(copy)
+
+
+def _wrong_in_files(
+    opened: ChromaCollection, database: Path, graph: GraphFiles, wanted: list[str], expected: Expected
+) -> Iterator[str]:
+    """The wanted records that differ, read from the graph's files and, where they are known, Chroma's tables."""
+    texts = stored_texts(database, wanted) if len(wanted) > TEXTS_THROUGH_CHROMA else None
+    if texts is None:
+        texts = {
+            record_id: (document, metadata)
+            for page in read_texts(opened, wanted)
+            for record_id, document, metadata in zip(page.ids, page.documents, page.metadata, strict=True)
+        }
+    for ids, vectors in graph.vectors():
+        there = {record_id: number for number, record_id in enumerate(ids) if record_id in texts}
+        told = [texts.pop(record_id) for record_id in there]
+        yield from _wrong(
+            ChromaRows(
+                list(there),
+                vectors[list(there.values())],
+                [document for document, _ in told],
+                [metadata for _, metadata in told],
+            ),
+            expected,
+        )
+    yield from texts
+
+
+def _wanted(ids: list[str], changed: Collection[str] | None) -> list[str]:
+    if changed is None:
+        return ids
+    touched = set(changed)
+    others = [record_id for record_id in ids if record_id not in touched]
+    return [record_id for record_id in ids if record_id in touched] + sample(others, SAMPLE_SIZE, len(ids))
+
+
+def _wrong(page: ChromaRows, expected: Expected) -> Iterator[str]:
+    vectors = np.ascontiguousarray(page.vectors, dtype="<f4")
+    for record_id, vector, document, metadata in zip(
+        page.ids, vectors, page.documents, page.metadata, strict=True
+    ):
+        wanted, sent = expected[record_id]
+        same = record_hash(record_id, vector.tobytes(), document, sent) == wanted
+        if not same or not (_is_text_of(metadata, sent) or _same_metadata(metadata, parse_metadata(sent))):
+            yield record_id
+
+
+def _is_text_of(found: object, sent: str | None) -> bool:
+    """Whether `found` is written exactly as `sent`: a quick look, false for some that are equal."""
+    if found is None or sent is None:
+        return found is sent
+    return orjson.dumps(found, option=orjson.OPT_SORT_KEYS) == sent.encode()
+
+
+def _same_metadata(found: object, sent: object) -> bool:
+    """Equal, also in type, but for the last bits of a float."""
+    if isinstance(found, dict) and isinstance(sent, dict):
+        return found.keys() == sent.keys() and all(_same_metadata(found[key], sent[key]) for key in sent)
+    if isinstance(found, list) and isinstance(sent, list):
+        return len(found) == len(sent) and all(map(_same_metadata, found, sent))
+    if type(found) is not type(sent):
+        return False
+    if isinstance(found, float) and isinstance(sent, float):
+        return math.isclose(found, sent, rel_tol=FLOAT_TOLERANCE, abs_tol=0.0)
+    return found == sent

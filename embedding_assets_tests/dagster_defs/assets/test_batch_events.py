@@ -1,0 +1,150 @@
+"""Of batches that were polled Dagster is told many at a time, but soon, and also where the polling ends badly."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from embedding_assets.dagster_defs.assets import batch_events
+from embedding_assets.dagster_defs.assets.batch_events import PolledBatches, telling
+from embedding_assets.databases import LINES
+from embedding_assets.errors import ServiceError
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
+from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.services import Services
+
+Told = list[list[tuple[str, str | None]]]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """By telling, the asset and partition of each event; time stands still."""
+    tellings: Told = []
+
+    def log_together(step: object, events: Sequence[dg.AssetMaterialization]) -> None:
+        tellings.append([(event.asset_key.path[-1], event.partition) for event in events])
+
+    monkeypatch.setattr(batch_events, "log_together", log_together)
+    monkeypatch.setattr(batch_events, "TOLD_WITHIN_SECONDS", 1000.0)
+    return tellings
+
+
+class NoStep:
+    """A context of which nothing is asked but its step and its log."""
+
+    log = logging.getLogger(__name__)
+
+    def get_step_execution_context(self) -> None:
+        """None."""
+
+
+def polled_batches(services: Services) -> Any:
+    """What `telling` gives, outside of a step."""
+    context: Any = NoStep()
+    return telling(services, LINES, context)
+
+
+def add(polled: PolledBatches, batch_id: str) -> None:
+    """One polled batch."""
+    row = BatchSummary(
+        batch_id=batch_id,
+        openai_batch_id=f"openai-{batch_id}",
+        batch_type=LINES.batch_type,
+        status=Status.PENDING,
+        submitted_at=datetime.now(UTC),
+    )
+    result = PollResult(
+        batch_id=batch_id,
+        openai_batch_id=row.openai_batch_id,
+        batch_status="completed",
+        action="wait",
+        collection=LINES.collection,
+        database=LINES.name,
+    )
+    polled.add(row, result)
+
+
+def fail_after_one(services: Services) -> None:
+    """A polling that ends badly."""
+    with polled_batches(services) as polled:
+        add(polled, "b0")
+        raise ServiceError("the bucket is gone")
+
+
+def both(*batch_ids: str) -> list[tuple[str, str]]:
+    """The events of these batches, in their order."""
+    return [(asset, batch_id) for batch_id in batch_ids for asset in ("batches", "poll_results")]
+
+
+def test_all_are_told_at_the_end(services: Services, told: Told) -> None:
+    """Once, both events of each batch."""
+    with polled_batches(services) as polled:
+        add(polled, "b0")
+        add(polled, "b1")
+        assert told == []
+    assert told == [both("b0", "b1")]
+
+
+def test_so_many_are_told_at_once(services: Services, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not more wait than allowed; nothing is told twice."""
+    monkeypatch.setattr(batch_events, "TOLD_AT_ONCE", 2)
+    with polled_batches(services) as polled:
+        for batch_id in ("b0", "b1", "b2", "b3"):
+            add(polled, batch_id)
+    assert told == [both("b0", "b1"), both("b2", "b3")]
+
+
+def test_one_that_comes_late_is_told_at_once(
+    services: Services, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where polling takes long, Dagster shows each batch as it is done."""
+    monkeypatch.setattr(batch_events, "TOLD_WITHIN_SECONDS", 0.0)
+    with polled_batches(services) as polled:
+        add(polled, "b0")
+        assert told == [both("b0")]
+
+
+def test_what_was_polled_is_told_where_the_polling_fails(services: Services, told: Told) -> None:
+    """The error that ended it is the one that is raised."""
+    with pytest.raises(ServiceError, match="the bucket is gone"):
+        fail_after_one(services)
+    assert told == [both("b0")]
+
+
+def test_a_telling_that_fails_too_hides_no_error(
+    services: Services, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever Dagster's storage raises must not make a step repeat that had failed for good."""
+
+    def log_together(step: object, events: object) -> None:
+        raise OperationalError("insert", None, Exception("database is locked"))
+
+    monkeypatch.setattr(batch_events, "log_together", log_together)
+    with pytest.raises(ServiceError, match="the bucket is gone"):
+        fail_after_one(services)
+    assert told == []
+
+
+def test_what_could_not_be_told_is_told_with_the_next(
+    services: Services, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A telling that failed has told nothing: its batches wait on."""
+    tell = vars(batch_events)["log_together"]
+
+    def locked(step: object, events: object) -> None:
+        raise OperationalError("insert", None, Exception("database is locked"))
+
+    with polled_batches(services) as polled:
+        add(polled, "b0")
+        monkeypatch.setattr(batch_events, "log_together", locked)
+        with pytest.raises(OperationalError):
+            polled.tell()
+        monkeypatch.setattr(batch_events, "log_together", tell)
+        add(polled, "b1")
+    assert told == [both("b0", "b1")]
