@@ -87,7 +87,7 @@ def constants(module: str) -> Iterator[str]:
             and isinstance(node.value, str)
             and id(node) not in documentation | parts
         ):
-            yield node.value
+            yield str(node.value)
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if module != "__init__.py"])
