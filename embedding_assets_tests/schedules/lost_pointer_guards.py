@@ -70,8 +70,8 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
             "lost pointer: nothing is marked from it",
             "versions.mark",
             "    pointer = trusted_pointer(store, ledger, database)\n",
-            "    from embedding_assets.snapshots import versions\n"
-            "    pointer = versions.read_pointer(store, database)\n",
+            "    from embedding_assets.versions import manifest\n"
+            "    pointer = manifest.read_pointer(store, database)\n",
         ),
         story.it_is_put_back_before_anybody_marked,
     ),

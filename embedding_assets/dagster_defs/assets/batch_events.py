@@ -55,7 +55,7 @@ class PolledBatches:
                 poll_event(self.services, self.database, result),
             )
         ]
-        log_together(self.context.get_step_execution_context(), events)
+        log_together(self.context.op_execution_context, events)
         self._waiting.clear()
         self._told_at = time.monotonic()
 

@@ -36,12 +36,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 class NoStep:
-    """A context of which nothing is asked but its step and its log."""
+    """A context that is asked only for its op and its log."""
 
     log = logging.getLogger(__name__)
 
-    def get_step_execution_context(self) -> None:
-        """None."""
+    op_execution_context = None
 
 
 def polled_batches(services: Services) -> Any:

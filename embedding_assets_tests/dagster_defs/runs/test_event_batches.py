@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from embedding_assets.dagster_defs.runs import event_batches
 from embedding_assets.dagster_defs.runs.event_batches import log_together, report_together
 
 KEYS = [dg.AssetKey(["lines", "batches"]), dg.AssetKey(["lines", "poll_results"])]
@@ -34,7 +35,7 @@ def one_by_one(context: dg.OpExecutionContext) -> None:
 @dg.op
 def together(context: dg.OpExecutionContext) -> None:
     """As we do it."""
-    log_together(context.get_step_execution_context(), some_events())
+    log_together(context, some_events())
 
 
 def in_a_run(instance: dg.DagsterInstance, op: dg.OpDefinition) -> dict[str, Any]:
@@ -118,3 +119,14 @@ def test_another_storage_is_told_one_by_one() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         report_together(instance, some_events())
         assert [instance.get_materialized_partitions(key) for key in KEYS] == [{"b0", "b1", "b2"}] * 2
+
+
+def test_another_dagster_gets_them_one_by_one(
+    instances: list[dg.DagsterInstance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release that moved its private parts still gets every event, by its public functions alone."""
+    wanted = in_a_run(instances[0], one_by_one)
+    monkeypatch.setattr(event_batches, "sqlite_events", None)
+    assert replaced(in_a_run(instances[1], together)) == replaced(wanted)
+    report_together(instances[1], some_events())
+    assert [instances[1].get_materialized_partitions(key) for key in KEYS] == [{"b0", "b1", "b2"}] * 2

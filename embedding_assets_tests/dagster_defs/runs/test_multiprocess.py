@@ -9,10 +9,11 @@ from pathlib import Path
 
 import dagster as dg
 
+import embedding_assets
 from embedding_assets.dagster_defs.runs.planning import PRELOADED, run_config
 from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(embedding_assets.__file__).parent.parent
 COMMAND = "import sys; from embedding_assets.cli.main import run; sys.argv[0] = 'embedding-assets'; run()"
 SECONDS = 200
 

@@ -1,0 +1,123 @@
+"""Dagster's own parts for writing many events of assets into its SQLite storage at once.
+
+Everything here is private to Dagster and was tried with the versions in `constraints.txt`. Only `event_batches`
+imports it, and does without it if a release moves one of these names.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+
+from dagster import (
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterInvariantViolationError,
+    EventLogEntry,
+)
+from dagster._core.events import StepMaterializationData
+from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from sqlalchemy import Connection, Insert
+
+PARTS = (
+    "prepare_insert_event",
+    "run_connection",
+    "index_transaction",
+    "_store_asset_event_tags",
+    "_store_asset_event",
+)
+
+
+def suits(instance: DagsterInstance) -> bool:
+    """Whether this instance's events are in the SQLite storage that is known here, with all its parts."""
+    storage = instance.event_log_storage
+    return type(storage) is SqliteEventLogStorage and all(hasattr(storage, part) for part in PARTS)
+
+
+def runless_entries(materializations: Sequence[AssetMaterialization]) -> list[EventLogEntry]:
+    """What `instance.report_runless_asset_event` makes of each."""
+    return [
+        _entry(
+            DagsterEvent(
+                event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+                event_specific_data=StepMaterializationData(materialization),
+                job_name=RUNLESS_JOB_NAME,
+            ),
+            RUNLESS_RUN_ID,
+            logging.INFO,
+        )
+        for materialization in materializations
+    ]
+
+
+def step_entries(
+    step: StepExecutionContext, materializations: Sequence[AssetMaterialization]
+) -> list[EventLogEntry]:
+    """What `context.log_event` makes of each."""
+    return [
+        _entry(
+            DagsterEvent(
+                event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+                event_specific_data=StepMaterializationData(materialization),
+                job_name=step.job_name,
+                step_handle=step.step.handle,
+                node_handle=step.step.node_handle,
+                step_kind_value=step.step.kind.value,
+                logging_tags=step.event_tags,
+                message=f"Materialized value {' '.join(materialization.asset_key.path)}.",
+                pid=os.getpid(),
+            ),
+            step.run_id,
+            logging.DEBUG,
+        )
+        for materialization in materializations
+    ]
+
+
+def store(instance: DagsterInstance, entries: Sequence[EventLogEntry]) -> None:
+    """As `SqliteEventLogStorage.store_event` does for one: into the run's database, then into that of all runs.
+
+    Each of the two in one transaction. What the second keeps of an asset as a whole is that of its last event.
+    """
+    storage = instance.event_log_storage
+    if not entries or not isinstance(storage, SqliteEventLogStorage):
+        return
+    inserts = [storage.prepare_insert_event(entry) for entry in entries]
+    with storage.run_connection(entries[0].run_id) as connection:
+        for insert in inserts:
+            connection.execute(insert)
+    with storage.index_transaction() as connection:
+        ids = [_inserted_id(connection, insert) for insert in inserts]
+        storage._store_asset_event_tags(connection, entries, ids)
+        last = {
+            entry.get_dagster_event().asset_key: (entry, event_id)
+            for entry, event_id in zip(entries, ids, strict=True)
+        }
+        for entry, event_id in last.values():
+            storage._store_asset_event(connection, entry, event_id)
+
+
+def _entry(event: DagsterEvent, run_id: str, level: int) -> EventLogEntry:
+    return EventLogEntry(  # type: ignore[no-untyped-call]  # a named tuple whose constructor has no types
+        error_info=None,
+        level=level,
+        user_message=event.message or "",
+        run_id=run_id,
+        timestamp=time.time(),
+        step_key=event.step_key,
+        job_name=event.job_name,
+        dagster_event=event,
+    )
+
+
+def _inserted_id(connection: Connection, insert: Insert) -> int:
+    key = connection.execute(insert).inserted_primary_key
+    if key is None:
+        raise DagsterInvariantViolationError("an event was stored without an id")
+    return int(key[0])
