@@ -1,75 +1,35 @@
-"""The OpenAI API, narrowed to the calls this product makes, its errors translated here and nowhere else."""
+"""The OpenAI API, narrowed to the calls that this product makes."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from embedding_assets.calls.adaptive_limit import AdaptiveLimit
-from embedding_assets.calls.credentials import check_credentials
-from embedding_assets.calls.retry_after import retry_after_seconds
 from embedding_assets.errors import (
     BatchError,
-    EmbeddingAssetsError,
     NotFoundError,
-    ServiceError,
-    SettingsError,
     TransientError,
     UnusableAnswerError,
 )
-from embedding_assets.openai_batches.limited_client import THROTTLED, LimitedClient
 from embedding_assets.openai_batches.remote import RemoteBatch, read_batch, unknown_batch
-from embedding_assets.text.bounded_text import MESSAGE_CHARS, NAME_CHARS, bounded
+from embedding_assets.openai_batches.sdk import connected, json_object, translated
 
 LIST_PAGE = 100
 """Batches that one list call gives at most."""
-SDK_RETRIES = 4
-"""The SDK waits 0.5 s, doubled each time, with jitter, between tries."""
 DEFAULT_AT_ONCE = 50
 """Requests at once if nobody says otherwise."""
 STREAM_TRIES = 3
 """A download that breaks off is begun again so often."""
 STREAM_WAIT = wait_random_exponential(multiplier=0.5, max=10)
 BLOCK = 2**20
-TIMEOUT = openai.Timeout(120.0, connect=10.0)
 
-
-def _of_the_transport(name: str) -> tuple[type[Exception], ...]:
-    """An error class of the SDK's transport, for what it raises past the SDK's own translation.
-
-    The SDK speaks through `httpx` up to 2.x and through `httpx2` from 3.x on.
-    """
-    found = []
-    for module in ("httpx", "httpx2"):
-        try:
-            found.append(getattr(importlib.import_module(module), name))
-        except ImportError:
-            continue
-    return tuple(found)
-
-
-UNUSABLE: tuple[type[Exception], ...] = (ValueError, *_of_the_transport("InvalidURL"))
-"""What the SDK raises for an id that makes no address."""
-UNUSABLE_SETTINGS: tuple[type[Exception], ...] = (ImportError, *UNUSABLE)
-"""What the SDK raises for a base URL or a proxy that it cannot use."""
-REFUSALS: tuple[type[Exception], ...] = (openai.OpenAIError, *UNUSABLE)
-
-CONNECTION_ERRORS: tuple[type[Exception], ...] = (
-    openai.APIConnectionError,
-    *_of_the_transport("TransportError"),
-    *_of_the_transport("DecodingError"),
-)
-"""What the SDK or its transport raises for a connection that broke. A compressed body that was cut is one."""
 
 Vouched = tuple[str, int, bool]
 """Of a body that was read: its hex sha256, its bytes, and whether HTTP itself says that it is whole."""
@@ -89,7 +49,7 @@ class OpenAIBatches:
         """The SDK's client, made on first use, once for all threads. SettingsError without a key."""
         with self._making:
             if self._sdk is None:
-                self._sdk = _connected(self._limit)
+                self._sdk = connected(self._limit)
             return self._sdk
 
     def retrieve(self, openai_batch_id: str) -> RemoteBatch:
@@ -103,7 +63,7 @@ class OpenAIBatches:
                 answer = self.sdk.batches.with_raw_response.retrieve(openai_batch_id)
         except NotFoundError:
             return unknown_batch(openai_batch_id)
-        remote = read_batch({**_object(answer.content, subject), "id": openai_batch_id})
+        remote = read_batch({**json_object(answer.content, subject), "id": openai_batch_id})
         if not remote.status:
             raise BatchError(f"{subject}: the answer cannot be used: {remote.odd}")
         return remote
@@ -120,7 +80,7 @@ class OpenAIBatches:
         while True:
             with translated(subject):
                 answer = self.sdk.batches.with_raw_response.list(limit=LIST_PAGE, after=after or openai.omit)
-            page = _object(answer.content, subject)
+            page = json_object(answer.content, subject)
             entries = page.get("data")
             if not isinstance(entries, list):
                 raise UnusableAnswerError(f"{subject}: the answer has no data")
@@ -183,7 +143,7 @@ class OpenAIBatches:
                 answer = self.sdk.files.with_raw_response.retrieve(file_id)
         except NotFoundError:
             return None
-        size = _object(answer.content, subject).get("bytes")
+        size = json_object(answer.content, subject).get("bytes")
         return size if isinstance(size, int) and not isinstance(size, bool) and size > 0 else None
 
     def _whole(self, file_id: str, path: Path, beat: Callable[[], None], size: int | None) -> str:
@@ -232,7 +192,7 @@ class OpenAIBatches:
                 completion_window="24h",
                 metadata=metadata,
             )
-        remote = read_batch(_object(answer.content, subject))
+        remote = read_batch(json_object(answer.content, subject))
         if not remote.id:
             raise UnusableAnswerError(f"{subject}: the answer has no id")
         return remote
@@ -266,70 +226,6 @@ class OpenAIBatches:
         return True
 
 
-def _connected(limit: AdaptiveLimit) -> openai.OpenAI:
-    """The SDK's client. SettingsError names the variable that it cannot be made with, and quotes no value."""
-    check_credentials()
-    try:
-        return openai.OpenAI(max_retries=SDK_RETRIES, timeout=TIMEOUT, http_client=LimitedClient(limit))
-    except openai.OpenAIError:
-        raise SettingsError("OPENAI_API_KEY is not set (the key of the account that runs the batches)") from None
-    except UNUSABLE_SETTINGS as error:
-        raise SettingsError(
-            "OpenAI's SDK cannot use OPENAI_BASE_URL or a proxy variable "
-            f"(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {_plain(error)}"
-        ) from None
-
-
-@contextmanager
-def translated(subject: str, refusal: type[EmbeddingAssetsError] = ServiceError) -> Iterator[None]:
-    """Raise the SDK's errors as ours; `refusal` for answers that will not change.
-
-    Without their causes: a gateway's answer may repeat the key, and the transport's complaint about a header or a
-    proxy quotes it. Dagster stores causes.
-    """
-    try:
-        yield
-    except openai.NotFoundError:
-        raise NotFoundError(f"{subject}: OpenAI does not know it") from None
-    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-        message = f"{subject}: OpenAI refused the key in OPENAI_API_KEY ({error.status_code})"
-        raise ServiceError(message) from None
-    except CONNECTION_ERRORS as error:
-        kind = type(error.__cause__ or error).__name__
-        message = f"{subject}: OpenAI cannot be reached ({kind})"
-        raise TransientError(message, broke_off=not isinstance(error, openai.APIError)) from None
-    except openai.APIStatusError as error:
-        message = f"{subject}: OpenAI answered {error.status_code} {_code(error)}".rstrip()
-        if error.status_code in (408, 409, 429) or error.status_code >= 500:
-            raise TransientError(
-                message,
-                throttled=error.status_code in THROTTLED,
-                retry_after=retry_after_seconds(error.response.headers),
-            ) from None
-        raise refusal(message) from None
-    except REFUSALS as error:
-        raise refusal(f"{subject}: {_plain(error)}") from None
-
-
-def _plain(error: Exception) -> str:
-    return bounded(" ".join(str(error).split()), MESSAGE_CHARS)
-
-
 def _broke_off(error: BaseException) -> bool:
     """Whether a body ended early: the SDK tries everything else again by itself."""
     return isinstance(error, TransientError) and error.broke_off
-
-
-def _code(error: openai.APIStatusError) -> str:
-    return bounded(" ".join(str(part) for part in (error.code, error.type) if part), NAME_CHARS)
-
-
-def _object(body: bytes, subject: str) -> dict[str, Any]:
-    """The JSON object of an answer. UnusableAnswerError for anything else, a proxy's HTML page say."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise UnusableAnswerError(f"{subject}: the answer is not JSON") from error
-    if not isinstance(value, dict):
-        raise UnusableAnswerError(f"{subject}: the answer is not a JSON object")
-    return value

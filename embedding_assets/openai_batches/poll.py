@@ -7,12 +7,9 @@ not touched.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,13 +22,14 @@ from embedding_assets.bucket.keys import (
 from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.row_source import ARROW_FILE
 from embedding_assets.databases import Database
-from embedding_assets.errors import BatchError, NotFoundError
+from embedding_assets.errors import BatchError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.absence import Absence
+from embedding_assets.openai_batches.batch_files import EMPTY_SHA256, BatchFiles, Beat, Fetched
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.delta import name_delta, write_delta
-from embedding_assets.openai_batches.disk_budget import DiskBudget, DiskShare
+from embedding_assets.openai_batches.disk_budget import DiskBudget
 from embedding_assets.openai_batches.earlier import Earlier, earlier_ending, earlier_errors, earlier_with_delta
 from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
 from embedding_assets.openai_batches.reasons import (
@@ -44,37 +42,12 @@ from embedding_assets.openai_batches.reasons import (
 )
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
-from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
+from embedding_assets.openai_batches.requests import Requests
 from embedding_assets.rows.snapshot_directory import Format, file_sha256
 from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded
 
-EMPTY_SHA256 = hashlib.sha256().hexdigest()
-
 DISK_BYTES = 4 * 2**30
 """Bytes of downloads in the temporary directory at once if nobody says otherwise."""
-
-Beat = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """OpenAI's files of a batch, below one directory; a sha256 is None if OpenAI names the file and lacks it."""
-
-    folder: Path
-    output: Path
-    error: Path
-    output_sha256: str | None
-    error_sha256: str | None
-
-    @property
-    def has_output(self) -> bool:
-        """Whether the output file has anything in it."""
-        return bool(self.output.stat().st_size)
-
-    @property
-    def has_answers(self) -> bool:
-        """Whether one of the files has anything in it."""
-        return self.has_output or bool(self.error.stat().st_size)
 
 
 class Poller:
@@ -96,6 +69,7 @@ class Poller:
     ) -> None:
         self.openai = openai
         self._store = store
+        self._files = BatchFiles(store, openai)
         self.absence = absence or Absence()
         self._database = database
         self._form = form
@@ -143,7 +117,7 @@ class Poller:
             self._disk.share() as share,
             tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder,
         ):
-            fetched = self._fetch_answers(remote, Path(folder), beat, share)
+            fetched = self._files.fetch_answers(remote, Path(folder), beat, share)
             absent = why_missing(remote, fetched.output_sha256 is None, fetched.error_sha256 is None)
             believed = self.absence.is_gone(batch, datetime.now(UTC))
             if absent is not None and not believed:
@@ -162,11 +136,11 @@ class Poller:
         asked = fetched.folder / "asked.jsonl"
         misfit: str | None = None
         try:
-            requests = self._records(batch, asked)
+            requests = self._files.records(batch, asked)
             if requests is not None:
                 misfit = wrong_number(records_key(batch.batch_id), requests.lines, batch.request_count)
             else:
-                requests = self._input_file(batch, remote, asked)
+                requests = self._files.input_file(batch, remote, asked)
         except BatchError as problem:
             if fetched.has_answers:
                 raise
@@ -208,44 +182,6 @@ class Poller:
         action: Action = "process_results" if remote.status == "completed" else "process_partial"
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
-
-    def _fetch_answers(self, remote: RemoteBatch, folder: Path, beat: Beat, share: DiskShare) -> Fetched:
-        output, error = folder / "output.jsonl", folder / "error.jsonl"
-        output_sha256 = self._fetch(remote.output_file_id, output, beat, share.reserve)
-        error_sha256 = self._fetch(remote.error_file_id, error, beat, share.reserve)
-        return Fetched(folder, output, error, output_sha256, error_sha256)
-
-    def _fetch(
-        self,
-        file_id: str | None,
-        path: Path,
-        beat: Beat,
-        on_size: Callable[[int | None], None] = lambda size: None,
-    ) -> str | None:
-        """Bring a file, return its sha256; without an id it is empty. None if OpenAI does not give it."""
-        path.touch()
-        if file_id is None:
-            return EMPTY_SHA256
-        try:
-            return self.openai.download(file_id, path, beat, on_size)
-        except NotFoundError:
-            path.write_bytes(b"")
-            return None
-
-    def _records(self, batch: BatchSummary, path: Path) -> Requests | None:
-        """What was submitted, by `records/`; None without it."""
-        key = records_key(batch.batch_id)
-        try:
-            self._store.download_file(key, path)
-        except NotFoundError:
-            return None
-        return read_records(path, key)
-
-    def _input_file(self, batch: BatchSummary, remote: RemoteBatch, path: Path) -> Requests | None:
-        """What was submitted, by OpenAI's input file; None if it is not there."""
-        if remote.input_file_id is None or self._fetch(remote.input_file_id, path, lambda: None) is None:
-            return None
-        return read_input_file(path, f"OpenAI's input file of batch {batch.batch_id}")
 
     def _result(
         self,

@@ -22,7 +22,7 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, InputError, MismatchError, ServiceError
 from embedding_assets.executions.accounting import version_batch
 from embedding_assets.executions.guard import same_model
-from embedding_assets.executions.poll import settle_row
+from embedding_assets.executions.settle import settle_row
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT

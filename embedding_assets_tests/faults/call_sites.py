@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-PLUMBING = ("/openai_batches/limited_client.py", "/bucket/store.py", "/bucket/aws.py", "/ledger/ledger.py")
+PLUMBING = (
+    "/openai_batches/limited_client.py",
+    "/bucket/store.py",
+    "/bucket/aws.py",
+    "/ledger/ledger.py",
+    "/ledger/row_table.py",
+)
 """Files that every call goes through: whoever called them is told."""
 
 UNIQUE = (

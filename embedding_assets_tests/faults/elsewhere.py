@@ -20,9 +20,9 @@ ELSEWHERE = {
     "executions.poll.ExecutionPoller._guarded": "executions/test_poll.py",
     "executions.poll.ExecutionPoller._counted": "executions/test_poll.py",
     "executions.ending.ended_without_embeddings": "dagster_defs/runs/test_storms.py",
-    "executions.poll._as_it_is": "executions/test_poll.py",
-    "executions.poll._go_on": "executions/test_poll.py",
-    "executions.poll.note_shown": "executions/test_poll.py",
+    "executions.settle._as_it_is": "executions/test_poll.py",
+    "executions.settle._go_on": "executions/test_poll.py",
+    "executions.settle.note_shown": "executions/test_poll.py",
     "dagster_defs.runs.suspects.choose": "dagster_defs/runs/test_suspects.py",
     "upkeep.tagging.remove_tag": "upkeep/test_tags.py",
     # The jobs that submit: what they call is in the scene; a receipt that was not written comes to a second look.

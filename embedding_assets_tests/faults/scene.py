@@ -300,7 +300,8 @@ def fast_clients(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("embedding_assets.versions.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
         patch.setattr("embedding_assets.bucket.store.s3_client", lambda retries=True: _s3(world, retries))
-        patch.setattr("embedding_assets.ledger.ledger.dynamodb_client", lambda **options: world.dynamodb)
+        for module in ("ledger", "row_table"):
+            patch.setattr(f"embedding_assets.ledger.{module}.dynamodb_client", lambda **options: world.dynamodb)
         patch.setattr("embedding_assets.dagster_defs.runs.follow.INTERVAL_SECONDS", 3600.0)
         # One client serves all simulated processes: a paused one must not keep the others from calling.
         patch.setattr("embedding_assets.services.AdaptiveLimit", lambda most: AdaptiveLimit(50))

@@ -13,7 +13,7 @@ ROOT = Path(embedding_assets.__file__).parent
 NOT_THE_PRODUCT = ("local/", "operator/doctor/", "cli/demo.py", "cli/dev.py")
 """The local servers, what starts them, and what examines an account without relying on it."""
 
-PLUMBING = ("bucket/store.py", "bucket/aws.py", "ledger/ledger.py")
+PLUMBING = ("bucket/store.py", "bucket/aws.py", "ledger/ledger.py", "ledger/row_table.py")
 """What every call goes through: their callers count."""
 
 CLIENTS = frozenset({"store", "_store", "ledger", "client", "_client", "_renewing_client", "sdk"})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 WAITERS = (
-    "embedding_assets.ledger.ledger",
+    "embedding_assets.ledger.row_table",
     "embedding_assets.ledger.lease",
     "embedding_assets.executions.final",
     "embedding_assets.dagster_defs.runs.ingest",

@@ -9,7 +9,7 @@ from typing import Any
 
 import openai
 
-from embedding_assets.openai_batches.client import SDK_RETRIES
+from embedding_assets.openai_batches.sdk import SDK_RETRIES
 from embedding_assets_tests.rates.answers import refusal
 from embedding_assets_tests.rates.backlog import Backlog
 from embedding_assets_tests.rates.faults import Fault

@@ -15,7 +15,7 @@ from embedding_assets.dagster_defs.runs.planning import batch_partitions, execut
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError, TransientError
 from embedding_assets.executions.manifest import read_manifest
-from embedding_assets.executions.poll import settle_row
+from embedding_assets.executions.settle import settle_row
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, is_old
 from embedding_assets.openai_batches.account import is_another_project
 from embedding_assets.openai_batches.poll_result import PollResult

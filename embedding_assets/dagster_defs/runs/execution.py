@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from embedding_assets.executions.poll import note_shown
+from embedding_assets.executions.settle import note_shown
 from embedding_assets.ledger.ledger import Ledger, LiveBatches
 from embedding_assets.ledger.overdue import late_warning
 from embedding_assets.openai_batches.absence import missing_warning

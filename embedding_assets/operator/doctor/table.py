@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from embedding_assets.bucket.aws import translated
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import LIVE
-from embedding_assets.ledger.ledger import INDEX, Ledger
+from embedding_assets.ledger.ledger import Ledger
+from embedding_assets.ledger.row_table import INDEX
 from embedding_assets.operator.doctor.check import Check, Finding, Status
 
 if TYPE_CHECKING:

@@ -1,0 +1,89 @@
+"""The files of one batch, brought into a directory: its answers, and what was submitted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.store import Store
+from embedding_assets.errors import NotFoundError
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.openai_batches.client import OpenAIBatches
+from embedding_assets.openai_batches.disk_budget import DiskShare
+from embedding_assets.openai_batches.remote import RemoteBatch
+from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
+
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
+
+Beat = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """OpenAI's files of a batch, below one directory; a sha256 is None if OpenAI names the file and lacks it."""
+
+    folder: Path
+    output: Path
+    error: Path
+    output_sha256: str | None
+    error_sha256: str | None
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the output file has anything in it."""
+        return bool(self.output.stat().st_size)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether one of the files has anything in it."""
+        return self.has_output or bool(self.error.stat().st_size)
+
+
+@dataclass(frozen=True)
+class BatchFiles:
+    """Where the files of batches come from."""
+
+    store: Store
+    openai: OpenAIBatches
+
+    def fetch_answers(self, remote: RemoteBatch, folder: Path, beat: Beat, share: DiskShare) -> Fetched:
+        """Bring what OpenAI delivered; room on the disk is taken from `share` first."""
+        output, error = folder / "output.jsonl", folder / "error.jsonl"
+        output_sha256 = self._fetch(remote.output_file_id, output, beat, share.reserve)
+        error_sha256 = self._fetch(remote.error_file_id, error, beat, share.reserve)
+        return Fetched(folder, output, error, output_sha256, error_sha256)
+
+    def _fetch(
+        self,
+        file_id: str | None,
+        path: Path,
+        beat: Beat,
+        on_size: Callable[[int | None], None] = lambda size: None,
+    ) -> str | None:
+        """Bring a file, return its sha256; without an id it is empty. None if OpenAI does not give it."""
+        path.touch()
+        if file_id is None:
+            return EMPTY_SHA256
+        try:
+            return self.openai.download(file_id, path, beat, on_size)
+        except NotFoundError:
+            path.write_bytes(b"")
+            return None
+
+    def records(self, batch: BatchSummary, path: Path) -> Requests | None:
+        """What was submitted, by `records/`; None without it."""
+        key = records_key(batch.batch_id)
+        try:
+            self.store.download_file(key, path)
+        except NotFoundError:
+            return None
+        return read_records(path, key)
+
+    def input_file(self, batch: BatchSummary, remote: RemoteBatch, path: Path) -> Requests | None:
+        """What was submitted, by OpenAI's input file; None if it is not there."""
+        if remote.input_file_id is None or self._fetch(remote.input_file_id, path, lambda: None) is None:
+            return None
+        return read_input_file(path, f"OpenAI's input file of batch {batch.batch_id}")
