@@ -17,7 +17,7 @@ import botocore.client
 import dagster as dg
 import httpx
 
-from embedding_assets.dagster_defs.resources import ServicesResource
+from embedding_assets.dagster_defs.resources import SERVICES, ServicesResource
 from embedding_assets.definitions import defs
 from embedding_assets.executions.manifest import read_manifest
 
@@ -54,12 +54,12 @@ def requests(control: httpx.Client) -> dict[str, int]:
 
 def tick(instance: dg.DagsterInstance, cursor: str | None) -> Any:
     """Evaluate the sensor as the daemon does."""
-    with dg.build_resources({"services": ServicesResource()}, instance=instance) as built:
+    with dg.build_resources({SERVICES: ServicesResource()}, instance=instance) as built:
         context = dg.build_sensor_context(
             instance=instance,
             instance_ref=instance.get_ref(),
             cursor=cursor,
-            resources={"services": built.services},
+            resources={SERVICES: built.embedding_services},
             definitions=defs,
         )
         return defs.resolve_sensor_def(SENSOR).evaluate_tick(context)

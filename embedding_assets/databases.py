@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -83,12 +84,20 @@ def load_databases(file: Path | None) -> tuple[Database, ...]:
     databases = [LINES, WORDS]
     if file is not None:
         databases += _read(file)
+    check_databases(databases, _where(file))
+    return tuple(databases)
+
+
+def check_databases(databases: Sequence[Database], subject: str = "databases") -> None:
+    """Raise SettingsError, beginning with `subject`, if a name is taken or two databases cannot be told apart."""
+    for database in databases:
+        if database.name in RESERVED_NAMES:
+            raise SettingsError(f"{subject}: the name {database.name!r} is taken")
     for field in ("name", "batch_type"):
         values = [getattr(database, field) for database in databases]
         twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
-            raise SettingsError(f"{_where(file)}: two databases have the {field} {twice[0]!r}")
-    return tuple(databases)
+            raise SettingsError(f"{subject}: two databases have the {field} {twice[0]!r}")
 
 
 def _read(file: Path) -> list[Database]:

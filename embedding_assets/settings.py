@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedding_assets.calls.credentials import check_credentials
-from embedding_assets.databases import Database, load_databases
+from embedding_assets.databases import Database, check_databases, load_databases
 from embedding_assets.errors import InputError, SettingsError
 
 PREFIX = "EMBEDDING_ASSETS_"
@@ -69,6 +70,30 @@ class Settings(BaseSettings):
     snapshot_retention: Positive = 4
     databases_file: Path | None = None
     cache_dir: Path | Literal["off"] | None = None
+
+    def __init__(self, **values: Any) -> None:
+        """Arguments, by the names of the fields, win over the environment's variables.
+
+        Raises SettingsError in one line that names the setting, its value and what is allowed, also for an
+        argument that is no setting.
+        """
+        for name in values:
+            if name not in Settings.model_fields and name not in _ALIASES.values():
+                raise SettingsError(f"{name} is no setting; there are {', '.join(Settings.model_fields)}")
+        given = {_ALIASES.get(name, name): value for name, value in values.items()}
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise SettingsError(_one_line(error)) from None
+        if self.storage_mode == "efs" and self.chroma_root is None:
+            raise SettingsError(_NEEDS_ROOT)
+
+    def with_databases(self, databases: Sequence[Database]) -> Settings:
+        """These settings with exactly these databases. Raises SettingsError if two have a name in common."""
+        check_databases(databases)
+        settings = self.model_copy()
+        vars(settings)["databases"] = tuple(databases)
+        return settings
 
     @cached_property
     def base_cache(self) -> Path | None:
@@ -136,14 +161,18 @@ def load_settings() -> Settings:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error
         raise SettingsError(f".env of the working directory cannot be read: {reason}") from None
     check_credentials()
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        raise SettingsError(_one_line(error)) from None
-    if settings.storage_mode == "efs" and settings.chroma_root is None:
-        raise SettingsError(_NEEDS_ROOT)
+    settings = Settings()
     _ = settings.databases
     return settings
+
+
+_ALIASES = {
+    "table_name": "DYNAMODB_TABLE_NAME",
+    "bucket": "CHROMADB_BUCKET",
+    "storage_mode": "CHROMADB_STORAGE_MODE",
+    "chroma_root": "CHROMA_ROOT",
+}
+"""The variables of the settings that have no prefix of ours."""
 
 
 def _one_line(error: ValidationError) -> str:

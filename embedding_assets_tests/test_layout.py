@@ -27,12 +27,15 @@ ORDER = (
     "ledger",
     "versions",
     "openai_batches",
+    "snapshot",
     "submission",
     "executions",
     "upkeep",
     "operator",
     "services",
     "dagster_defs",
+    "factory",
+    "component",
     "definitions",
     "local",
     "cli",
@@ -41,7 +44,7 @@ ORDER = (
 )
 """The rooms from the lowest to the highest: each imports only those below. `docs/architecture.md` says why."""
 
-WITH_DAGSTER = ("dagster_defs", "definitions", "cli", "preloaded")
+WITH_DAGSTER = ("dagster_defs", "factory", "component", "definitions", "cli", "preloaded")
 WITH_CHROMA = ("chroma",)
 MOST_LINES = 300
 PREFIXES = re.compile(

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from embedding_assets import __version__
 from embedding_assets.cli import batches, demo, dev, doctor, ingest, search, snapshots, status, submit
 from embedding_assets.cli.failures import filter_logs, hide_warnings, print_failure, show_logs, watched_threads
-from embedding_assets.cli.output import print_error
+from embedding_assets.cli.output import STDOUT, print_error
 from embedding_assets.cli.temporary_files import own_temporary_directory
 from embedding_assets.processes.interruption import described, ending_signals, exit_code
 from embedding_assets.processes.quiet_environment import call_nobody
@@ -24,14 +25,22 @@ DEBUG = "--debug"
 app = typer.Typer(
     help="OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        STDOUT.print(f"embedding-assets {__version__}", highlight=False)
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option(DEBUG, help="Show tracebacks and logs. Works anywhere.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version.")
+    ] = False,
 ) -> None:
     """OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust."""
 

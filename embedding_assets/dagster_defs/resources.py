@@ -1,35 +1,54 @@
-"""The Dagster resources through which assets, sensors and IO managers reach the services."""
+"""The Dagster resources through which assets, sensors and IO managers reach the services.
 
-from typing import Any
+Their keys are our own, so that another project's `s3` or `io_manager` is never taken for ours.
+"""
+
+from typing import Any, ClassVar
 
 from dagster import ConfigurableResource, InitResourceContext
 from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
 from embedding_assets.bucket.aws import s3_client
-from embedding_assets.databases import Database
 from embedding_assets.services import Services, connect
+from embedding_assets.settings import Settings
+
+SERVICES = "embedding_services"
+ARTEFACT_IO = "embedding_artefacts"
+OP_OUTPUT_IO = "embedding_op_outputs"
 
 
 class ServicesResource(ConfigurableResource[Services]):
-    """The bucket, the table and OpenAI, connected from the environment's settings, once a process."""
+    """The bucket, the table and OpenAI, connected once a process: by `given`, or by the environment's settings."""
+
+    given: ClassVar[Settings | None] = None
 
     _services: Services | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Read the settings before anything runs."""
-        self._services = connect()
+        self._services = connect(self.given)
 
     @property
     def services(self) -> Services:
-        """The services; connected on first use where Dagster did not set the resource up."""
+        """The services; connected on first use if Dagster did not set the resource up."""
         if self._services is None:
-            self._services = connect()
+            self._services = connect(self.given)
         return self._services
 
-    def database(self, name: str) -> Database:
-        """The database called `name`, from the settings."""
-        return self.services.settings.database(name)
+
+def services_of(settings: Settings) -> ServicesResource:
+    """The services by exactly these settings.
+
+    A class of their own holds them: Dagster makes a new instance of a resource's class for each use, from its
+    configuration alone.
+    """
+
+    class Given(ServicesResource):
+        given = settings
+
+    Given.__name__ = Given.__qualname__ = ServicesResource.__name__
+    return Given()
 
 
 class SharingS3Resource(S3Resource):

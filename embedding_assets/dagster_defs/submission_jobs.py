@@ -38,8 +38,8 @@ def submit_job(database: Database) -> dg.JobDefinition:
         out=dg.Out(dg.Nothing),
     )
     @without_secrets_in_dagster
-    def submit_inbox(context: dg.OpExecutionContext, services: ServicesResource) -> None:
-        connected = services.services
+    def submit_inbox(context: dg.OpExecutionContext, embedding_services: ServicesResource) -> None:
+        connected = embedding_services.services
         submitter = connected.submitter(database, context.log.info)
         problems = []
         with dagster_errors(), heartbeat(context.log.info, "submitting"):
@@ -93,9 +93,9 @@ def resubmit_job(database: Database) -> dg.JobDefinition:
     )
     @without_secrets_in_dagster
     def resubmit_batches(
-        context: dg.OpExecutionContext, services: ServicesResource, config: ResubmitConfig
+        context: dg.OpExecutionContext, embedding_services: ServicesResource, config: ResubmitConfig
     ) -> None:
-        connected = services.services
+        connected = embedding_services.services
         resubmitter = connected.resubmitter(database, context.log.info)
         problems = []
         with dagster_errors(), heartbeat(context.log.info, "resubmitting"):
@@ -139,11 +139,11 @@ def resubmission_sensor(database: Database, job: dg.JobDefinition) -> dg.SensorD
         ),
     )
     @without_secrets_in_dagster
-    def resubmission(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
+    def resubmission(context: dg.SensorEvaluationContext, embedding_services: ServicesResource) -> dg.SensorResult:
         running = context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNFINISHED), limit=1)
         if running:
             return dg.SensorResult(skip_reason=f"run {running[0].run_id} goes on")
-        due = due_batches(services.services, database, datetime.now(UTC))
+        due = due_batches(embedding_services.services, database, datetime.now(UTC))
         if not due:
             return dg.SensorResult(skip_reason="no batch is to be resubmitted now")
         chosen = [row.batch_id for row in due[:RESUBMITTED_AT_ONCE]]
@@ -157,14 +157,14 @@ def resubmit_config(database: Database, batch_ids: list[str]) -> dict[str, Any]:
     return {"ops": {f"resubmit_{database.name}_batches": {"config": {"batch_ids": batch_ids}}}, **QUIET}
 
 
-def due_batches(services: Services, database: Database, now: datetime) -> list[BatchSummary]:
+def due_batches(embedding_services: Services, database: Database, now: datetime) -> list[BatchSummary]:
     """Final batches that a retry can help and that have waited long enough, oldest end first."""
-    policy = services.resubmitter(database, lambda line: None).policy
+    policy = embedding_services.resubmitter(database, lambda line: None).policy
     rows = [
         row
         for status in Status
         if not status.live
-        for row in services.ledger.by_status(status, database.batch_type)
+        for row in embedding_services.ledger.by_status(status, database.batch_type)
         if isinstance(row, BatchSummary) and may_be_resubmitted(row, policy) and policy.due_at(row) <= now
     ]
     return sorted(rows, key=policy.due_at)

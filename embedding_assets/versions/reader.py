@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedding_assets.bucket.store import Store
-from embedding_assets.chroma.collection import open_collection
+from embedding_assets.chroma.collection import Collection, open_collection
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError, InputError, NotFoundError
 from embedding_assets.rows.record_index import read_index
@@ -89,11 +89,23 @@ def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Pro
 def search(directory: Path, manifest: VersionManifest, vector: list[float], nearest: int) -> list[Hit]:
     """The `nearest` records to `vector` in a private copy of a version."""
     with open_collection(directory, manifest.collection) as collection:
-        found: Any = collection.query(
-            query_embeddings=np.asarray([vector], dtype=np.float32),
-            n_results=nearest,
-            include=["documents", "metadatas", "distances"],
-        )
+        return nearest_in(collection, directory, vector, nearest)
+
+
+def nearest_in(
+    collection: Collection,
+    directory: Path,
+    vector: list[float],
+    nearest: int,
+    where: dict[str, Any] | None = None,
+) -> list[Hit]:
+    """The `nearest` records to `vector` `(dim,)` in an open collection, of those that `where` lets pass."""
+    found: Any = collection.query(
+        query_embeddings=np.asarray([vector], dtype=np.float32),
+        n_results=nearest,
+        where=where,
+        include=["documents", "metadatas", "distances"],
+    )
     index = read_index(directory / INDEX_FILE)
     ids = found["ids"][0]
     batches = dict(zip(index.column("id").to_pylist(), index.column("batch_id").to_pylist(), strict=True))

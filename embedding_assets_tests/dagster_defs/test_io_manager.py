@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from embedding_assets.dagster_defs.assets.polling import ARTEFACT_IO
+from embedding_assets.dagster_defs.resources import ARTEFACT_IO
 from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.errors import DamagedError, NotFoundError
 from embedding_assets.executions.intermediate import IntermediateSnapshots

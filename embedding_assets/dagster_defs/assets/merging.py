@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from embedding_assets.bucket.keys import groups_key
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
-from embedding_assets.dagster_defs.assets.polling import ARTEFACT_IO
-from embedding_assets.dagster_defs.resources import ServicesResource
+from embedding_assets.dagster_defs.resources import ARTEFACT_IO, OP_OUTPUT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.execution import with_provenance
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.planning import (
@@ -66,9 +65,9 @@ def _chunks(database: Database) -> dg.AssetsDefinition:
     )
     @without_secrets_in_dagster
     def chunks(
-        context: dg.AssetExecutionContext, services: ServicesResource, results: list[PollResult]
+        context: dg.AssetExecutionContext, embedding_services: ServicesResource, results: list[PollResult]
     ) -> dg.Output[list[Chunk]]:
-        connected = services.services
+        connected = embedding_services.services
         with dagster_errors():
             known = with_provenance(connected.ledger, results)
             planned = split_chunks(context.partition_key, known, connected.settings.chunk_size)
@@ -82,28 +81,37 @@ def _chunks(database: Database) -> dg.AssetsDefinition:
 def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
     name = database.name
 
-    @dg.op(name=f"{name}_each_chunk", out=dg.DynamicOut(Chunk))
+    @dg.op(name=f"{name}_each_chunk", out=dg.DynamicOut(Chunk, io_manager_key=OP_OUTPUT_IO))
     @without_secrets_in_dagster
     def each_chunk(chunks: list[Chunk]) -> Iterator[dg.DynamicOutput[Chunk]]:
         for chunk in chunks:
             yield dg.DynamicOutput(chunk, mapping_key=f"chunk_{chunk.chunk_index}")
 
-    @dg.op(name=f"{name}_merge_chunk", retry_policy=RETRIES, tags={STEP_KIND_TAG: CHUNK_STEP})
+    @dg.op(
+        name=f"{name}_merge_chunk",
+        out=dg.Out(MergedIntermediate, io_manager_key=OP_OUTPUT_IO),
+        retry_policy=RETRIES,
+        tags={STEP_KIND_TAG: CHUNK_STEP},
+    )
     @without_secrets_in_dagster
     def merge_chunk(
-        context: dg.OpExecutionContext, services: ServicesResource, chunk: Chunk
+        context: dg.OpExecutionContext, embedding_services: ServicesResource, chunk: Chunk
     ) -> MergedIntermediate:
         with dagster_errors(), heartbeat(context.log.info, f"merging chunk {chunk.chunk_index}"):
-            merged = services.services.intermediate_merger(database).merge_chunk(chunk)
+            merged = embedding_services.services.intermediate_merger(database).merge_chunk(chunk)
         context.log.info(_told(merged))
         return merged
 
-    @dg.op(name=f"{name}_each_group", out=dg.DynamicOut(Group), retry_policy=RETRIES)
+    @dg.op(
+        name=f"{name}_each_group",
+        out=dg.DynamicOut(Group, io_manager_key=OP_OUTPUT_IO),
+        retry_policy=RETRIES,
+    )
     @without_secrets_in_dagster
     def each_group(
-        context: dg.OpExecutionContext, services: ServicesResource, merged: list[MergedIntermediate]
+        context: dg.OpExecutionContext, embedding_services: ServicesResource, merged: list[MergedIntermediate]
     ) -> Iterator[dg.DynamicOutput[Group]]:
-        connected = services.services
+        connected = embedding_services.services
         settings = connected.settings
         groups = split_groups(_ordered(merged), settings.group_size, settings.group_threshold)
         if groups:
@@ -116,12 +124,17 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
         for number, parts in enumerate(groups):
             yield dg.DynamicOutput(Group(group=number, parts=tuple(parts)), mapping_key=f"group_{number}")
 
-    @dg.op(name=f"{name}_merge_group", retry_policy=RETRIES, tags={STEP_KIND_TAG: GROUP_STEP})
+    @dg.op(
+        name=f"{name}_merge_group",
+        out=dg.Out(MergedIntermediate, io_manager_key=OP_OUTPUT_IO),
+        retry_policy=RETRIES,
+        tags={STEP_KIND_TAG: GROUP_STEP},
+    )
     @without_secrets_in_dagster
     def merge_group(
-        context: dg.OpExecutionContext, services: ServicesResource, group: Group
+        context: dg.OpExecutionContext, embedding_services: ServicesResource, group: Group
     ) -> MergedIntermediate:
-        merger = services.services.intermediate_merger(database)
+        merger = embedding_services.services.intermediate_merger(database)
         with dagster_errors(), heartbeat(context.log.info, f"merging group {group.group}"):
             merged = merger.merge_group(context.partition_key, group.group, group.parts)
         context.log.info(_told(merged))
@@ -201,17 +214,17 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
     @without_secrets_in_dagster
     def final_snapshot(
         context: dg.AssetExecutionContext,
-        services: ServicesResource,
+        embedding_services: ServicesResource,
         snapshots: IntermediateSnapshots,
         chunks: list[Chunk],
         polled: list[PollResult],
     ) -> dg.Output[FinalMergeResult]:
-        merger = services.services.final_merger(database, context.log.info)
+        merger = embedding_services.services.final_merger(database, context.log.info)
         results = [result for chunk in chunks for result in chunk.delta_results]
         results += [result for result in polled if result.publishes and not result.to_fold]
         with dagster_errors(), heartbeat(context.log.info, "the final merge"):
             merged = merger.merge(results, snapshots)
-        return dg.Output(merged, metadata=_final_metadata(services, merged))
+        return dg.Output(merged, metadata=_final_metadata(embedding_services, merged))
 
     return final_snapshot
 
@@ -236,8 +249,8 @@ def _told(merged: MergedIntermediate) -> str:
     )
 
 
-def _final_metadata(services: ServicesResource, merged: FinalMergeResult) -> dict[str, dg.MetadataValue]:
-    store = services.services.store
+def _final_metadata(embedding_services: ServicesResource, merged: FinalMergeResult) -> dict[str, dg.MetadataValue]:
+    store = embedding_services.services.store
     metadata: dict[str, dg.MetadataValue] = {
         "execution_id": dg.MetadataValue.text(merged.execution_id),
         "snapshot_key": dg.MetadataValue.text(merged.snapshot_key),

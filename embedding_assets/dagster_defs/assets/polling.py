@@ -9,7 +9,7 @@ import dagster as dg
 
 from embedding_assets.dagster_defs.assets.batch_events import batch_event, poll_event, telling
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
-from embedding_assets.dagster_defs.resources import ServicesResource
+from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.planning import batch_partitions, execution_partitions
 from embedding_assets.databases import Database
@@ -23,8 +23,6 @@ from embedding_assets.processes.process_identity import TAG, own_identity
 from embedding_assets.services import Services
 from embedding_assets.text.redaction import redacted
 from embedding_assets.versions.mark import keep_row
-
-ARTEFACT_IO = "artefacts"
 
 PAUSES = (2.0, 8.0)
 """Seconds before batches that a passing reason kept from being polled by hand are polled again."""
@@ -49,12 +47,14 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster
-    def batches(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
+    def batches(
+        context: dg.AssetExecutionContext, embedding_services: ServicesResource
+    ) -> Iterator[dg.Output[None]]:
         with dagster_errors():
             for batch_id in context.partition_keys:
-                row = services.services.ledger.get(batch_id)
-                keep_row(services.services.store, row)
-                context.log_event(batch_event(services.services, database, row))
+                row = embedding_services.services.ledger.get(batch_id)
+                keep_row(embedding_services.services.store, row)
+                context.log_event(batch_event(embedding_services.services, database, row))
         yield from ()
 
     @dg.asset(
@@ -74,14 +74,16 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster
-    def poll_results(context: dg.AssetExecutionContext, services: ServicesResource) -> Iterator[dg.Output[None]]:
+    def poll_results(
+        context: dg.AssetExecutionContext, embedding_services: ServicesResource
+    ) -> Iterator[dg.Output[None]]:
         failed = []
         left = list(context.partition_keys)
         for pause in (*PAUSES, None):
             passing = []
             for batch_id in left:
                 try:
-                    for event in _poll_again(services.services, database, batch_id):
+                    for event in _poll_again(embedding_services.services, database, batch_id):
                         context.log_event(event)
                 except TransientError as error:
                     if pause is None:
@@ -116,10 +118,10 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
     )
     @without_secrets_in_dagster
     def execution_poll_results(
-        context: dg.AssetExecutionContext, services: ServicesResource
+        context: dg.AssetExecutionContext, embedding_services: ServicesResource
     ) -> dg.Output[list[PollResult]]:
         _tag_run(context)
-        connected = services.services
+        connected = embedding_services.services
 
         started = time.monotonic()
         with dagster_errors(), heartbeat(context.log.info, "polling"):
@@ -133,15 +135,15 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
     return [batches, poll_results, execution_poll_results]
 
 
-def _poll_again(services: Services, database: Database, batch_id: str) -> list[dg.AssetMaterialization]:
+def _poll_again(embedding_services: Services, database: Database, batch_id: str) -> list[dg.AssetMaterialization]:
     """Poll a batch by hand; return the events of its poll, and of its row if that changed.
 
     A final one with embeddings is opened again; one that goes on is an error.
     """
-    row = services.ledger.get(batch_id)
-    poller = services.poller(database)
+    row = embedding_services.ledger.get(batch_id)
+    poller = embedding_services.poller(database)
     remote = poller.ask(row)
-    another_project = is_another_project(services.openai, services.ledger, [remote])
+    another_project = is_another_project(embedding_services.openai, embedding_services.ledger, [remote])
     if another_project and not is_old(row, datetime.now(UTC)):
         raise EmbeddingAssetsError(ANOTHER_PROJECT)
     result = poller.poll(row, remote=remote)
@@ -149,20 +151,20 @@ def _poll_again(services: Services, database: Database, batch_id: str) -> list[d
         result = result.model_copy(update={"retryable_count": 0})  # nobody pays for it again by itself
     if result.missing and result.action == "wait":
         if row.status.live:
-            settle_row(services.ledger, row, result)
+            settle_row(embedding_services.ledger, row, result)
         raise EmbeddingAssetsError(f"{result.message}; it is looked for again")
     if result.action == "wait":
         raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
-    polled = poll_event(services, database, result)
+    polled = poll_event(embedding_services, database, result)
     changed = row
     if row.status.live:
-        changed = settle_row(services.ledger, row, result)
+        changed = settle_row(embedding_services.ledger, row, result)
     elif result.publishes:
-        changed = services.ledger.reopen(row)
+        changed = embedding_services.ledger.reopen(row)
     if changed == row:
         return [polled]
-    keep_row(services.store, changed)
-    return [batch_event(services, database, changed), polled]
+    keep_row(embedding_services.store, changed)
+    return [batch_event(embedding_services, database, changed), polled]
 
 
 def _tag_run(context: dg.AssetExecutionContext) -> None:

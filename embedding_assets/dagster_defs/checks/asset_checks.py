@@ -56,16 +56,16 @@ def _checks(database: Database, asset: str, described: Mapping[str, str], look: 
     )
     @without_secrets_in_dagster
     def checks(
-        context: dg.AssetCheckExecutionContext, services: ServicesResource
+        context: dg.AssetCheckExecutionContext, embedding_services: ServicesResource
     ) -> Iterator[dg.AssetCheckResult]:
         execution_id = context.partition_key if context.has_partition_key else None
         try:
-            execution_id = execution_id or latest_execution(services.services.store, database)
+            execution_id = execution_id or latest_execution(embedding_services.services.store, database)
             if execution_id is None:
                 nothing = Finding(holds=True, line="nothing was published yet")
                 findings: Findings = dict.fromkeys(described, nothing)
             else:
-                findings = look(services.services, database, execution_id)
+                findings = look(embedding_services.services, database, execution_id)
         except EmbeddingAssetsError as error:
             findings = dict.fromkeys(described, Finding(holds=False, line=f"{type(error).__name__}: {error}"))
             passing = isinstance(error, TransientError)
@@ -78,15 +78,17 @@ def _checks(database: Database, asset: str, described: Mapping[str, str], look: 
     return checks
 
 
-def _look_at_polled(services: Services, database: Database, execution_id: str) -> Findings:
-    polled = read_polled(services.store, services.ledger, execution_id)
+def _look_at_polled(embedding_services: Services, database: Database, execution_id: str) -> Findings:
+    polled = read_polled(embedding_services.store, embedding_services.ledger, execution_id)
     return {"conserved": conserved(polled), "failed_requests": every_request_embedded(polled)}
 
 
-def _look_at_published(services: Services, database: Database, execution_id: str) -> Findings:
+def _look_at_published(embedding_services: Services, database: Database, execution_id: str) -> Findings:
     return {
-        "published": published(services.store, database, execution_id),
-        "marked": marked(services.store, services.ledger, database, execution_id, datetime.now(UTC)),
+        "published": published(embedding_services.store, database, execution_id),
+        "marked": marked(
+            embedding_services.store, embedding_services.ledger, database, execution_id, datetime.now(UTC)
+        ),
     }
 
 

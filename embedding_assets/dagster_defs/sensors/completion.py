@@ -29,9 +29,9 @@ def completion_sensor(database: Database, interval_seconds: int = INTERVAL_SECON
         ),
     )
     @without_secrets_in_dagster
-    def completion(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
+    def completion(context: dg.SensorEvaluationContext, embedding_services: ServicesResource) -> dg.SensorResult:
         events, cursor = _new_materializations(context.instance, database, int(context.cursor or 0))
-        marked = mark_and_tell(services.services, context.instance, database, context.log.info)
+        marked = mark_and_tell(embedding_services.services, context.instance, database, context.log.info)
         if not marked:
             reason = f"{events} new materializations of the final snapshot, no batch left to mark"
             return dg.SensorResult(skip_reason=reason, cursor=str(cursor))

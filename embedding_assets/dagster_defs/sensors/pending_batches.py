@@ -42,8 +42,10 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         ),
     )
     @without_secrets_in_dagster
-    def pending_batches(context: dg.SensorEvaluationContext, services: ServicesResource) -> dg.SensorResult:
-        connected = services.services
+    def pending_batches(
+        context: dg.SensorEvaluationContext, embedding_services: ServicesResource
+    ) -> dg.SensorResult:
+        connected = embedding_services.services
         settings = connected.settings
         turn = int(context.cursor or 0)
         cursor = str(turn + 1)

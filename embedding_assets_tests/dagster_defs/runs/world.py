@@ -30,7 +30,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from embedding_assets.bucket.keys import poll_results_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.cli.home import project_file
-from embedding_assets.dagster_defs.resources import ServicesResource
+from embedding_assets.dagster_defs.resources import SERVICES, ServicesResource
 from embedding_assets.dagster_defs.runs.ingest import IngestReport, ingest
 from embedding_assets.databases import LINES, Database
 from embedding_assets.ledger.ledger import Ledger
@@ -332,12 +332,12 @@ def add_run(
 
 def tick(world: World, sensor: str, cursor: str | None = None) -> SensorExecutionData:
     """Evaluate a sensor as the daemon does."""
-    with dg.build_resources({"services": ServicesResource()}, instance=world.instance) as built:
+    with dg.build_resources({SERVICES: ServicesResource()}, instance=world.instance) as built:
         context = dg.build_sensor_context(
             instance=world.instance,
             instance_ref=world.instance.get_ref(),
             cursor=cursor,
-            resources={"services": built.services},
+            resources={SERVICES: built.embedding_services},
             definitions=world.defs,
         )
         return world.defs.resolve_sensor_def(sensor).evaluate_tick(context)
