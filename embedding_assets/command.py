@@ -1,12 +1,7 @@
-"""The console script `embedding-assets`: loads the command line and runs it.
-
-Loading makes a million objects that stay. Looking through them for garbage again and again takes a quarter of the
-time until a command begins, so that is left out while they are made, and they are never looked through again.
-"""
+"""The console script `embedding-assets`: loads the command line and runs it."""
 
 from __future__ import annotations
 
-import gc
 import sys
 
 from embedding_assets.processes.interruption import Interrupted, described, ending_signals, exit_code
@@ -15,7 +10,6 @@ from embedding_assets.processes.quiet_environment import call_nobody
 
 def run() -> None:
     """Run the command line and exit as `cli.main.run` does, also if a signal comes while it loads."""
-    gc.disable()
     call_nobody()
     with ending_signals():
         try:
@@ -23,6 +17,4 @@ def run() -> None:
         except Interrupted:
             sys.stderr.write(f"error: {described()}\n")
             sys.exit(exit_code())
-        gc.freeze()
-        gc.enable()
         main.run()

@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 
 def reprocess(batch: BatchOption, as_json: JsonOption = False) -> None:
-    """Open final batches again: the next execution polls and publishes them anew."""
+    """Open final batches again: the next execution publishes them anew."""
     ledger = connect().ledger
     rows = _all(ledger, batch)
     for row in rows:
@@ -34,7 +34,7 @@ def resubmit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Submit the failed and unfinished requests that a retry can help as new batches, with their precedence."""
+    """Submit failed and unfinished requests that a retry can help as new batches."""
     services = connect()
     rows = _all(services.ledger, batch)
     told = Submission(price_usd=0.0)

@@ -33,7 +33,7 @@ def dev(
     port: Annotated[int | None, typer.Option("--port", "-p", help="The UI's port; by default a free one.")] = None,
     trickle: Annotated[float, typer.Option("--trickle", help="Seconds between new batches.")] = TRICKLE_SECONDS,
 ) -> None:
-    """Open the Dagster UI on the embedded servers; demo batches arrive and are ingested while one watches."""
+    """Open the Dagster UI on the embedded servers, with demo batches arriving."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedding-assets-dev-")))
         os.environ.setdefault("EMBEDDING_ASSETS_SENSOR_SECONDS", SENSOR_SECONDS)

@@ -28,7 +28,7 @@ def doctor(
     ] = WRITERS,
     as_json: JsonOption = False,
 ) -> None:
-    """Check bucket, table and key for real: permissions, raced conditional writes, index, pointer, model."""
+    """Check bucket, table and key for real, from permissions to the published version."""
     services = connect()
     settings = services.settings
     with translated("S3"):

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from embedding_assets import __version__
-from embedding_assets.cli import batches, demo, dev, doctor, ingest, search, snapshots, status, submit
 from embedding_assets.cli.failures import filter_logs, hide_warnings, print_failure, show_logs, watched_threads
+from embedding_assets.cli.lazy_group import LazyGroup
 from embedding_assets.cli.output import STDOUT, print_error
 from embedding_assets.cli.temporary_files import own_temporary_directory
 from embedding_assets.processes.interruption import described, ending_signals, exit_code
@@ -23,6 +23,7 @@ INTERRUPTED = 130
 DEBUG = "--debug"
 
 app = typer.Typer(
+    cls=LazyGroup,
     help="OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -43,19 +44,6 @@ def options(
     ] = False,
 ) -> None:
     """OpenAI Batch API embeddings, turned into ChromaDB snapshots on S3 that an application can trust."""
-
-
-app.command()(demo.demo)
-app.command()(dev.dev)
-app.command()(submit.submit)
-app.command()(status.status)
-app.command()(ingest.ingest)
-app.command()(batches.reprocess)
-app.command()(batches.resubmit)
-app.command()(batches.reset)
-app.command()(search.search)
-app.command()(doctor.doctor)
-app.add_typer(snapshots.app, name="snapshots")
 
 
 def _click_exception() -> type[Exception]:

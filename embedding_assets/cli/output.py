@@ -9,16 +9,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import rich.table
 from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
-from embedding_assets.submission.submit import Submission
 from embedding_assets.text.control_characters import visible, visible_json
 from embedding_assets.text.redaction import redacted, without_secrets
+
+if TYPE_CHECKING:
+    from embedding_assets.submission.submit import Submission
 
 PIPED_COLUMNS = 1_000_000
 """Wider than any line: what a program reads is neither cut off nor broken."""

@@ -29,7 +29,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Submit records as OpenAI batches: every file is checked whole before anything is sent.
+    """Submit records as OpenAI batches, after every file was checked whole.
 
     What is published or on its way with the same input is skipped: the same file again costs nothing.
     """

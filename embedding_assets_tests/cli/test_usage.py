@@ -12,6 +12,7 @@ import click
 import pytest
 import typer
 
+from embedding_assets.cli import lazy_group
 from embedding_assets.cli.main import app
 from embedding_assets_tests.cli.commands import command
 
@@ -107,3 +108,23 @@ def test_the_exit_code_reaches_the_shell(tmp_path: Path) -> None:
         assert process.returncode == code, stderr
         assert bool(stdout) is (code == 0)
         assert len(stderr.splitlines()) == min(code, 1)
+
+
+def test_the_page_of_help_says_what_the_commands_say() -> None:
+    """Its lines are those of the commands, although none of them is imported for it."""
+    for name, (_, line) in lazy_group.COMMANDS.items():
+        help_text = lazy_group.load(name).help or ""
+        assert " ".join(help_text.split("\n\n")[0].split()) == line
+
+
+def test_help_imports_no_command() -> None:
+    """Neither Dagster nor an SDK is loaded for `--help` and `--version`."""
+    code = (
+        "import sys\n"
+        "from embedding_assets.cli.main import app\n"
+        "app(args=[sys.argv[1]], standalone_mode=False)\n"
+        "print(sorted({'dagster', 'boto3', 'chromadb', 'openai', 'moto'} & sys.modules.keys()))"
+    )
+    for option in ("--help", "--version"):
+        done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, timeout=100)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
