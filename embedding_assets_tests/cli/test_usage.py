@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -17,15 +17,16 @@ from embedding_assets.cli.main import app
 from embedding_assets_tests.cli.commands import command
 
 
-def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def every_command(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The path of every command and group."""
-    for name, found in group.commands.items():
+    for name in group.list_commands(None):
         yield (*path, name)
-        if hasattr(found, "commands"):
-            yield from every_command(found, (*path, name))  # type: ignore[arg-type]
+        found = group.get_command(None, name)
+        if hasattr(found, "list_commands"):
+            yield from every_command(found, (*path, name))
 
 
-COMMANDS = list(every_command(typer.main.get_command(app)))  # type: ignore[arg-type]
+COMMANDS = list(every_command(typer.main.get_command(app)))
 
 
 def test_the_commands_are_there() -> None:
