@@ -44,7 +44,7 @@ WORKS = ("parse", *POLLS, "ask", "download")
 
 
 @dataclass(frozen=True)
-class Asked:
+class EmbeddingModel:
     """What is measured."""
 
     batches: int
@@ -54,7 +54,9 @@ class Asked:
     encodings: tuple[Encoding, ...]
 
 
-def prepare(stack: EmbeddedStack, services: Services, folder: Path, encoding: Encoding, asked: Asked) -> int:
+def prepare(
+    stack: EmbeddedStack, services: Services, folder: Path, encoding: Encoding, asked: EmbeddingModel
+) -> int:
     """Plant the batches at the server, write their rows and records; return the bytes of all output files."""
     paths = write_outputs(folder, encoding, asked.batches, asked.lines, asked.dimensions)
     names = dict(zip(batch_ids(encoding, asked.batches), paths, strict=True))
@@ -106,7 +108,7 @@ def _environment(stack: EmbeddedStack) -> dict[str, str]:
     return {**os.environ, **stack.environment}
 
 
-def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: Asked) -> dict[str, Any]:
+def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: EmbeddingModel) -> dict[str, Any]:
     """Medians over the repeats, and the poll against the ceiling."""
     lines = asked.batches * asked.lines
     found: dict[str, Any] = {"bytes": size, "lines": lines}
@@ -137,7 +139,7 @@ def busy(runs: list[dict[str, Any]]) -> dict[str, float]:
     return {name: round(statistics.median(shares), 2) for name, shares in parts.items()}
 
 
-def run(asked: Asked) -> dict[str, Any]:
+def run(asked: EmbeddingModel) -> dict[str, Any]:
     """Prepare, measure in turns, sum up."""
     told: dict[Encoding, dict[str, list[dict[str, Any]]]] = {
         encoding: {work: [] for work in WORKS} for encoding in asked.encodings
@@ -178,7 +180,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--encodings", nargs="+", choices=ENCODINGS, default=list(ENCODINGS))
     options = parser.parse_args()
-    asked = Asked(
+    asked = EmbeddingModel(
         options.batches, options.per_batch, options.dimensions, options.repeats, tuple(options.encodings)
     )
     options.out.write_text(json.dumps(run(asked), indent=2) + "\n")

@@ -89,7 +89,7 @@ def load_databases(file: Path | None) -> tuple[Database, ...]:
 
 
 def check_databases(databases: Sequence[Database], subject: str = "databases") -> None:
-    """Raise SettingsError, beginning with `subject`, if a name is taken or two databases cannot be told apart."""
+    """Raise SettingsError, beginning with `subject`, if a name is taken or two databases share one."""
     for database in databases:
         if database.name in RESERVED_NAMES:
             raise SettingsError(f"{subject}: the name {database.name!r} is taken")

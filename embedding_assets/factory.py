@@ -52,7 +52,7 @@ def build_definitions(
     environment and `.env`. `databases` are exactly those that are built; None means those of the settings. The
     keys of the resources are our own, so a project's `io_manager` and `s3` are not touched.
 
-    Raises SettingsError for settings that are missing or wrong, and for databases that cannot be told apart.
+    Raises SettingsError for settings that are missing or wrong, and for databases with a name or type in common.
     """
     settings = load_settings() if settings is None else settings
     if databases is not None:

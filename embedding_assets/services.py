@@ -16,19 +16,19 @@ from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
+from embedding_assets.progress import Progress
 from embedding_assets.settings import Settings, load_settings
-from embedding_assets.submission.parts import Asked
+from embedding_assets.submission.parts import EmbeddingModel
 from embedding_assets.submission.resubmit import Policy, Resubmitter
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
 from embedding_assets.upkeep.rebuild_distance import DistanceRebuild
 from embedding_assets.upkeep.rebuild_model import ModelRebuild
-from embedding_assets.upkeep.rebuild_publish import AnewPublisher
+from embedding_assets.upkeep.rebuild_publish import RebuildPublisher
 from embedding_assets.upkeep.repair import Repair
 from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets.versions.base_cache import BaseCache
-from embedding_assets.versions.publication_lock import Tell
 from embedding_assets.versions.shared_root import SharedVersions
 
 
@@ -48,50 +48,50 @@ class Services:
         """The batch summaries."""
         return Ledger(self.settings.table_name, legacy_rows=self.settings.legacy_rows)
 
-    def sender(self, database: Database, tell: Tell) -> Sender:
+    def sender(self, database: Database, progress: Progress) -> Sender:
         """What sends batches to `database`."""
-        return Sender(self.store, self.ledger, self.openai, database, self.settings.lock_lease_seconds, tell)
+        return Sender(self.store, self.ledger, self.openai, database, self.settings.lock_lease_seconds, progress)
 
     def submitter(
-        self, database: Database, tell: Tell, *, force: bool = False, dry_run: bool = False
+        self, database: Database, progress: Progress, *, force: bool = False, dry_run: bool = False
     ) -> Submitter:
         """What submits records to `database`, asking for the model of the settings."""
         return Submitter(
-            self.sender(database, tell),
-            Asked(self.settings.model, self.settings.dimensions),
+            self.sender(database, progress),
+            EmbeddingModel(self.settings.model, self.settings.dimensions),
             enqueued_tokens=self.settings.enqueued_tokens,
             force=force,
             dry_run=dry_run,
         )
 
-    def resubmitter(self, database: Database, tell: Tell, *, dry_run: bool = False) -> Resubmitter:
+    def resubmitter(self, database: Database, progress: Progress, *, dry_run: bool = False) -> Resubmitter:
         """What submits requests without an embedding again."""
         settings = self.settings
         return Resubmitter(
-            self.sender(database, tell),
-            Asked(settings.model, settings.dimensions),
+            self.sender(database, progress),
+            EmbeddingModel(settings.model, settings.dimensions),
             Policy(settings.max_attempts, timedelta(seconds=settings.resubmit_wait_seconds)),
             dry_run=dry_run,
         )
 
-    def _publisher(self, database: Database, tell: Tell) -> AnewPublisher:
+    def _publisher(self, database: Database, progress: Progress) -> RebuildPublisher:
         shared, writer = self.shared_versions(database), self.settings.index_writer
-        return AnewPublisher(self.store, database, tell, shared, writer)
+        return RebuildPublisher(self.store, database, progress, shared, writer)
 
-    def distance_rebuild(self, database: Database, tell: Tell) -> DistanceRebuild:
+    def distance_rebuild(self, database: Database, progress: Progress) -> DistanceRebuild:
         """What publishes the published records anew."""
         lease = self.settings.lock_lease_seconds
-        return DistanceRebuild(self._publisher(database, tell), self.ledger, database, lease)
+        return DistanceRebuild(self._publisher(database, progress), self.ledger, database, lease)
 
     def model_rebuild(
-        self, database: Database, asked: Asked, tell: Tell, *, dry_run: bool = False
+        self, database: Database, asked: EmbeddingModel, progress: Progress, *, dry_run: bool = False
     ) -> ModelRebuild:
         """What publishes the published records with vectors of another model."""
         return ModelRebuild(
-            self._publisher(database, tell),
+            self._publisher(database, progress),
             self.ledger,
             database,
-            self.sender(database, tell),
+            self.sender(database, progress),
             self.poller(database),
             asked,
             self.settings.lock_lease_seconds,
@@ -135,25 +135,25 @@ class Services:
         """Merges chunks and groups."""
         return IntermediateMerger(self.store, database, self.settings.intermediate_format)
 
-    def final_merger(self, database: Database, tell: Tell) -> FinalMerger:
+    def final_merger(self, database: Database, progress: Progress) -> FinalMerger:
         """Merges executions into versions; `tell` is given a line now and then."""
         settings, shared = self.settings, self.shared_versions(database)
         lease, writer = settings.lock_lease_seconds, settings.index_writer
         root = settings.base_cache
         cache = BaseCache(root, self.store.bucket, database) if root is not None else None
-        return FinalMerger(self.store, self.ledger, database, lease, tell, shared, writer, cache)
+        return FinalMerger(self.store, self.ledger, database, lease, progress, shared, writer, cache)
 
-    def rollback(self, database: Database, tell: Tell) -> Rollback:
+    def rollback(self, database: Database, progress: Progress) -> Rollback:
         """Publishes older versions again."""
         lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
-        return Rollback(self.store, self.ledger, database, lease, tell, shared)
+        return Rollback(self.store, self.ledger, database, lease, progress, shared)
 
-    def repair(self, database: Database, report: Tell) -> Repair:
+    def repair(self, database: Database, report: Progress) -> Repair:
         """Puts a lost pointer back."""
         lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
         return Repair(self.store, self.ledger, database, lease, report, shared)
 
-    def collector(self, database: Database, tell: Tell) -> Collector:
+    def collector(self, database: Database, progress: Progress) -> Collector:
         """Deletes what nothing needs any more."""
         settings = self.settings
         return Collector(
@@ -163,7 +163,7 @@ class Services:
             settings.lock_lease_seconds,
             settings.snapshot_retention,
             timedelta(seconds=settings.gc_min_age_seconds),
-            tell,
+            progress,
             self.shared_versions(database),
         )
 

@@ -17,6 +17,7 @@ PACKAGE = ROOT.name
 ORDER = (
     "text",
     "errors",
+    "progress",
     "processes",
     "calls",
     "databases",
@@ -31,7 +32,7 @@ ORDER = (
     "submission",
     "executions",
     "upkeep",
-    "operator",
+    "operations",
     "services",
     "dagster_defs",
     "factory",

@@ -15,7 +15,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.openai_batches.survey import survey
 from embedding_assets.services import Services, connect
-from embedding_assets.submission.parts import Asked, Limits
+from embedding_assets.submission.parts import EmbeddingModel, Limits
 from embedding_assets.submission.submit import Submitter
 from embedding_assets.versions.manifest import read_pointer
 from embedding_assets.versions.mark import mark_published
@@ -36,7 +36,7 @@ def submitted(services: Services, database: Database, count: int) -> list[BatchS
     ]
     path = Path(f"{database.name}.jsonl")
     path.write_text("".join(map(line, records)))
-    submitter = Submitter(services.sender(database, lambda text: None), Asked(MODEL, 16))
+    submitter = Submitter(services.sender(database, lambda text: None), EmbeddingModel(MODEL, 16))
     assert submitter.submit([path], limits=Limits(requests=3)).requests == count
     live = list(services.ledger.live(database).ready_to_plan)
     deadline = time.monotonic() + WAIT_SECONDS

@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from embedding_assets.bucket.aws import MAX_CONNECTIONS, PASSING, observed, s3_client, translated
 from embedding_assets.calls.adaptive_limit import AdaptiveLimit
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError, TransientError
-from embedding_assets.processes.concurrency import side_by_side
+from embedding_assets.processes.concurrency import concurrently
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -190,11 +190,11 @@ class Store:
 
     def upload_files(self, files: Iterable[tuple[Path, str]]) -> None:
         """Upload several files side by side; the first error is raised after all have ended."""
-        side_by_side([partial(self.upload_file, path, key) for path, key in files])
+        concurrently([partial(self.upload_file, path, key) for path, key in files])
 
     def download_files(self, files: Iterable[tuple[str, Path]]) -> None:
         """Download several objects side by side; the first error is raised after all have ended."""
-        side_by_side([partial(self.download_file, key, path) for key, path in files])
+        concurrently([partial(self.download_file, key, path) for key, path in files])
 
 
 def _again_if_broken_off() -> Retrying:

@@ -93,7 +93,7 @@ def write_graph(
 
 def write_ids(graph: GraphFiles, ids: Sequence[str]) -> None:
     """Write which id each label has. Labels count from 1, like the rows."""
-    told = {
+    metadata = {
         "dimensionality": None,
         "total_elements_added": len(ids),
         "max_seq_id": None,
@@ -101,7 +101,7 @@ def write_ids(graph: GraphFiles, ids: Sequence[str]) -> None:
         "label_to_id": dict(enumerate(ids, 1)),
         "id_to_seq_id": {},
     }
-    (graph.folder / IDS_FILE).write_bytes(pickle.dumps(told, protocol=PICKLE_PROTOCOL))
+    (graph.folder / IDS_FILE).write_bytes(pickle.dumps(metadata, protocol=PICKLE_PROTOCOL))
 
 
 def slice_graph(saved: Path, folder: Path) -> None:

@@ -176,7 +176,7 @@ def read_header(path: Path) -> Header | None:
 
 def _read_ids(path: Path) -> dict[int, str]:
     try:
-        told = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
-        return dict(told["label_to_id"])
+        metadata = _PlainUnpickler(io.BytesIO(path.read_bytes())).load()
+        return dict(metadata["label_to_id"])
     except (OSError, *OF_PICKLES) as error:
         raise DamagedError(f"{IDS_FILE} cannot be read: {error}") from error

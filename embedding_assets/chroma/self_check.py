@@ -46,21 +46,23 @@ def self_check(copy: Path, collection: str, answers: Answers) -> Iterator[str]:
         yield from _searched(opened, answers)
         add: Any = opened.upsert
         add(ids=[PROBE], embeddings=answers.queries[:1], documents=["probe 1"], metadatas=[{"probe": 1}])
-        yield from _told(opened.count() == before + 1, "a record that is added is not there")
-        yield from _told(_by_text(opened, "probe 1") == [PROBE], "a record that is added is not found by its text")
+        yield from _problem(opened.count() == before + 1, "a record that is added is not there")
+        yield from _problem(
+            _by_text(opened, "probe 1") == [PROBE], "a record that is added is not found by its text"
+        )
         add(ids=[PROBE], embeddings=-answers.queries[:1], documents=["probe 2"], metadatas=[{"probe": 2}])
     with open_collection(copy, collection) as opened:
         found: Any = opened.get(ids=[PROBE], include=["embeddings", "documents", "metadatas"])
         same = len(found["ids"]) == 1 and np.allclose(found["embeddings"][0], -answers.queries[0], atol=1e-6)
-        yield from _told(same and found["documents"] == ["probe 2"], "a record that is replaced is another one")
-        yield from _told(_by_text(opened, "probe 1") == [], "a text that was replaced is still found")
+        yield from _problem(same and found["documents"] == ["probe 2"], "a record that is replaced is another one")
+        yield from _problem(_by_text(opened, "probe 1") == [], "a text that was replaced is still found")
         opened.delete(ids=[PROBE])
     with open_collection(copy, collection) as opened:
-        yield from _told(opened.count() == before, "a record that was deleted is still there")
+        yield from _problem(opened.count() == before, "a record that was deleted is still there")
         yield from _searched(opened, answers, AFTER_CHANGES)
 
 
-def _told(right: bool, problem: str) -> Iterator[str]:
+def _problem(right: bool, problem: str) -> Iterator[str]:
     if not right:
         yield f"self-check: {problem}"
 
@@ -81,7 +83,7 @@ def _texts(database: Path) -> Iterator[str]:
         except sqlite3.DatabaseError as error:
             yield f"self-check: the text search is damaged: {error}"
         else:
-            yield from _told(apart == 0, f"the text search has not the same documents, {apart} differ")
+            yield from _problem(apart == 0, f"the text search has not the same documents, {apart} differ")
 
 
 def _searched(opened: Any, answers: Answers, share: float = 1.0) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embedding_assets.cli.output import STDOUT, print_json, progress, told_requests
+from embedding_assets.cli.output import STDOUT, print_json, progress, requests_line
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
@@ -37,25 +37,25 @@ def resubmit(
     """Submit failed and unfinished requests that a retry can help as new batches."""
     services = connect()
     rows = _all(services.ledger, batch)
-    told = Submission(price_usd=0.0)
-    with progress() as tell:
+    total = Submission(price_usd=0.0)
+    with progress() as report:
         for row in rows:
-            services.resubmitter(services.settings.database_of(row.batch_type), tell).check(row)
+            services.resubmitter(services.settings.database_of(row.batch_type), report).check(row)
         for row in rows:
             database = services.settings.database_of(row.batch_type)
-            sent = services.resubmitter(database, tell, dry_run=dry_run).resubmit(row, now=now)
-            told.add(sent)
-            tell(f"batch {row.batch_id}: {sent.requests} requests as {', '.join(sent.batches) or 'nothing'}")
+            sent = services.resubmitter(database, report, dry_run=dry_run).resubmit(row, now=now)
+            total.add(sent)
+            report(f"batch {row.batch_id}: {sent.requests} requests as {', '.join(sent.batches) or 'nothing'}")
     if as_json:
-        print_json(asdict(told))
+        print_json(asdict(total))
         return
-    if not told.batches:
+    if not total.batches:
         since = "what a retry can help was submitted since"
-        why = since if told.skipped else "no request without an embedding can be helped by a retry"
+        why = since if total.skipped else "no request without an embedding can be helped by a retry"
         STDOUT.print(f"nothing to resubmit: {why}")
         return
-    skipped = f"; {told.skipped} skipped, submitted since" if told.skipped else ""
-    STDOUT.print(told_requests(told, dry_run=dry_run) + skipped)
+    skipped = f"; {total.skipped} skipped, submitted since" if total.skipped else ""
+    STDOUT.print(requests_line(total, dry_run=dry_run) + skipped)
 
 
 def reset(

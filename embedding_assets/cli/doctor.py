@@ -11,8 +11,8 @@ from rich.text import Text
 from embedding_assets.bucket.aws import MAX_CONNECTIONS, s3_client, translated
 from embedding_assets.cli.options import JsonOption
 from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress
-from embedding_assets.operator.doctor.check import Result, Status
-from embedding_assets.operator.doctor.examination import ROUNDS, WRITERS, Doctor
+from embedding_assets.operations.doctor.check import Result, Status
+from embedding_assets.operations.doctor.examination import ROUNDS, WRITERS, Doctor
 from embedding_assets.services import connect
 
 MOST_ROUNDS = 1000
@@ -43,8 +43,8 @@ def doctor(
         rounds=rounds,
         writers=threads,
     )
-    with progress() as tell:
-        results = examined.examine(tell)
+    with progress() as report:
+        results = examined.examine(report)
     failed = [result.name for result in results if result.status is Status.FAILED]
     if as_json:
         print_json({"ok": not failed, "checks": [_document(result) for result in results]})

@@ -62,8 +62,8 @@ def dagster_instance() -> Iterator[DagsterInstance]:
 
 def _reason(error: Exception) -> str:
     """The first line: SQLAlchemy adds the statement, Dagster the whole configuration."""
-    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return (str(told).strip().splitlines() or [type(told).__name__])[0]
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
 def project_file(name: str) -> Path:

@@ -41,8 +41,8 @@ def ingest_here(services: Services, names: list[str] | None, *, until_drained: b
     """Ingest the named databases (all without names) on the Dagster instance of DAGSTER_HOME."""
     settings = services.settings
     databases = [settings.database(name) for name in names] if names else list(settings.databases)
-    with kept_engines(), dagster_instance() as instance, progress() as tell:
-        return run_ingest(services, instance, databases, until_drained=until_drained, tell=tell)
+    with kept_engines(), dagster_instance() as instance, progress() as report:
+        return run_ingest(services, instance, databases, until_drained=until_drained, progress=report)
 
 
 def as_document(report: IngestReport) -> dict[str, object]:

@@ -45,14 +45,14 @@ def diff(
         raise InputError(f"version {right.version} of {database} has none before it")
     left = find_version(services.store, chosen, before)
     found_difference = difference(services.store, left, right)
-    told = asdict(found_difference)
+    document = asdict(found_difference)
     if as_json:
-        print_json({"from": left.version, "to": right.version, **told})
+        print_json({"from": left.version, "to": right.version, **document})
         return
     STDOUT.print(f"{database}: {left.version} → {right.version}")
     table = Table("", "records", "ids")
     for kind in ("added", "removed", "changed"):
-        ids = told[kind]
+        ids = document[kind]
         more = [f"… and {len(ids) - SHOWN} more"] if len(ids) > SHOWN else []
         table.add_row(kind, str(len(ids)), ", ".join([*ids[:SHOWN], *more]))
     table.add_row("unchanged", str(found_difference.unchanged), "")

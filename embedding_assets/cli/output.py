@@ -100,7 +100,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def told_requests(sent: Submission, *, dry_run: bool) -> str:
+def requests_line(sent: Submission, *, dry_run: bool) -> str:
     """What was sent, or would be, and what it costs."""
     price = "of unknown price" if sent.price_usd is None else f"{sent.price_usd:.6f} USD"
     what = f"{counted(sent.requests, 'request')} in {counted(len(sent.batches), 'batch', 'batches')}"

@@ -12,10 +12,10 @@ import typer
 from embedding_assets.cli.options import DatabaseArgument, JsonOption
 from embedding_assets.cli.output import STDOUT, print_json, progress
 from embedding_assets.ledger.ids import new_execution_id
+from embedding_assets.progress import Progress
 from embedding_assets.services import connect
-from embedding_assets.submission.parts import Asked
-from embedding_assets.upkeep.rebuild_model import ModelRebuild, Progress
-from embedding_assets.versions.publication_lock import Tell
+from embedding_assets.submission.parts import EmbeddingModel
+from embedding_assets.upkeep.rebuild_model import ModelRebuild, RebuildProgress
 
 LOOK_AGAIN_SECONDS = 60.0
 SHOWN = 5
@@ -40,32 +40,34 @@ def rebuild(
         raise typer.BadParameter("--dimensions, --wait and --dry-run go with --model")
     services = connect()
     chosen = services.settings.database(database)
-    with progress() as tell:
+    with progress() as report:
         if model is None:
-            manifest = services.distance_rebuild(chosen, tell).run(new_execution_id(datetime.now(UTC)))
-            done = Progress(manifest.total_embeddings, manifest.total_embeddings, version=manifest.version)
+            manifest = services.distance_rebuild(chosen, report).run(new_execution_id(datetime.now(UTC)))
+            done = RebuildProgress(manifest.total_embeddings, manifest.total_embeddings, version=manifest.version)
         else:
-            steps = services.model_rebuild(chosen, Asked(model, dimensions), tell, dry_run=dry_run)
-            done = _steps(steps, tell, wait=wait)
+            steps = services.model_rebuild(chosen, EmbeddingModel(model, dimensions), report, dry_run=dry_run)
+            done = _steps(steps, report, wait=wait)
     if as_json:
         print_json(asdict(done))
     else:
-        for line in _told(done, database, model, dimensions, dry_run=dry_run):
+        for line in _lines(done, database, model, dimensions, dry_run=dry_run):
             STDOUT.print(line)
     if done.impossible:
         raise typer.Exit(1)
 
 
-def _steps(steps: ModelRebuild, tell: Tell, *, wait: bool) -> Progress:
+def _steps(steps: ModelRebuild, report: Progress, *, wait: bool) -> RebuildProgress:
     while True:
         done = steps.step(new_execution_id(datetime.now(UTC)))
         if done.version is not None or done.impossible or not wait:
             return done
-        tell(f"{done.embedded} of {done.total} embedded; OpenAI is at the others")
+        report(f"{done.embedded} of {done.total} embedded; OpenAI is at the others")
         time.sleep(LOOK_AGAIN_SECONDS)
 
 
-def _told(done: Progress, database: str, model: str | None, dimensions: int | None, *, dry_run: bool) -> list[str]:
+def _lines(
+    done: RebuildProgress, database: str, model: str | None, dimensions: int | None, *, dry_run: bool
+) -> list[str]:
     if done.version is not None:
         lines = [f"published version {done.version}: {done.total} embeddings, built anew"]
         if model is not None:

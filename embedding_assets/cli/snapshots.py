@@ -91,10 +91,10 @@ def show(
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
-    told = manifest.model_dump(mode="json", exclude={"files", "batches", "withdrawn_generations"})
-    told["batches"] = [f"{batch.batch_id} ({batch.status})" for batch in manifest.batches]
-    told["size"] = f"{decimal(manifest.size)} in {len(manifest.files)} files"
-    for field, value in told.items():
+    fields = manifest.model_dump(mode="json", exclude={"files", "batches", "withdrawn_generations"})
+    fields["batches"] = [f"{batch.batch_id} ({batch.status})" for batch in manifest.batches]
+    fields["size"] = f"{decimal(manifest.size)} in {len(manifest.files)} files"
+    for field, value in fields.items():
         for line in value if isinstance(value, list) else [value]:
             if line is not None:
                 STDOUT.print(f"{field:<17} {line}", soft_wrap=True)

@@ -14,11 +14,11 @@ from embedding_assets.cli.output import STDOUT, Table, print_json, warn
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
-from embedding_assets.ledger.overdue import is_late, late_warning
-from embedding_assets.operator.ages import told_age
-from embedding_assets.operator.backlog import Group, groups, remarks
-from embedding_assets.operator.batch_story import Story, tell_story
-from embedding_assets.operator.facts import gather
+from embedding_assets.ledger.overdue import is_overdue, overdue_warning
+from embedding_assets.operations.ages import age_text
+from embedding_assets.operations.backlog import Group, groups, remarks
+from embedding_assets.operations.batch_story import Story, tell_story
+from embedding_assets.operations.facts import gather
 from embedding_assets.services import Services, connect
 from embedding_assets.versions.witnesses import trusted_pointer
 
@@ -45,7 +45,7 @@ def status(
         warn(line)
     for row in refused:
         warn(f"the row of batch {row.batch_id!r} is refused: {row.reason}")
-    late = late_warning(rows, now)
+    late = overdue_warning(rows, now)
     if late is not None:
         warn(late)
     if story is not None:
@@ -116,7 +116,7 @@ def _document(
         "counts": dict(Counter(row.status.value for row in rows)),
         "batches": [_row_document(row, row.batch_id in out) for row in rows],
         "refused": [row.batch_id for row in refused],
-        "late": [row.batch_id for row in rows if is_late(row, now)],
+        "late": [row.batch_id for row in rows if is_overdue(row, now)],
     }
     if story is not None:
         return {**document, "story": story.document()}
@@ -126,8 +126,8 @@ def _document(
 
 
 def _row_document(row: BatchSummary, withdrawn: bool) -> dict[str, Any]:
-    told = row.model_dump(mode="json", exclude_none=True)
-    return {**told, "withdrawn": True} if withdrawn else told
+    document = row.model_dump(mode="json", exclude_none=True)
+    return {**document, "withdrawn": True} if withdrawn else document
 
 
 def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[str, str], now: datetime) -> None:
@@ -141,14 +141,14 @@ def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[st
         table.add_column(name, justify="right")
     grouped = _grouped(services, rows)
     for group in grouped:
-        counts = (group.requested_told, group.embedded, group.failed, group.unfinished)
+        counts = (group.requested_text, group.embedded, group.failed, group.unfinished)
         table.add_row(
             group.database,
             group.status.value,
             str(group.batches),
-            told_age(now - group.oldest),
+            age_text(now - group.oldest),
             *(str(count) for count in counts),
-            group.cost.told,
+            group.cost.summary,
         )
     STDOUT.print(table)
     unknown = sum(group.cost.unknown for group in grouped)
@@ -158,7 +158,7 @@ def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[st
     if noted:
         STDOUT.print()
     for remark in noted[:SHOWN]:
-        STDOUT.print(remark.told, soft_wrap=True)
+        STDOUT.print(remark.summary, soft_wrap=True)
     if len(noted) > SHOWN:
         STDOUT.print(f"… and {len(noted) - SHOWN} more; --json lists all")
 
@@ -168,9 +168,9 @@ def _print_story(story: Story) -> None:
     row = facts.row
     _line("batch", f"{row.batch_id} of {facts.database}")
     _line("status", row.status.value)
-    _line("balance", story.balance.told)
+    _line("balance", story.balance.summary)
     for group in facts.errors:
-        _line("", group.told)
+        _line("", group.summary)
     if story.cost_usd is not None:
         _line("cost", f"{story.cost_usd:.6f} USD")
     if row.error:
@@ -181,7 +181,7 @@ def _print_story(story: Story) -> None:
         _line("published", f"in version {publication.version}, {where}")
         if publication.without is not None:
             _line("withdrawn", f"a rollback took it out; version {publication.without} is without it")
-    _line("next", story.next.told)
+    _line("next", story.next.summary)
     STDOUT.print()
     STDOUT.print("timeline")
     for happening in story.timeline:

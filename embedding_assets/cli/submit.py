@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli.options import JsonOption
-from embedding_assets.cli.output import STDOUT, counted, print_json, progress, told_requests
+from embedding_assets.cli.output import STDOUT, counted, print_json, progress, requests_line
 from embedding_assets.services import connect
 from embedding_assets.submission.record_file import STANDARD_INPUT
 from embedding_assets.submission.submit import Submission
@@ -38,18 +38,18 @@ def submit(
     if [*(files or []), delete_ids].count(STANDARD_INPUT) > 1:
         raise typer.BadParameter("- is standard input, which can be read only once")
     services = connect()
-    with progress() as tell:
-        submitter = services.submitter(services.settings.database(database), tell, force=force, dry_run=dry_run)
+    with progress() as report:
+        submitter = services.submitter(services.settings.database(database), report, force=force, dry_run=dry_run)
         sent = submitter.submit(files or [], delete_ids)
     if as_json:
         print_json(asdict(sent))
         return
-    for line in _told(sent, dry_run=dry_run):
+    for line in _lines(sent, dry_run=dry_run):
         STDOUT.print(line)
 
 
-def _told(sent: Submission, *, dry_run: bool) -> list[str]:
-    lines = [told_requests(sent, dry_run=dry_run)] if sent.requests or not sent.deletions else []
+def _lines(sent: Submission, *, dry_run: bool) -> list[str]:
+    lines = [requests_line(sent, dry_run=dry_run)] if sent.requests or not sent.deletions else []
     if sent.deletions:
         lines.append(f"{counted(sent.deletions, 'deletion')} {'would be sent' if dry_run else 'sent'}")
     if sent.skipped:

@@ -13,7 +13,7 @@ from embedding_assets.cli.options import DatabaseArgument, JsonOption, one_versi
 from embedding_assets.cli.output import STDOUT, Table, print_json, progress
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.services import connect
-from embedding_assets.upkeep.garbage import Swept
+from embedding_assets.upkeep.garbage import DeletedObjects
 from embedding_assets.upkeep.tagging import remove_tag, set_tag
 
 
@@ -30,8 +30,8 @@ def rollback(
     services = connect()
     chosen = services.settings.database(database)
     wanted = one_version(name, version)
-    with progress() as tell:
-        manifest = services.rollback(chosen, tell).to(wanted, new_execution_id(datetime.now(UTC)))
+    with progress() as report:
+        manifest = services.rollback(chosen, report).to(wanted, new_execution_id(datetime.now(UTC)))
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
@@ -53,8 +53,8 @@ def gc(
     """Delete what nothing needs: old versions, what crashes left, intermediates, deltas of published batches."""
     services = connect()
     chosen = services.settings.database(database)
-    with progress() as tell:
-        garbage = services.collector(chosen, tell).collect(new_execution_id(datetime.now(UTC)), dry_run=dry_run)
+    with progress() as report:
+        garbage = services.collector(chosen, report).collect(new_execution_id(datetime.now(UTC)), dry_run=dry_run)
     kinds = {
         "versions": garbage.versions,
         "unpublished": garbage.unpublished,
@@ -117,17 +117,17 @@ def tag(
     chosen = services.settings.database(database)
     if delete:
         remove_tag(services.store, chosen, name)
-        told = {"tag": name, "version": None}
+        document = {"tag": name, "version": None}
     else:
-        with progress() as tell:
+        with progress() as report:
             lease = services.settings.lock_lease_seconds
-            made = set_tag(services.store, services.ledger, chosen, name, version, lease, tell)
-        told = {"tag": made.tag, "version": made.version}
+            made = set_tag(services.store, services.ledger, chosen, name, version, lease, report)
+        document = {"tag": made.tag, "version": made.version}
     if as_json:
-        print_json(told)
+        print_json(document)
     else:
-        STDOUT.print(f"tag {name} is {'gone' if delete else told['version']}")
+        STDOUT.print(f"tag {name} is {'gone' if delete else document['version']}")
 
 
-def _document(swept: Swept) -> dict[str, object]:
+def _document(swept: DeletedObjects) -> dict[str, object]:
     return {"owner": swept.owner, "objects": len(swept.objects), "bytes": swept.size}

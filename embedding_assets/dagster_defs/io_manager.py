@@ -89,7 +89,7 @@ class ArtefactIOManager(JsonOnS3):
 
     @without_secrets_in_dagster
     def load_input(self, context: InputContext) -> Any:
-        """Read the value, also where an event and not an output told Dagster of it."""
+        """Read the value, also if an event and not an output reported it to Dagster."""
         artefact = ARTEFACTS[context.asset_key.path[-1]]
         keys = list(context.asset_partition_keys)
         values = {key: self._read(artefact.adapter, artefact.key(key)) for key in keys}

@@ -110,8 +110,8 @@ def resubmit_job(database: Database) -> dg.JobDefinition:
                 else:
                     _tell(context, batch_id, sent)
         if problems:
-            told = f"{len(problems)} batches not resubmitted: " + "; ".join(problems)
-            raise dg.Failure(told, allow_retries=False)
+            message = f"{len(problems)} batches not resubmitted: " + "; ".join(problems)
+            raise dg.Failure(message, allow_retries=False)
 
     @dg.job(
         name=name,
@@ -171,5 +171,5 @@ def due_batches(embedding_services: Services, database: Database, now: datetime)
 
 
 def _tell(context: dg.OpExecutionContext, subject: str, sent: Submission) -> None:
-    told = ", ".join(f"{name} {value}" for name, value in asdict(sent).items() if name != "batches")
-    context.log.info(f"{subject}: batches {', '.join(sent.batches) or 'none'}; {told}")
+    figures = ", ".join(f"{name} {value}" for name, value in asdict(sent).items() if name != "batches")
+    context.log.info(f"{subject}: batches {', '.join(sent.batches) or 'none'}; {figures}")

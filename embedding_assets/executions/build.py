@@ -23,6 +23,7 @@ from embedding_assets.errors import DamagedError, DamagedVersionError, Unsuitabl
 from embedding_assets.executions.changes import Changes
 from embedding_assets.executions.fold import Mask, chosen_rows, keys_of, same_dimensions
 from embedding_assets.executions.metadata_only import Published, amendments, metadata_only, published_of
+from embedding_assets.progress import Progress
 from embedding_assets.rows.arrow import regrouped
 from embedding_assets.rows.record_index import empty_index, read_index, write_index
 from embedding_assets.rows.snapshot_directory import list_files
@@ -32,7 +33,6 @@ from embedding_assets.versions.manifest import (
     VersionFile,
     VersionManifest,
 )
-from embedding_assets.versions.publication_lock import Tell
 from embedding_assets.versions.published_rows import published_rows
 from embedding_assets.versions.verify import verify
 
@@ -98,7 +98,7 @@ class VersionBuilder:
     base: VersionManifest | None
     folder: Path
     nearby: Path | None = None
-    tell: Tell = lambda message: None
+    progress: Progress = lambda message: None
     writer: IndexWriter = "auto"
 
     def base_index(self) -> pa.Table:
@@ -148,7 +148,7 @@ class VersionBuilder:
                 if isinstance(problem, DamagedVersionError):
                     raise
                 reason = str(problem) or type(problem).__name__
-                self.tell(f"Chroma writes this version itself: {reason}")
+                self.progress(f"Chroma writes this version itself: {reason}")
             else:
                 shutil.rmtree(directory)
                 new.rename(directory)
@@ -233,7 +233,7 @@ class VersionBuilder:
         except DamagedError as error:
             raise DamagedVersionError(f"the published version is damaged: {error}") from error
         if self.nearby is not None:
-            self.tell(
+            self.progress(
                 f"{'record index' if only_index else 'files'} of the base: {gathered.copied:,} bytes were "
                 f"at hand, {gathered.downloaded:,} came from S3"
             )

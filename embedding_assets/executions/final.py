@@ -42,11 +42,12 @@ from embedding_assets.executions.result import FinalMergeResult
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.progress import Progress
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, read_pointer
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
-from embedding_assets.versions.publication_lock import Tell, exclusive, note_published
+from embedding_assets.versions.publication_lock import note_published, publication_lock
 from embedding_assets.versions.publish import commit
 from embedding_assets.versions.published_by import published_by
 from embedding_assets.versions.shared_root import SharedVersions
@@ -86,7 +87,7 @@ class FinalMerger:
     ledger: Ledger
     database: Database
     lease_seconds: float
-    tell: Tell = lambda message: None
+    progress: Progress = lambda message: None
     shared: SharedVersions | None = None
     writer: IndexWriter = "auto"
     cache: BaseCache | None = None
@@ -106,14 +107,16 @@ class FinalMerger:
             return self._result(snapshots.execution_id, outcome, started)
         check_complete(accounted, snapshots)
         purpose = snapshots.execution_id
-        with exclusive(self.store, self.ledger, self.database, purpose, self.lease_seconds, self.tell) as held:
+        with publication_lock(
+            self.store, self.ledger, self.database, purpose, self.lease_seconds, self.progress
+        ) as held:
             pointer = held.pointer
             merge = _Merge(accounted, snapshots, held.lock, time.monotonic())
             for _ in range(REBASES):
                 try:
                     outcome = self._published(merge, pointer) or self._next(merge, pointer)
                 except PreconditionError as error:
-                    self.tell(f"{error}; building on that one")
+                    self.progress(f"{error}; building on that one")
                     pointer = trusted_pointer(self.store, self.ledger, self.database)
                     continue
                 return self._result(snapshots.execution_id, outcome, started, accounted)
@@ -131,7 +134,7 @@ class FinalMerger:
 
     def _next(self, merge: _Merge, base: Pointer | None) -> _Outcome:
         """Build on `base` and publish; return `base` if there is neither a change nor a batch to mark."""
-        out = still_withdrawn(self.store, self.database, base.manifest if base else None, self.tell)
+        out = still_withdrawn(self.store, self.database, base.manifest if base else None, self.progress)
         _refuse_withdrawn(merge, out)
         version = new_version(merge.lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-final-") as name:
@@ -156,24 +159,24 @@ class FinalMerger:
             )
             if base is not None and not (changes.changed or changes.index_changed or to_mark):
                 return _Outcome(base.manifest, unchanged=changes.unchanged)
-            self.tell(
+            self.progress(
                 f"{changes.added} to add, {changes.updated} to update, {len(changes.removed)} to remove, "
                 f"{changes.unchanged} unchanged "
                 f"on version {base.manifest.version if base else 'none'}"
             )
             built = builder.build(version, sources, changes, merge.lock.check)
-            self.tell(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
+            self.progress(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
             manifest = self._manifest(version, merge, changes, base, built, without(out, merge.accounted))
             merge.lock.check()
             self.store.upload_files(built.uploads)
             merge.lock.check()
             commit(self.store, self.database, manifest, base)
-            note_published(self.store, self.database, manifest, merge.lock, self.tell)
-            self.tell(f"published version {version}: {manifest.total_embeddings} embeddings")
+            note_published(self.store, self.database, manifest, merge.lock, self.progress)
+            self.progress(f"published version {version}: {manifest.total_embeddings} embeddings")
             if self.shared is not None:
-                self.shared.publish(manifest, self.tell, built.directory)
+                self.shared.publish(manifest, self.progress, built.directory)
             elif self.cache is not None:
-                self.cache.keep(manifest, built.directory, self.tell)
+                self.cache.keep(manifest, built.directory, self.progress)
         removed = len(changes.removed)
         return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged, built.written)
 
@@ -181,18 +184,18 @@ class FinalMerger:
         published = base.manifest if base else None
         nearer = self.shared or self.cache
         nearby = nearer.directory(published.version) if nearer and published else None
-        return VersionBuilder(self.store, self.database, published, folder, nearby, self.tell, self.writer)
+        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.writer)
 
     def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
         """The batches that were not folded since all is published; TransientError where it is not any more."""
-        told = [result for result in merge.accounted if result.published_as is not None]
-        if not told:
+        already = [result for result in merge.accounted if result.published_as is not None]
+        if not already:
             return set()
         there = set()
         if base is not None:
             index, most = builder.base_index(), LOOKED_AT_UNDER_THE_LOCK
-            there = already_published(self.store, self.database, base.manifest, index, told, most)
-        for result in told:
+            there = already_published(self.store, self.database, base.manifest, index, already, most)
+        for result in already:
             if result.batch_id not in there:
                 raise TransientError(
                     f"batch {result.batch_id} was in version {result.published_as} when it was polled, and is not "

@@ -21,7 +21,7 @@ def mismatches(
     """By batch id, why a batch with embeddings cannot be merged.
 
     Measured against the published version; before the first one, against what most embeddings have.
-    A model that nobody told fits every model.
+    A model that nobody named fits every model.
     """
     polled = [result for result in results if result.has_delta]
     if published is not None:
@@ -69,8 +69,8 @@ def same_model(one: str | None, other: str | None) -> bool:
 def _usual(results: Sequence[PollResult]) -> tuple[str | None, int | None]:
     """The dimensions that most embeddings have, and the model that most of those are of that tell one."""
     dimensions = _most({result.batch_id: (result.dimensions, result.embedding_count) for result in results})
-    told = [result for result in results if result.dimensions == dimensions and result.model]
-    return _most({result.batch_id: (result.model, result.embedding_count) for result in told}), dimensions
+    fitting = [result for result in results if result.dimensions == dimensions and result.model]
+    return _most({result.batch_id: (result.model, result.embedding_count) for result in fitting}), dimensions
 
 
 def _most(weighted: Mapping[str, tuple[T, int]]) -> T | None:

@@ -23,7 +23,7 @@ from embedding_assets.errors import ConservationError, DamagedError, TransientEr
 from embedding_assets.executions.fold import fold
 from embedding_assets.executions.plan import Chunk, Intermediate
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.processes.concurrency import side_by_side
+from embedding_assets.processes.concurrency import concurrently
 from embedding_assets.rows.arrow import Provenance, RowFile
 from embedding_assets.rows.snapshot_directory import (
     FileEntry,
@@ -76,7 +76,7 @@ SourceReader = Callable[[Path], list[RowSource]]
 
 def open_intermediates(store: Store, parts: Sequence[Intermediate], folder: Path) -> list[RowSource]:
     """Bring intermediate snapshots to `folder`, side by side, verified, and open their rows."""
-    return side_by_side(
+    return concurrently(
         [partial(_open_part, store, part, folder / f"part-{number}") for number, part in enumerate(parts)]
     )
 
@@ -129,16 +129,16 @@ class IntermediateMerger:
         """
         prefix = chunk_prefix(chunk.batch_id, chunk.chunk_index)
         keys = [_delta_key(result) for result in chunk.delta_results]
-        manifests = side_by_side([partial(find_manifest, self.store, key) for key in keys])
-        told = list(zip(chunk.delta_results, manifests, strict=True))
-        identity = [self._delta_identity(result, manifest) for result, manifest in told]
+        manifests = concurrently([partial(find_manifest, self.store, key) for key in keys])
+        pairs = list(zip(chunk.delta_results, manifests, strict=True))
+        identity = [self._delta_identity(result, manifest) for result, manifest in pairs]
         return self._merge(
             prefix,
             identity,
-            lambda folder: side_by_side(
+            lambda folder: concurrently(
                 [
                     partial(self._delta, result, manifest, folder / f"delta-{number}")
-                    for number, (result, manifest) in enumerate(told)
+                    for number, (result, manifest) in enumerate(pairs)
                 ]
             ),
         )

@@ -86,7 +86,7 @@ class ExecutionPoller:
             kept[row.batch_id] = row
             on_batch(row, result)
 
-        told: set[Future[Polled]] = set()
+        reported: set[Future[Polled]] = set()
         planned_of = {planned.batch_id: planned for planned in manifest.batches}
         endings = Endings(
             self.store, lambda row, result, at: self._settled(planned_of[row.batch_id], row, result, at)
@@ -116,7 +116,7 @@ class ExecutionPoller:
             }
             try:
                 for done in as_completed(pending):
-                    told.add(done)
+                    reported.add(done)
                     planned = pending[done]
                     row, results[planned.batch_id] = done.result()
                     if row is not None:
@@ -124,7 +124,7 @@ class ExecutionPoller:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 with suppress(Exception):  # why the execution ends is what counts
-                    for rest in pending.keys() - told:
+                    for rest in pending.keys() - reported:
                         _tell_if_polled(rest, add)
                     report()
                     endings.end(add)

@@ -1,6 +1,6 @@
 """A lease: a right that one process holds at a time, renewed by a heartbeat, with an epoch that only grows.
 
-Promise: at most one process believes itself holder within a lease; whoever was holder before can be told by
+Promise: at most one process believes itself holder within a lease; whoever was holder before can be recognized by
 its smaller epoch. The lock alone does not protect the pointer: the conditional write on the pointer does.
 Taken over only after `record_version` was seen unchanged for a whole lease on one's own monotonic clock.
 Method: the AWS DynamoDB Lock Client's lease with a record version number.
@@ -120,7 +120,7 @@ class Lease:
 
     def _acquire(self) -> None:
         started = self._clock()
-        told = started
+        last_report = started
         unchanged_since = started
         last: LeaseRow | None = None
         while True:
@@ -137,8 +137,8 @@ class Lease:
                 return
             if now - started > self._max_wait:
                 raise LockError(f"{self._name} is held by another since {now - started:.0f} s")
-            if now - told >= min(self._lease, 30.0):
-                told = now
+            if now - last_report >= min(self._lease, 30.0):
+                last_report = now
                 self._on_wait(f"waiting for {self._name} since {now - started:.0f} s")
             time.sleep(min(seen.lease_seconds if seen else self._lease, self._lease) / LOOKS_A_LEASE)
 

@@ -18,7 +18,7 @@ def live_since(batch: BatchSummary) -> datetime:
     return max(batch.submitted_at, batch.reset_at or batch.submitted_at)
 
 
-def is_late(batch: BatchSummary, now: datetime) -> bool:
+def is_overdue(batch: BatchSummary, now: datetime) -> bool:
     """Whether OpenAI should have finished it: 20 hours after it was submitted it is still live.
 
     What is set aside waits for a person, and in deletions OpenAI has no part.
@@ -27,9 +27,9 @@ def is_late(batch: BatchSummary, now: datetime) -> bool:
     return waits_for_openai and now - live_since(batch) > LATE_AFTER
 
 
-def late_warning(batches: Iterable[BatchSummary], now: datetime) -> str | None:
+def overdue_warning(batches: Iterable[BatchSummary], now: datetime) -> str | None:
     """One line about those of `batches` that are late, the oldest first; None where none is."""
-    late = sorted((batch for batch in batches if is_late(batch, now)), key=live_since)
+    late = sorted((batch for batch in batches if is_overdue(batch, now)), key=live_since)
     if not late:
         return None
     named = ", ".join(f"{batch.batch_id} ({_hours(now - live_since(batch))} h)" for batch in late[:NAMED])

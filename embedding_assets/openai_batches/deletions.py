@@ -15,7 +15,7 @@ from embedding_assets.openai_batches.remote import RemoteBatch
 
 
 def finished_itself(batch: BatchSummary) -> RemoteBatch:
-    """A batch of deletions, as if OpenAI told of it."""
+    """A batch of deletions, as if OpenAI had returned it."""
     return RemoteBatch(NOT_AT_OPENAI, "completed", batch.submitted_at, batch.submitted_at)
 
 

@@ -21,10 +21,10 @@ from embedding_assets.versions.manifest import VersionManifest, chain, read_poin
 
 @dataclass(frozen=True)
 class Earlier:
-    """How a batch ended before: what a version accounts for, or what its row told alone (then no counts)."""
+    """How a batch ended before: what a version accounts for, or what its row alone says (then no counts)."""
 
     status: Status
-    told: str
+    summary: str
     embedded: int = 0
     failed: int = 0
     unfinished: int = 0
@@ -44,7 +44,7 @@ def earlier_ending(store: Store, database: Database, batch: BatchSummary) -> Ear
             if account.batch_id == batch.batch_id and account.embedded and account.generation <= batch.generation:
                 return Earlier(
                     status=account.status,
-                    told=f"what version {manifest.version} published of it stays",
+                    summary=f"what version {manifest.version} published of it stays",
                     embedded=account.embedded,
                     failed=account.failed,
                     unfinished=account.unfinished,

@@ -56,8 +56,8 @@ def error_details(error: object, limit: int = MESSAGE_CHARS) -> ErrorDetails:
     inner = error.get("error")
     if isinstance(inner, Mapping) and not any(error.get(name) for name in BODY_FIELDS):
         return error_details(inner, limit)
-    told = (error.get(name) for name in MESSAGE_FIELDS)
-    message = next((text for text in map(plain_text, told) if text), "")
+    texts = (error.get(name) for name in MESSAGE_FIELDS)
+    message = next((text for text in map(plain_text, texts) if text), "")
     status = _status(error.get("code"))
     code = plain_text(error.get("code"))
     if not code or code.isdigit():

@@ -35,7 +35,7 @@ SAMPLE = 101
 CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 NUMBERS = frozenset({int, float, type(None)})
-"""What JSON numbers become; a null becomes NaN, which is told as such."""
+"""What JSON numbers become; a null becomes NaN, which is reported as such."""
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 Reason = Literal["failed", "unfinished"]
@@ -43,7 +43,7 @@ Reason = Literal["failed", "unfinished"]
 
 @dataclass(frozen=True)
 class Good:
-    """An answer with a vector, `(dim,) float32` as delivered; `model` as OpenAI told it."""
+    """An answer with a vector, `(dim,) float32` as delivered; `model` as OpenAI named it."""
 
     id: str
     vector: Vector
@@ -105,8 +105,8 @@ def _refused(answered: str, value: dict[str, Any]) -> Bad | None:
             details = error_details(error)
             code = details.code or (f"http_{status}" if error is body and refusing else "error")
             reason: Reason = "unfinished" if code.lower() in UNFINISHED_CODES else "failed"
-            told = status if refusing or details.status is None else details.status
-            return Bad(answered, reason, code, details.message, told)
+            reported = status if refusing or details.status is None else details.status
+            return Bad(answered, reason, code, details.message, reported)
     if refusing:
         return Bad(answered, "failed", f"http_{status}", f"OpenAI answered {status}", status)
     if not isinstance(body, dict) or not body:

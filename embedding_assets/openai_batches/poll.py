@@ -264,7 +264,7 @@ class Poller:
     def _kept(self, batch: BatchSummary, remote: RemoteBatch, ended: Earlier, message: str) -> PollResult:
         """Nothing is to be had any more of a batch that is published: what is on record of it stays as it is."""
         result = self._result(
-            batch, remote, Reconciled(), action="handle_failure", message=f"{message}; {ended.told}"
+            batch, remote, Reconciled(), action="handle_failure", message=f"{message}; {ended.summary}"
         )
         counts = {
             "results_count": ended.embedded + ended.failed,

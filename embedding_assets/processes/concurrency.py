@@ -11,7 +11,7 @@ T = TypeVar("T")
 AT_ONCE = 8
 
 
-def side_by_side(calls: Sequence[Callable[[], T]]) -> list[T]:
+def concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
     """What each call returns, in their order; the first error is raised after all have ended."""
     if len(calls) <= 1:
         return [call() for call in calls]

@@ -45,7 +45,7 @@ def exit_code() -> int:
 
 
 def described() -> str:
-    """What a person is told."""
+    """The line for a person."""
     number = received()
     return "interrupted" if number in (None, signal.SIGINT) else f"interrupted by {signal.Signals(number).name}"
 

@@ -1,4 +1,4 @@
-"""Which process works on something, told so that a later one on the same machine can see that it is gone."""
+"""Which process works on something, so that a later one on the same machine can see that it is gone."""
 
 from __future__ import annotations
 

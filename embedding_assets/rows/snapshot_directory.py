@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from embedding_assets.bucket.store import Store
 from embedding_assets.errors import DamagedError, NotFoundError
-from embedding_assets.processes.concurrency import side_by_side
+from embedding_assets.processes.concurrency import concurrently
 from embedding_assets.rows.safe_files import MOST_FILES, files_problem, path_problem
 
 MANIFEST = "manifest.json"
@@ -171,11 +171,11 @@ def download_verified(
 ) -> None:
     """Bring files (entry, key) to `directory` and check size and sha256; once more for those that are wrong.
 
-    `progress` is told the bytes of each finished file. Raises DamagedError naming the first wrong key.
+    `progress` gets the bytes of each finished file. Raises DamagedError naming the first wrong key.
     """
     missing = list(files)
     for _ in range(DOWNLOAD_TRIES):
-        right = side_by_side([partial(_brought, store, key, directory, entry) for entry, key in missing])
+        right = concurrently([partial(_brought, store, key, directory, entry) for entry, key in missing])
         for (entry, _), is_right in zip(missing, right, strict=True):
             if is_right and progress is not None:
                 progress(entry.size)

@@ -29,7 +29,7 @@ DIMENSIONED = "text-embedding-3"
 
 
 @dataclass(frozen=True)
-class Asked:
+class EmbeddingModel:
     """What is asked of the model. `dimensions` None means the model's own."""
 
     model: str
@@ -57,7 +57,7 @@ class Line:
     tokens: int
     stored: bytes
 
-    def request(self, asked: Asked) -> bytes:
+    def request(self, asked: EmbeddingModel) -> bytes:
         """The line of OpenAI's input file."""
         return request_line(self.id, orjson.loads(self.stored)["text"], asked)
 
@@ -91,7 +91,11 @@ class Part:
 
 
 def split(
-    database: Database, records: Iterable[Record], asked: Asked, folder: Path, limits: Limits | None = None
+    database: Database,
+    records: Iterable[Record],
+    asked: EmbeddingModel,
+    folder: Path,
+    limits: Limits | None = None,
 ) -> list[Part]:
     """Write `records`, in their order, as parts below `folder`.
 
@@ -155,7 +159,7 @@ class _Growing:
             and (limits.tokens is None or self.tokens + tokens <= limits.tokens)
         )
 
-    def add(self, record: Record, asked: Asked, size: int) -> None:
+    def add(self, record: Record, asked: EmbeddingModel, size: int) -> None:
         """Append one record."""
         line = line_of(record, asked).stored
         self._digest.update(line)
@@ -170,7 +174,7 @@ class _Growing:
         return Part(self.path, self._digest.hexdigest(), self.requests, self.tokens)
 
 
-def request_line(record_id: str, text: str, asked: Asked) -> bytes:
+def request_line(record_id: str, text: str, asked: EmbeddingModel) -> bytes:
     """One line of OpenAI's input file. base64 makes the answers a third of what they are as numbers."""
     body: dict[str, object] = {"model": asked.model, "input": text, "encoding_format": "base64"}
     if asked.dimensions is not None:
@@ -178,7 +182,7 @@ def request_line(record_id: str, text: str, asked: Asked) -> bytes:
     return orjson.dumps({"custom_id": record_id, "method": "POST", "url": "/v1/embeddings", "body": body}) + b"\n"
 
 
-def line_of(record: Record, asked: Asked) -> Line:
+def line_of(record: Record, asked: EmbeddingModel) -> Line:
     """A record as a line of a part."""
     digest = input_sha256(record.text, record.document, record.metadata, asked.model, asked.dimensions)
     stored = {

@@ -21,10 +21,10 @@ from embedding_assets.openai_batches.poll_result import RequestError, read_error
 from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.parts import Asked, Line, line_of
+from embedding_assets.submission.parts import EmbeddingModel, Line, line_of
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
-from embedding_assets.submission.submission_index import Known
+from embedding_assets.submission.submission_index import SubmissionIndex
 from embedding_assets.submission.submit import Submission
 from embedding_assets.submission.tokens import count_tokens, price_usd
 from embedding_assets.text.bounded_text import shown
@@ -73,14 +73,14 @@ class Resubmitter:
     """Resubmits batches of one database. `asked` is for batches whose rows do not tell their model."""
 
     sender: Sender
-    asked: Asked
+    asked: EmbeddingModel
     policy: Policy
     dry_run: bool = False
 
     def resubmit(self, row: BatchSummary, *, now: bool = False) -> Submission:
         """Submit what a retry can help of one batch. With `now`, also where that is to wait.
 
-        Where nothing is left that a retry can help, the row is told, so that nobody comes back to it. Raises
+        Where nothing is left that a retry can help, the row says so, and nobody comes back to it. Raises
         InputError where the batch is not to be resubmitted, with what to do instead; BatchError where nobody has
         the texts any more.
         """
@@ -149,7 +149,7 @@ class Resubmitter:
             )
             if len(without) == len(wanted):
                 raise BatchError(f"{reason}, {shown(without[0])} for one")
-            self.sender.tell(f"warning: {reason}, {shown(without[0])} for one; they are left out")
+            self.sender.progress(f"warning: {reason}, {shown(without[0])} for one; they are left out")
         for request in wanted:
             if request.text is None or request.problem is not None:
                 continue
@@ -172,10 +172,10 @@ class Resubmitter:
             raise BatchError(f"batch {row.batch_id}: OpenAI has deleted the file with its texts") from error
         return dict(read_input_file(path, f"OpenAI's input file of batch {row.batch_id}").by_id)
 
-    def _asked(self, row: BatchSummary) -> Asked:
+    def _asked(self, row: BatchSummary) -> EmbeddingModel:
         if row.model is None:
             return self.asked
-        return Asked(row.model, row.dimensions)
+        return EmbeddingModel(row.model, row.dimensions)
 
     def _send(self, row: BatchSummary, retried: list[Line], alone: DatabaseClaim | None) -> Submission:
         """Send what was not submitted since, under the claim to the database; without a claim nothing is sent."""
@@ -183,20 +183,22 @@ class Resubmitter:
         if self.sender.ledger.get_many([batch_id]):
             self._note(row, batch_id)
             return Submission(skipped=len(retried), price_usd=0.0)
-        known = Known(self.sender.store, self.sender.ledger, self.sender.database, {line.id for line in retried})
+        known = SubmissionIndex(
+            self.sender.store, self.sender.ledger, self.sender.database, {line.id for line in retried}
+        )
         known.refresh()
         lines = [line for line in retried if not _superseded(known, line.id, row)]
-        told = Submission(skipped=len(retried) - len(lines), price_usd=0.0)
+        submission = Submission(skipped=len(retried) - len(lines), price_usd=0.0)
         if not lines:
             self._note(row, None)
-            return told
-        told.requests = len(lines)
-        told.tokens = sum(line.tokens for line in lines)
-        told.price_usd = price_usd(told.tokens, self._asked(row).model)
-        told.batches = [batch_id]
+            return submission
+        submission.requests = len(lines)
+        submission.tokens = sum(line.tokens for line in lines)
+        submission.price_usd = price_usd(submission.tokens, self._asked(row).model)
+        submission.batches = [batch_id]
         if alone is not None:
-            self._send_once(alone, row, batch_id, lines, told.tokens)
-        return told
+            self._send_once(alone, row, batch_id, lines, submission.tokens)
+        return submission
 
     def _send_once(
         self, alone: DatabaseClaim, row: BatchSummary, batch_id: str, lines: list[Line], tokens: int
@@ -222,7 +224,7 @@ class Resubmitter:
             self.sender.ledger.note_resubmission(row, child)
 
 
-def _superseded(known: Known, record_id: str, parent: BatchSummary) -> bool:
+def _superseded(known: SubmissionIndex, record_id: str, parent: BatchSummary) -> bool:
     """Whether the record was submitted by another batch since: later, or as an earlier child of the parent."""
     latest = known.latest(record_id)
     if latest is None or latest.batch_id == parent.batch_id:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +26,14 @@ from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import SubmitClaim
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.remote import RemoteBatch
+from embedding_assets.progress import Progress
 from embedding_assets.submission.claims import BatchClaim, DatabaseClaim
-from embedding_assets.submission.parts import Asked, Line
+from embedding_assets.submission.parts import EmbeddingModel, Line
 from embedding_assets.submission.tokens import count_tokens
 
 CREATE_TRIES = 4
 CLOCKS_APART = timedelta(days=1)
 """How much older than its records a batch may seem at OpenAI."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Sender:
     openai: OpenAIBatches
     database: Database
     lease_seconds: float
-    tell: Tell = lambda message: None
+    progress: Progress = lambda message: None
     first_wait_seconds: float = 1.0
 
     def alone(self) -> DatabaseClaim:
@@ -56,7 +55,7 @@ class Sender:
             self.ledger.table,
             self.database,
             lease_seconds=self.lease_seconds,
-            on_wait=self.tell,
+            on_wait=self.progress,
         )
 
     def claim(self, alone: DatabaseClaim, batch_id: str) -> BatchClaim:
@@ -67,7 +66,7 @@ class Sender:
             batch_id,
             lease_seconds=self.lease_seconds,
             renewing=self.ledger.renewing_client(self.lease_seconds),
-            on_wait=self.tell,
+            on_wait=self.progress,
         )
         return BatchClaim(alone, batch)
 
@@ -83,7 +82,7 @@ class Sender:
         found = self.openai.find_batch(self._metadata(batch_id), stored.last_modified - CLOCKS_APART)
         if found is None:
             return None
-        self.tell(f"batch {batch_id} was made before as {found.id}: it is adopted")
+        self.progress(f"batch {batch_id} was made before as {found.id}: it is adopted")
         texts = [orjson.loads(line)["text"] for line in self.store.get(key).splitlines()]
         counts = {"request_count": len(texts), "token_count": sum(map(count_tokens, texts))}
         return self._create_row(batch_id, found.id, {**row, **counts})
@@ -93,7 +92,7 @@ class Sender:
         claim: BatchClaim,
         batch_id: str,
         lines: Iterable[Line],
-        asked: Asked,
+        asked: EmbeddingModel,
         row: Mapping[str, Any],
         *,
         deletion: bool = False,
@@ -128,7 +127,7 @@ class Sender:
             except TransientError as error:
                 if number + 1 == CREATE_TRIES:
                     raise
-                self.tell(f"{error}; looking whether batch {batch_id} was made")
+                self.progress(f"{error}; looking whether batch {batch_id} was made")
                 time.sleep(self.first_wait_seconds * 2**number)
                 found = self.openai.find_batch(metadata, began)
                 if found is not None:
@@ -151,7 +150,7 @@ class Sender:
         except PreconditionError:
             there = self.ledger.get(batch_id)
             if there.openai_batch_id != openai_batch_id:
-                self.tell(
+                self.progress(
                     f"warning: batch {batch_id} was sent twice: {openai_batch_id} is paid for in vain, "
                     f"{there.openai_batch_id} counts"
                 )

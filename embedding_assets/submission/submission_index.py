@@ -44,8 +44,8 @@ class Latest:
     deletion: bool = field(compare=False, default=False)
 
 
-class Known:
-    """The latest submission of each of `ids`, as far as it can be told; `refresh` looks again."""
+class SubmissionIndex:
+    """The latest submission of each of `ids`, as far as it is known; `refresh` looks again."""
 
     def __init__(self, store: Store, ledger: Ledger, database: Database, ids: Collection[str]) -> None:
         self._store = store

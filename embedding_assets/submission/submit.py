@@ -18,15 +18,15 @@ from pathlib import Path
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.parts import Asked, Limits, Line, Part, split, split_deletions
+from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, Part, split, split_deletions
 from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
 from embedding_assets.submission.sender import Sender
-from embedding_assets.submission.submission_index import Known, Latest
+from embedding_assets.submission.submission_index import Latest, SubmissionIndex
 from embedding_assets.submission.tokens import price_usd
 from embedding_assets.text.bounded_text import shown
 
 INSTANT_AFTER = timedelta(microseconds=1)
-RECORDS_TOLD = 20_000
+RECORDS_A_LINE = 20_000
 """Records read between two lines of progress."""
 ROWS_AT_ONCE = 8
 """Ids of a part that are looked up at once."""
@@ -85,7 +85,7 @@ class Submitter:
     """
 
     sender: Sender
-    asked: Asked
+    asked: EmbeddingModel
     enqueued_tokens: int | None = None
     force: bool = False
     dry_run: bool = False
@@ -101,7 +101,7 @@ class Submitter:
         with tempfile.TemporaryDirectory(prefix="embedding-assets-parts-") as name:
             parts = self._parts(files, deletions, Path(name), limits)
             ids = {line.id for part in parts for line in part.lines()}
-            known = Known(self.sender.store, self.sender.ledger, self.sender.database, ids)
+            known = SubmissionIndex(self.sender.store, self.sender.ledger, self.sender.database, ids)
             if self.dry_run:
                 return self._submit(parts, known, None)
             with self.sender.alone() as alone:
@@ -127,27 +127,27 @@ class Submitter:
     def _counted(self, records: Iterator[Record], file: Path) -> Iterator[Record]:
         for number, record in enumerate(records, start=1):
             yield record
-            if number % RECORDS_TOLD == 0:
-                self.sender.tell(f"{number:,} records read from {name_of(file)}")
+            if number % RECORDS_A_LINE == 0:
+                self.sender.progress(f"{number:,} records read from {name_of(file)}")
 
-    def _submit(self, parts: Sequence[Part], known: Known, alone: DatabaseClaim | None) -> Submission:
+    def _submit(self, parts: Sequence[Part], known: SubmissionIndex, alone: DatabaseClaim | None) -> Submission:
         """Submit the parts under the claim to the database; without a claim nothing is sent."""
-        told = Submission()
+        submission = Submission()
         enqueued = self._enqueued() if self.enqueued_tokens is not None else 0
         for number, part in enumerate(parts, start=1):
-            self.sender.tell(f"batch {number} of {len(parts)} to {self.sender.database.name}")
-            done = self._submit_part(part, known, enqueued + told.tokens, alone)
+            self.sender.progress(f"batch {number} of {len(parts)} to {self.sender.database.name}")
+            done = self._submit_part(part, known, enqueued + submission.tokens, alone)
             requests = sum(count for _, count, _ in done.sent)
-            told.batches += [batch_id for batch_id, _, _ in done.sent]
-            told.tokens += sum(tokens for _, _, tokens in done.sent)
-            told.deferred += done.deferred
-            told.skipped += max(0, part.requests - requests - done.deferred)
+            submission.batches += [batch_id for batch_id, _, _ in done.sent]
+            submission.tokens += sum(tokens for _, _, tokens in done.sent)
+            submission.deferred += done.deferred
+            submission.skipped += max(0, part.requests - requests - done.deferred)
             if part.deletion:
-                told.deletions += requests
+                submission.deletions += requests
             else:
-                told.requests += requests
-        told.price_usd = price_usd(told.tokens, self.asked.model)
-        return told
+                submission.requests += requests
+        submission.price_usd = price_usd(submission.tokens, self.asked.model)
+        return submission
 
     def _enqueued(self) -> int:
         """Tokens of all live batches of this model, as far as their rows tell."""
@@ -156,7 +156,9 @@ class Submitter:
             row.token_count or 0 for row in rows if isinstance(row, BatchSummary) and row.model == self.asked.model
         )
 
-    def _submit_part(self, part: Part, known: Known, enqueued: int, alone: DatabaseClaim | None) -> _PartDone:
+    def _submit_part(
+        self, part: Part, known: SubmissionIndex, enqueued: int, alone: DatabaseClaim | None
+    ) -> _PartDone:
         done = _PartDone()
         for batch_id in self._unused_ids(part, known):
             known.refresh()
@@ -173,7 +175,7 @@ class Submitter:
                 break
         return done
 
-    def _unused_ids(self, part: Part, known: Known) -> Iterator[str]:
+    def _unused_ids(self, part: Part, known: SubmissionIndex) -> Iterator[str]:
         """Ids that no row has; the rows there are become known, also where the table's index is late."""
         ids = part.batch_ids()
         while True:
@@ -187,7 +189,9 @@ class Submitter:
         budget = self.enqueued_tokens
         return budget is not None and not part.deletion and enqueued + remaining.tokens > budget
 
-    def _send_part(self, alone: DatabaseClaim, part: Part, known: Known, batch_id: str, done: _PartDone) -> bool:
+    def _send_part(
+        self, alone: DatabaseClaim, part: Part, known: SubmissionIndex, batch_id: str, done: _PartDone
+    ) -> bool:
         """Send what remains under this id. False where the id turned out to be used: then the rest needs another.
 
         What remains is asked again under the claim: another submit may have sent it while this one waited.
@@ -216,7 +220,7 @@ class Submitter:
             done.sent.append((batch_id, len(remaining.ids), remaining.tokens))
             return True
 
-    def _remaining(self, part: Part, known: Known) -> _Remaining:
+    def _remaining(self, part: Part, known: SubmissionIndex) -> _Remaining:
         ids: set[str] = set()
         tokens = 0
         newest: datetime | None = None

@@ -1,4 +1,4 @@
-"""What lies between two versions, told from their record indexes alone."""
+"""The difference of two versions, from their record indexes alone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from embedding_assets.versions.manifest import VersionManifest, epoch_of
 
 
 @dataclass(frozen=True)
-class Swept:
+class DeletedObjects:
     """Objects of one owner that go together: a version, an execution or a delta."""
 
     owner: str
@@ -58,7 +58,7 @@ def old_versions(
     database: Database,
     min_age: timedelta,
     now: datetime,
-) -> list[Swept]:
+) -> list[DeletedObjects]:
     """The own files of published versions that are not kept, but for those that a kept one names.
 
     What an earlier gc has begun to sweep goes whatever `min_age` is now: that gc may still be alive, and delete
@@ -72,11 +72,11 @@ def old_versions(
         age = timedelta.min if version in begun else min_age
         free = [one for one in objects if one.key not in named and now - one.last_modified >= age]
         if version in going and free:
-            found.append(Swept(version, tuple(free)))
+            found.append(DeletedObjects(version, tuple(free)))
     return found
 
 
-def not_whole_without(chain: Sequence[VersionManifest], swept: Sequence[Swept]) -> set[str]:
+def not_whole_without(chain: Sequence[VersionManifest], swept: Sequence[DeletedObjects]) -> set[str]:
     """The versions that lose a file with `swept`: also those that name an older version's files."""
     going = {one.key for version in swept for one in version.objects}
     losing = {manifest.version for manifest in chain if any(file.key in going for file in manifest.files)}
@@ -90,13 +90,13 @@ def unpublished(
     epoch: int,
     min_age: timedelta,
     now: datetime,
-) -> list[Swept]:
+) -> list[DeletedObjects]:
     """What merges left that published nothing: of an epoch before ours, none of its files young."""
     published = {manifest.version for manifest in chain}
     longest = timedelta(seconds=max(manifest.merge_seconds for manifest in chain))
     age = max(min_age, 2 * longest)
     return [
-        Swept(version, tuple(objects))
+        DeletedObjects(version, tuple(objects))
         for version, objects in _by_version(listed, database)
         if version not in published
         and (written_by := epoch_of(version)) is not None
@@ -105,7 +105,7 @@ def unpublished(
     ]
 
 
-def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: datetime) -> list[Swept]:
+def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: datetime) -> list[DeletedObjects]:
     """Intermediate snapshots by execution, where none of an execution's is young."""
     groups: dict[str, list[StoredObject]] = {}
     for entry in listed:
@@ -115,7 +115,9 @@ def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: dateti
     return _old(groups, min_age, now)
 
 
-def by_delta(listed: Iterable[StoredObject], database: Database, min_age: timedelta, now: datetime) -> list[Swept]:
+def by_delta(
+    listed: Iterable[StoredObject], database: Database, min_age: timedelta, now: datetime
+) -> list[DeletedObjects]:
     """Deltas by their prefix, where none of a delta's objects is young."""
     groups: dict[str, list[StoredObject]] = {}
     start = len(delta_prefix(database))
@@ -136,9 +138,9 @@ def published_deltas(chain: Sequence[VersionManifest], needed: Collection[str]) 
     }
 
 
-def _old(groups: Mapping[str, list[StoredObject]], min_age: timedelta, now: datetime) -> list[Swept]:
+def _old(groups: Mapping[str, list[StoredObject]], min_age: timedelta, now: datetime) -> list[DeletedObjects]:
     return [
-        Swept(owner, tuple(objects))
+        DeletedObjects(owner, tuple(objects))
         for owner, objects in sorted(groups.items())
         if all(now - entry.last_modified >= min_age for entry in objects)
     ]

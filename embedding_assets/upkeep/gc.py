@@ -18,9 +18,10 @@ from embedding_assets.errors import DamagedError, InputError, NotFoundError
 from embedding_assets.executions.manifest import read_manifest
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.progress import Progress
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.garbage import (
-    Swept,
+    DeletedObjects,
     by_delta,
     by_execution,
     kept_versions,
@@ -31,7 +32,7 @@ from embedding_assets.upkeep.garbage import (
 )
 from embedding_assets.upkeep.laid_versions import laid_versions, take_away
 from embedding_assets.versions.manifest import Pointer, VersionManifest, whole_chain
-from embedding_assets.versions.publication_lock import Tell, exclusive
+from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.publish import amend
 from embedding_assets.versions.shared_root import SharedVersions
 from embedding_assets.versions.tags import read_tags
@@ -45,14 +46,14 @@ class Garbage:
     """
 
     kept: tuple[str, ...]
-    versions: tuple[Swept, ...]
-    unpublished: tuple[Swept, ...]
-    intermediates: tuple[Swept, ...]
-    deltas: tuple[Swept, ...]
-    shared: tuple[Swept, ...] = ()
+    versions: tuple[DeletedObjects, ...]
+    unpublished: tuple[DeletedObjects, ...]
+    intermediates: tuple[DeletedObjects, ...]
+    deltas: tuple[DeletedObjects, ...]
+    shared: tuple[DeletedObjects, ...] = ()
 
     @property
-    def all(self) -> tuple[Swept, ...]:
+    def all(self) -> tuple[DeletedObjects, ...]:
         """Everything that goes from the bucket."""
         return self.versions + self.unpublished + self.intermediates + self.deltas
 
@@ -67,20 +68,22 @@ class Collector:
     lease_seconds: float
     retention: int
     min_age: timedelta
-    tell: Tell = lambda message: None
+    progress: Progress = lambda message: None
     shared: SharedVersions | None = None
 
     def collect(self, purpose: str, *, dry_run: bool) -> Garbage:
         """Delete what may go and return it; with `dry_run` only return it.
 
         Raises InputError where nothing was ever published: then nobody can say what is garbage. Raises LockError
-        or PreconditionError where another took over; what is deleted by then is told by the next gc.
+        or PreconditionError where another took over; what is deleted by then is reported by the next gc.
         """
-        with exclusive(self.store, self.ledger, self.database, purpose, self.lease_seconds, self.tell) as held:
+        with publication_lock(
+            self.store, self.ledger, self.database, purpose, self.lease_seconds, self.progress
+        ) as held:
             pointer = held.pointer
             if pointer is None:
                 raise InputError(f"{self.database.name} has no published version: nothing is swept")
-            versions = whole_chain(self.store, self.database, pointer.manifest, self.tell)
+            versions = whole_chain(self.store, self.database, pointer.manifest, self.progress)
             garbage = self._plan(versions, held.lock.epoch)
             if not dry_run:
                 self._sweep(garbage, versions, pointer, held.lock)
@@ -101,7 +104,7 @@ class Collector:
             unpublished=tuple(unpublished(versions, listed, self.database, epoch, self.min_age, now)),
             intermediates=tuple(swept for swept in executions if self._is_over(swept.owner, needed)),
             deltas=tuple(swept for swept in deltas if swept.owner in done),
-            shared=laid_versions(self.shared, kept, self.min_age, now, self.tell) if self.shared else (),
+            shared=laid_versions(self.shared, kept, self.min_age, now, self.progress) if self.shared else (),
         )
 
     def _live(self) -> set[str]:
@@ -126,7 +129,7 @@ class Collector:
         except NotFoundError:
             return False
         except DamagedError as error:
-            self.tell(f"warning: the intermediates of execution {execution_id} stay: {error}")
+            self.progress(f"warning: the intermediates of execution {execution_id} stay: {error}")
             return False
         if manifest.database != self.database.name:
             return False
@@ -139,7 +142,7 @@ class Collector:
             pointer = amend(self.store, self.database, pointer, lock.epoch, sweeping)
         for swept in garbage.all:
             lock.check()
-            self.tell(f"sweeping {swept.owner}: {len(swept.objects)} objects")
+            self.progress(f"sweeping {swept.owner}: {len(swept.objects)} objects")
             for keys in _manifests_first(swept):
                 self.store.delete(keys)
         if sweeping:
@@ -148,12 +151,12 @@ class Collector:
         if self.shared is not None:
             for swept in garbage.shared:
                 lock.check()
-                self.tell(f"sweeping {swept.owner} of the shared root: {len(swept.objects)} files")
-                take_away(self.shared, swept, self.tell)
+                self.progress(f"sweeping {swept.owner} of the shared root: {len(swept.objects)} files")
+                take_away(self.shared, swept, self.progress)
             self.shared.sweep_leftovers()
 
 
-def _manifests_first(swept: Swept) -> Iterator[list[str]]:
+def _manifests_first(swept: DeletedObjects) -> Iterator[list[str]]:
     """A snapshot directory without its manifest counts as unfinished: nobody takes half of it for whole."""
     keys = [entry.key for entry in swept.objects]
     for wanted in (True, False):

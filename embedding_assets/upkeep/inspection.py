@@ -18,7 +18,7 @@ from embedding_assets.versions.manifest import (
 )
 from embedding_assets.versions.verify import find_problems
 
-Progress = Callable[[int], None]
+OnBytes = Callable[[int], None]
 
 
 def problems_of(
@@ -27,12 +27,12 @@ def problems_of(
     directory: Path,
     *,
     everything: bool,
-    progress: Progress = lambda size: None,
+    progress: OnBytes = lambda size: None,
 ) -> list[str]:
     """Bring a version to `directory` (private, empty) and tell what is wrong with it: nothing, if it is sound.
 
     Every file's size and sha256, SQLite's own check, the record index against the manifest, and in Chroma the
-    whole id set and the records: with `everything` all of them, otherwise a sample. `progress` is told bytes.
+    whole id set and the records: with `everything` all of them, otherwise a sample. `progress` gets bytes.
     """
     wrong = [line for file in manifest.files for line in _fetch(store, directory, file.key, file, progress)]
     if wrong:
@@ -80,7 +80,7 @@ def missing_files(store: Store, database: Database, manifest: VersionManifest) -
             yield f"{store.uri(file.key)} has {size} bytes instead of {file.size}"
 
 
-def _fetch(store: Store, directory: Path, key: str, file: FileEntry, progress: Progress) -> list[str]:
+def _fetch(store: Store, directory: Path, key: str, file: FileEntry, progress: OnBytes) -> list[str]:
     """Bring one file; what is wrong with it."""
     path = directory / file.path
     try:

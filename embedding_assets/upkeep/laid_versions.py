@@ -1,6 +1,6 @@
 """What gc takes from the shared file system root: laid versions that are not kept and not young.
 
-Never the one that `latest` shows. A failure is told and stops no gc: S3 is what counts.
+Never the one that `latest` shows. A failure is reported and stops no gc: S3 is what counts.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ from pathlib import Path
 
 from embedding_assets.bucket.store import StoredObject
 from embedding_assets.errors import SharedRootError
-from embedding_assets.upkeep.garbage import Swept
-from embedding_assets.versions.publication_lock import Tell
+from embedding_assets.progress import Progress
+from embedding_assets.upkeep.garbage import DeletedObjects
 from embedding_assets.versions.shared_root import SharedVersions
 
 
 def laid_versions(
-    shared: SharedVersions, kept: Collection[str], min_age: timedelta, now: datetime, tell: Tell
-) -> tuple[Swept, ...]:
+    shared: SharedVersions, kept: Collection[str], min_age: timedelta, now: datetime, progress: Progress
+) -> tuple[DeletedObjects, ...]:
     """Laid versions that may go; the keys are paths below the root."""
     try:
         shown = shared.link.shown()
         return tuple(
-            Swept(version, tuple(_files(shared, directory)))
+            DeletedObjects(version, tuple(_files(shared, directory)))
             for version in shared.laid()
             if version not in kept
             and version != shown
             and now - _changed(directory := shared.directory(version)) >= min_age
         )
     except OSError as error:
-        tell(f"warning: nothing is swept from the shared root: {error}")
+        progress(f"warning: nothing is swept from the shared root: {error}")
         return ()
 
 
-def take_away(shared: SharedVersions, swept: Swept, tell: Tell) -> None:
+def take_away(shared: SharedVersions, swept: DeletedObjects, progress: Progress) -> None:
     """Delete one laid version, unless `latest` shows it by now."""
     try:
         shared.remove(swept.owner)
     except (OSError, SharedRootError) as error:
-        tell(f"warning: version {swept.owner} stays on the shared root: {error}")
+        progress(f"warning: version {swept.owner} stays on the shared root: {error}")
 
 
 def _files(shared: SharedVersions, directory: Path) -> Iterator[StoredObject]:

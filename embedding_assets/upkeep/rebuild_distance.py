@@ -15,9 +15,9 @@ from embedding_assets.errors import ConservationError, DamagedVersionError, Inpu
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.rows.record_index import read_index
 from embedding_assets.upkeep.inspection import problems_of
-from embedding_assets.upkeep.rebuild_publish import Anew, AnewPublisher
+from embedding_assets.upkeep.rebuild_publish import RebuildPublisher, RebuiltRecords
 from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest
-from embedding_assets.versions.publication_lock import exclusive
+from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.published_rows import published_rows
 
 
@@ -25,15 +25,15 @@ from embedding_assets.versions.published_rows import published_rows
 class DistanceRebuild:
     """Rebuilds the published version of one database from its own records."""
 
-    publisher: AnewPublisher
+    publisher: RebuildPublisher
     ledger: Ledger
     database: Database
     lease_seconds: float
 
     def run(self, purpose: str) -> VersionManifest:
         """Publish it anew. InputError where nothing is published, DamagedVersionError where it is not whole."""
-        store, tell = self.publisher.store, self.publisher.tell
-        with exclusive(store, self.ledger, self.database, purpose, self.lease_seconds, tell) as held:
+        store, progress = self.publisher.store, self.publisher.progress
+        with publication_lock(store, self.ledger, self.database, purpose, self.lease_seconds, progress) as held:
             if held.pointer is None:
                 raise InputError(f"{self.database.name} has no published version to rebuild")
             base = held.pointer.manifest
@@ -45,7 +45,7 @@ class DistanceRebuild:
                 held.lock.check()
                 index = read_index(directory / INDEX_FILE)
                 sources = published_rows(directory, base, index, Path(name) / "rows.arrow")
-                anew = Anew(sources, index, base.model)
+                anew = RebuiltRecords(sources, index, base.model)
                 manifest = self.publisher.publish(anew, held.pointer, purpose, held.lock)
         if manifest.content_digest != base.content_digest:
             raise ConservationError(f"rebuilding {base.version} changed its content")

@@ -34,19 +34,19 @@ from embedding_assets.rows.arrow import Provenance, RowFile, RowWriter, row_sche
 from embedding_assets.rows.record_index import COLUMNS, SCHEMA, alive, sort_index
 from embedding_assets.rows.snapshot_directory import download_snapshot
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.parts import Asked, Limits, Line, split
+from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, split
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
-from embedding_assets.upkeep.rebuild_publish import Anew, AnewPublisher
+from embedding_assets.upkeep.rebuild_publish import RebuildPublisher, RebuiltRecords
 from embedding_assets.upkeep.rebuild_texts import StoredTexts
 from embedding_assets.versions.manifest import Pointer, VersionManifest
-from embedding_assets.versions.publication_lock import exclusive
+from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.reader import published_index
 from embedding_assets.versions.witnesses import trusted_pointer
 
 
 @dataclass(frozen=True)
-class Progress:
+class RebuildProgress:
     """Where a rebuild is. `version` is None until it is published; `impossible` ids are beyond a retry's help."""
 
     total: int
@@ -70,12 +70,12 @@ class _Polled:
 class ModelRebuild:
     """Rebuilds one database by the model that `asked` names."""
 
-    publisher: AnewPublisher
+    publisher: RebuildPublisher
     ledger: Ledger
     database: Database
     sender: Sender
     poller: Poller
-    asked: Asked
+    asked: EmbeddingModel
     lease_seconds: float
     dry_run: bool = False
 
@@ -84,7 +84,7 @@ class ModelRebuild:
         """What stands in the rows of its batches."""
         return f"{self.asked.model}/{self.asked.dimensions or 'own'}"
 
-    def step(self, purpose: str, limits: Limits | None = None) -> Progress:
+    def step(self, purpose: str, limits: Limits | None = None) -> RebuildProgress:
         """Do what can be done now. Raises InputError where the published version is of that model already."""
         pointer = self._published()
         index = published_index(self.publisher.store, pointer.manifest)
@@ -105,7 +105,7 @@ class ModelRebuild:
             on_way = {one for row in going_on for one in self._on_way(row, lines)}
             impossible = self._impossible(found.ready) & lines.keys() - fresh.keys()
             missing = [wanted[one] for one in lines.keys() - fresh.keys() - on_way - impossible]
-            progress = Progress(
+            progress = RebuildProgress(
                 total=len(lines),
                 embedded=len(fresh),
                 submitted=len(missing),
@@ -121,7 +121,7 @@ class ModelRebuild:
             if missing or on_way or impossible or self.dry_run:
                 return progress
             manifest = self._publish(pointer, index, polled, fresh, folder / "rows.arrow", purpose)
-        return Progress(len(lines), len(fresh), version=manifest.version)
+        return RebuildProgress(len(lines), len(fresh), version=manifest.version)
 
     def _published(self) -> Pointer:
         pointer = trusted_pointer(self.publisher.store, self.ledger, self.database)
@@ -163,7 +163,7 @@ class ModelRebuild:
             "`snapshots rebuild` publishes it",
         }
         for number, part in enumerate(parts, start=1):
-            self.sender.tell(f"batch {number} of {len(parts)} to the rebuild of {self.database.name}")
+            self.sender.progress(f"batch {number} of {len(parts)} to the rebuild of {self.database.name}")
             for batch_id in part.batch_ids():
                 if batch_id in self.ledger.get_many([batch_id]):
                     continue
@@ -236,8 +236,8 @@ class ModelRebuild:
         dimensions = {one.source.dimensions for one in polled}
         if len(dimensions) > 1:
             raise MismatchError(f"vectors of different lengths cannot be merged: {sorted(dimensions)}")
-        store, tell = self.publisher.store, self.publisher.tell
-        with exclusive(store, self.ledger, self.database, purpose, self.lease_seconds, tell) as held:
+        store, progress = self.publisher.store, self.publisher.progress
+        with publication_lock(store, self.ledger, self.database, purpose, self.lease_seconds, progress) as held:
             pointer = held.pointer
             if pointer is None or pointer.manifest.version != expected.manifest.version:
                 raise InputError(
@@ -246,7 +246,7 @@ class ModelRebuild:
             sources = self._write_rows(index, polled, chosen, path)
             rebuilt = _index(index, sources)
             batches = tuple(version_batch(one.result) for one in polled)
-            anew = Anew(sources, rebuilt, self.asked.model, batches)
+            anew = RebuiltRecords(sources, rebuilt, self.asked.model, batches)
             return self.publisher.publish(anew, pointer, purpose, held.lock)
 
     def _write_rows(

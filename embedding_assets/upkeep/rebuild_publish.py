@@ -19,16 +19,17 @@ from embedding_assets.errors import ConservationError
 from embedding_assets.executions.build import IndexWriter, VersionBuilder
 from embedding_assets.executions.changes import Changes
 from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.progress import Progress
 from embedding_assets.rows.record_index import alive, digest_of
 from embedding_assets.versions.manifest import Pointer, VersionBatch, VersionManifest, new_version
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
-from embedding_assets.versions.publication_lock import Tell, note_published
+from embedding_assets.versions.publication_lock import note_published
 from embedding_assets.versions.publish import commit
 from embedding_assets.versions.shared_root import SharedVersions
 
 
 @dataclass(frozen=True)
-class Anew:
+class RebuiltRecords:
     """What is to be published: rows, each id once, and the record index that they and the tombstones make."""
 
     sources: Sequence[RowSource]
@@ -38,16 +39,16 @@ class Anew:
 
 
 @dataclass(frozen=True)
-class AnewPublisher:
+class RebuildPublisher:
     """Builds, verifies and publishes; to be used by whoever holds the lock."""
 
     store: Store
     database: Database
-    tell: Tell
+    progress: Progress
     shared: SharedVersions | None = None
     writer: IndexWriter = "auto"
 
-    def publish(self, anew: Anew, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
+    def publish(self, anew: RebuiltRecords, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
         """Publish `anew` in place of `base`. Raises PreconditionError where another was published meanwhile.
 
         Raises ConservationError where the rows are not those of the index.
@@ -59,12 +60,12 @@ class AnewPublisher:
             raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
         version = new_version(lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
-            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.tell, self.writer)
+            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.progress, self.writer)
             every = np.ones(rows, dtype=np.bool_)
             ids = tuple(alive(anew.index).column("id").to_pylist())
             changes = Changes(every, ~every, ids, (), 0, anew.index, index_changed=True)
             built = builder.build(version, anew.sources, changes, lock.check)
-            self.tell(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
+            self.progress(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
             content = Content(
                 collection=self.database.collection,
                 model=anew.model,
@@ -89,8 +90,8 @@ class AnewPublisher:
             self.store.upload_files(built.uploads)
             lock.check()
             commit(self.store, self.database, manifest, base)
-            note_published(self.store, self.database, manifest, lock, self.tell)
-            self.tell(f"published version {version}: {total} embeddings, built anew")
+            note_published(self.store, self.database, manifest, lock, self.progress)
+            self.progress(f"published version {version}: {total} embeddings, built anew")
             if self.shared is not None:
-                self.shared.publish(manifest, self.tell, built.directory)
+                self.shared.publish(manifest, self.progress, built.directory)
         return manifest

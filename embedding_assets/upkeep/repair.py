@@ -27,6 +27,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.progress import Progress
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.inspection import missing_files
 from embedding_assets.versions.manifest import (
@@ -36,7 +37,7 @@ from embedding_assets.versions.manifest import (
     parse_version,
     read_version,
 )
-from embedding_assets.versions.publication_lock import Tell, merge_lock, note_published
+from embedding_assets.versions.publication_lock import merge_lock, note_published
 from embedding_assets.versions.publish import fence, put_back
 from embedding_assets.versions.receipts import find_receipt, newest_receipt
 from embedding_assets.versions.shared_root import SharedVersions
@@ -83,7 +84,7 @@ class Repair:
     ledger: Ledger
     database: Database
     lease_seconds: float
-    report: Tell = lambda message: None
+    report: Progress = lambda message: None
     shared: SharedVersions | None = None
 
     def run(self, purpose: str, *, dry_run: bool) -> Repaired:

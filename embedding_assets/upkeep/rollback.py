@@ -16,11 +16,12 @@ from embedding_assets.errors import DamagedVersionError, InputError, Preconditio
 from embedding_assets.executions.guard import configured_otherwise
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.progress import Progress
 from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.versions.history import accounted, before, withdrawn
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, whole_chain
 from embedding_assets.versions.next_version import Account, Difference, Withdrawn, content_of, next_manifest
-from embedding_assets.versions.publication_lock import Tell, exclusive, note_published
+from embedding_assets.versions.publication_lock import note_published, publication_lock
 from embedding_assets.versions.publish import commit
 from embedding_assets.versions.shared_root import SharedVersions
 from embedding_assets.versions.tags import resolve
@@ -38,7 +39,7 @@ class Rollback:
     ledger: Ledger
     database: Database
     lease_seconds: float
-    tell: Tell = lambda message: None
+    progress: Progress = lambda message: None
     shared: SharedVersions | None = None
 
     def to(self, name: str | None, purpose: str) -> VersionManifest:
@@ -47,13 +48,15 @@ class Rollback:
         `purpose` stands in the lock and in the new manifest where a merge has its execution's id. Raises
         InputError where `name` is not to be rolled back to, DamagedVersionError where its files are not whole.
         """
-        with exclusive(self.store, self.ledger, self.database, purpose, self.lease_seconds, self.tell) as held:
+        with publication_lock(
+            self.store, self.ledger, self.database, purpose, self.lease_seconds, self.progress
+        ) as held:
             pointer = held.pointer
             for _ in range(TRIES):
                 try:
                     return self._publish(name, purpose, pointer, held.lock)
                 except PreconditionError as error:
-                    self.tell(f"{error}; rolling back from that one")
+                    self.progress(f"{error}; rolling back from that one")
                     pointer = trusted_pointer(self.store, self.ledger, self.database)
         raise TransientError(f"another version of {self.database.name} was published {TRIES} times meanwhile")
 
@@ -63,7 +66,7 @@ class Rollback:
         if pointer is None:
             raise InputError(f"{self.database.name} has no published version to roll back from")
         current = pointer.manifest
-        versions = whole_chain(self.store, self.database, current, self.tell)
+        versions = whole_chain(self.store, self.database, current, self.progress)
         target = self._target(name, current, versions)
         self._refuse_unfit(target, current)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rollback-") as folder:
@@ -80,9 +83,9 @@ class Rollback:
         )
         manifest = next_manifest(self.database, current, version, lock.epoch, purpose, content_of(target), account)
         commit(self.store, self.database, manifest, pointer)
-        note_published(self.store, self.database, manifest, lock, self.tell)
+        note_published(self.store, self.database, manifest, lock, self.progress)
         if self.shared is not None:
-            self.shared.publish(manifest, self.tell)
+            self.shared.publish(manifest, self.progress)
         return manifest
 
     def _target(

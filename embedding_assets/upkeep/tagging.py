@@ -1,4 +1,4 @@
-"""Giving versions names, under the lock: a gc that goes on meanwhile sees the tag or has told what it sweeps."""
+"""Names for versions, given under the lock: a gc beside it sees the tag or has announced what it deletes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.versions.publication_lock import Tell, exclusive
+from embedding_assets.progress import Progress
+from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.reader import find_version
 from embedding_assets.versions.tags import Tag, tag_key
 
@@ -23,7 +24,7 @@ def set_tag(
     name: str,
     version: str | None,
     lease_seconds: float,
-    tell: Tell,
+    progress: Progress,
 ) -> Tag:
     """Name a version (by default the published one); a tag that is there moves.
 
@@ -32,7 +33,7 @@ def set_tag(
     """
     key = tag_key(database, name)
     purpose = new_execution_id(datetime.now(UTC))
-    with exclusive(store, ledger, database, purpose, lease_seconds, tell) as held:
+    with publication_lock(store, ledger, database, purpose, lease_seconds, progress) as held:
         manifest = find_version(store, database, version)
         sweeping = held.pointer.manifest.sweeping if held.pointer else ()
         there = {entry.key for entry in store.list(versions_prefix(database))}

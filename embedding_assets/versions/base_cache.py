@@ -12,11 +12,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedding_assets.databases import Database
+from embedding_assets.progress import Progress
 from embedding_assets.versions.manifest import VersionManifest, epoch_of
 
 LEFTOVER_SECONDS = 86400.0
@@ -24,9 +24,6 @@ LEFTOVER_SECONDS = 86400.0
 
 FREE_FACTOR = 2
 """A version is kept where the disk has so many times its size free."""
-
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,16 +42,16 @@ class BaseCache:
         """Where the files of a version are, if they are here."""
         return self._folder / version
 
-    def keep(self, manifest: VersionManifest, built: Path, tell: Tell) -> None:
+    def keep(self, manifest: VersionManifest, built: Path, progress: Progress) -> None:
         """Take over the files in `built`, which are given away, as those of `manifest`; forget older versions.
 
-        Where only the record index was built the rest is that of the version before. A failure is told, never
+        Where only the record index was built the rest is that of the version before. A failure is reported, never
         raised: the version is published.
         """
         try:
             self._keep(manifest, built)
         except OSError as error:
-            tell(f"version {manifest.version} is not kept on the local disk: {error}")
+            progress(f"version {manifest.version} is not kept on the local disk: {error}")
 
     def _keep(self, manifest: VersionManifest, built: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from embedding_assets.bucket.store import Store
-from embedding_assets.processes.concurrency import side_by_side
+from embedding_assets.processes.concurrency import concurrently
 from embedding_assets.rows.snapshot_directory import READ_AT_ONCE, FileEntry, download_verified
 from embedding_assets.versions.manifest import VersionFile
 
@@ -28,7 +28,7 @@ def gather(store: Store, files: Sequence[VersionFile], directory: Path, sources:
     `sources` are asked in turn, before S3. They are only read, and nothing in them is taken for right: another
     program may be writing there. Raises what `download_verified` raises.
     """
-    found = side_by_side([partial(_copied_from_any, sources, directory, file) for file in files])
+    found = concurrently([partial(_copied_from_any, sources, directory, file) for file in files])
     missing = [file for file, there in zip(files, found, strict=True) if not there]
     if missing:
         download_verified(store, [(file, file.key) for file in missing], directory)

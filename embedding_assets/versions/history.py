@@ -1,7 +1,7 @@
 """What rollbacks make of the chain: which batches are in a version, and which were taken out again.
 
 The chain is never rewritten: a rollback is one more version, whose content is that of an older one. So what is
-in a version is told by its content's own history, not by its parents. Pure: manifests in, batches out.
+in a version is known by its content's own history, not by its parents. Pure: manifests in, batches out.
 """
 
 from __future__ import annotations

@@ -16,16 +16,15 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
+from embedding_assets.progress import Progress
 from embedding_assets.versions.manifest import Pointer, VersionManifest, read_pointer
 from embedding_assets.versions.publish import fence
 from embedding_assets.versions.receipts import write_receipt
 from embedding_assets.versions.witnesses import read_witnesses, require
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Exclusive:
+class PublicationLock:
     """What the holder works with. `pointer` is None if nothing was ever published."""
 
     lock: MergeLock
@@ -38,7 +37,7 @@ def merge_lock(
     purpose: str,
     lease_seconds: float,
     floor: Callable[[], int],
-    report: Tell,
+    report: Progress,
 ) -> MergeLock:
     """The lock of `database`, not taken yet; `floor` returns the greatest epoch that was ever used."""
     return MergeLock(
@@ -54,9 +53,9 @@ def merge_lock(
 
 
 @contextmanager
-def exclusive(
-    store: Store, ledger: Ledger, database: Database, purpose: str, lease_seconds: float, tell: Tell
-) -> Iterator[Exclusive]:
+def publication_lock(
+    store: Store, ledger: Ledger, database: Database, purpose: str, lease_seconds: float, progress: Progress
+) -> Iterator[PublicationLock]:
     """Hold the lock of `database` meanwhile; `purpose` (an execution's id) is shown to those who wait.
 
     Raises LockError if it cannot be had, or if a greater epoch has written the pointer; LostPointerError if the
@@ -67,15 +66,15 @@ def exclusive(
         pointer = read_pointer(store, database)
         return pointer.epoch if pointer else 0
 
-    with merge_lock(ledger, database, purpose, lease_seconds, floor, tell) as lock:
+    with merge_lock(ledger, database, purpose, lease_seconds, floor, progress) as lock:
         witnesses = read_witnesses(ledger, database)
         pointer = read_pointer(store, database)
         if lock.taken_over and pointer is not None:
             pointer = fence(store, database, pointer, lock.epoch)
         require(store, database, witnesses, pointer)
         if pointer is not None:
-            note_published(store, database, pointer.manifest, lock, tell, known=witnesses.published)
-        yield Exclusive(lock, pointer)
+            note_published(store, database, pointer.manifest, lock, progress, known=witnesses.published)
+        yield PublicationLock(lock, pointer)
 
 
 def note_published(
@@ -83,7 +82,7 @@ def note_published(
     database: Database,
     published: VersionManifest,
     lock: MergeLock,
-    report: Tell,
+    report: Progress,
     known: str | None = None,
 ) -> None:
     """Write down, in the table and in the bucket, that a version was committed; `known` is what the table says.

@@ -25,7 +25,7 @@ from embedding_assets.rows.snapshot_directory import MANIFEST, download_verified
 from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, chain, read_pointer
 from embedding_assets.versions.tags import resolve
 
-Progress = Callable[[int], None]
+OnBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
             raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
 
 
-def pull(store: Store, manifest: VersionManifest, directory: Path, progress: Progress = lambda size: None) -> None:
+def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnBytes = lambda size: None) -> None:
     """Bring a version to `directory`, which must not exist or be empty; it appears whole or not at all.
 
     Raises InputError where something stands there, DamagedError where bytes are not what they should be.

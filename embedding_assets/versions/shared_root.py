@@ -7,7 +7,7 @@ Promise: a directory under a version's name was laid whole: built under another 
 written through to the disk, then renamed. What is laid is never repaired, for a reader may have it open; readers
 open it with Chroma, which changes its files, so nothing in it is taken for right without its sha256.
 
-S3 stays the commit point: what cannot be done here is told, and done by a later `publish`.
+S3 stays the commit point: what cannot be done here is reported, and done by a later `publish`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from embedding_assets.bucket.keys import versions_prefix
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError, SharedRootError
+from embedding_assets.progress import Progress
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.versions.file_lock import LOCK_FILE, alone
 from embedding_assets.versions.gather import Gathered, gather
@@ -34,8 +35,6 @@ from embedding_assets.versions.manifest import VersionManifest, epoch_of
 
 LEFTOVER_SECONDS = 86400.0
 """Age from which a temporary name is what a crash left: no laying takes a day."""
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ class SharedVersions:
             return sorted(names, key=lambda name: (epoch_of(name) or 0, name))
         return []
 
-    def publish(self, manifest: VersionManifest, tell: Tell, built: Path | None = None) -> None:
-        """Lay a version that is committed and let `latest` show it; a failure is told, never raised.
+    def publish(self, manifest: VersionManifest, progress: Progress, built: Path | None = None) -> None:
+        """Lay a version that is committed and let `latest` show it; a failure is reported, never raised.
 
         Files are taken from `built` and from the versions before, where they are right, the rest from S3.
         """
-        with self._failures_told(manifest, tell):
-            self._lay(manifest, tell, built)
+        with self._failures_reported(manifest, progress):
+            self._lay(manifest, progress, built)
             with alone(self.versions.parent):
                 if not self.is_laid(manifest.version):
                     raise SharedRootError(f"version {manifest.version} was removed meanwhile")
@@ -85,15 +84,15 @@ class SharedVersions:
                     raise SharedRootError(f"it shows version {self.link.shown()}, which is no older one")
                 _sync(self.versions.parent)
 
-    def ensure(self, published: VersionManifest, tell: Tell) -> None:
+    def ensure(self, published: VersionManifest, progress: Progress) -> None:
         """Like `publish`, where `latest` does not show the version; where it does, a look at the link is all."""
-        with self._failures_told(published, tell):
+        with self._failures_reported(published, progress):
             shown = self.link.shown()
             if shown == published.version:
                 return
             if shown is not None and (epoch_of(shown) or 0) >= published.epoch:
                 raise SharedRootError(f"it shows version {shown}, which is no older one")
-            self.publish(published, tell)
+            self.publish(published, progress)
 
     def remove(self, version: str) -> bool:
         """Take a version away, unless it is the one that `latest` shows; say whether it is gone."""
@@ -116,11 +115,11 @@ class SharedVersions:
                     path.unlink()
 
     @contextmanager
-    def _failures_told(self, manifest: VersionManifest, tell: Tell) -> Iterator[None]:
+    def _failures_reported(self, manifest: VersionManifest, progress: Progress) -> Iterator[None]:
         try:
             yield
         except (OSError, EmbeddingAssetsError) as error:
-            tell(
+            progress(
                 f"warning: version {manifest.version} of {self.database.name} is published, but the shared root "
                 f"does not show it: {error}"
             )
@@ -132,7 +131,7 @@ class SharedVersions:
                     if path.name != LOCK_FILE and time.time() - path.lstat().st_mtime > LEFTOVER_SECONDS:
                         yield path
 
-    def _lay(self, manifest: VersionManifest, tell: Tell, built: Path | None) -> None:
+    def _lay(self, manifest: VersionManifest, progress: Progress, built: Path | None) -> None:
         version = manifest.version
         if epoch_of(version) is None:
             raise SharedRootError(f"{version!r} is not a version's name")
@@ -152,7 +151,7 @@ class SharedVersions:
                 _sync(self.versions)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        tell(
+        progress(
             f"laid version {version} on the shared root: {gathered.copied:,} bytes were at hand, "
             f"{gathered.downloaded:,} came from S3"
         )

@@ -131,13 +131,13 @@ def _wrong_in_files(
         }
     for ids, vectors in graph.vectors():
         there = {record_id: number for number, record_id in enumerate(ids) if record_id in texts}
-        told = [texts.pop(record_id) for record_id in there]
+        with_texts = [texts.pop(record_id) for record_id in there]
         yield from _wrong(
             ChromaRows(
                 list(there),
                 vectors[list(there.values())],
-                [document for document, _ in told],
-                [metadata for _, metadata in told],
+                [document for document, _ in with_texts],
+                [metadata for _, metadata in with_texts],
             ),
             expected,
         )

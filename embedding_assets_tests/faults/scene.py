@@ -142,7 +142,7 @@ class Scene:
             with dg.DagsterInstance.ephemeral() as fresh:
                 return self.ingest(fresh)
         with self.said.during(instance) as said:
-            report = ingest(self.world.services, instance, [LINES], until_drained=True, tell=lambda line: None)
+            report = ingest(self.world.services, instance, [LINES], until_drained=True, progress=lambda line: None)
             said.hear(report)
             return report
 

@@ -10,7 +10,7 @@ import embedding_assets
 
 ROOT = Path(embedding_assets.__file__).parent
 
-NOT_THE_PRODUCT = ("local/", "operator/doctor/", "cli/demo.py", "cli/dev.py")
+NOT_THE_PRODUCT = ("local/", "operations/doctor/", "cli/demo.py", "cli/dev.py")
 """The local servers, what starts them, and what examines an account without relying on it."""
 
 PLUMBING = ("bucket/store.py", "bucket/aws.py", "ledger/ledger.py", "ledger/row_table.py")

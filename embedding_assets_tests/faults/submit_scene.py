@@ -9,7 +9,7 @@ from pathlib import Path
 from embedding_assets.bucket.keys import records_key
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.submission.parts import Asked, Limits
+from embedding_assets.submission.parts import EmbeddingModel, Limits
 from embedding_assets.submission.submit import Submitter
 from embedding_assets_tests.dagster_defs.runs.world import texts
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL
@@ -21,7 +21,7 @@ GONE = ("u1", "u2")
 EXPIRED = texts("e", 3, 80)
 BUDGET = 1_000_000
 RECORDS_A_BATCH = 2
-SETTINGS = Asked(MODEL, DIMENSIONS)
+SETTINGS = EmbeddingModel(MODEL, DIMENSIONS)
 
 BEYOND_US = (Fault.RESENT, Fault.PAUSED)
 """What at the very creation of a batch costs twice: somebody between us and OpenAI who repeats a request that was

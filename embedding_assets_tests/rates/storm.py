@@ -70,7 +70,7 @@ def _tick(instance: dg.DagsterInstance, storm: Storm) -> bool:
     """One `ingest` as a new process would do it; true if nothing failed: then nothing is left to do."""
     services = Services(load_settings())
     try:
-        report = ingest(services, instance, DATABASES, until_drained=True, tell=lambda line: None)
+        report = ingest(services, instance, DATABASES, until_drained=True, progress=lambda line: None)
     except EmbeddingAssetsError as error:
         storm.problems.append(f"{type(error).__name__}: {error}")
         return False

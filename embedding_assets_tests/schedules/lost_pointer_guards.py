@@ -42,7 +42,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
         Guard(
             "lost pointer: the lock's item names what was committed",
             "executions.final",
-            "            note_published(self.store, self.database, manifest, merge.lock, self.tell)\n",
+            "            note_published(self.store, self.database, manifest, merge.lock, self.progress)\n",
             "",
         ),
         story.it_is_put_back_before_anybody_marked,
@@ -51,7 +51,7 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
         Guard(
             "lost pointer: the next holder notes what it finds",
             "versions.publication_lock",
-            "note_published(store, database, pointer.manifest, lock, tell, known=witnesses.published)",
+            "note_published(store, database, pointer.manifest, lock, progress, known=witnesses.published)",
             "pass",
         ),
         story.its_publisher_died_and_another_looked,

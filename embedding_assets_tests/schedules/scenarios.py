@@ -36,7 +36,7 @@ from embedding_assets.versions.manifest import (
     read_pointer,
 )
 from embedding_assets.versions.mark import mark_published
-from embedding_assets.versions.publication_lock import exclusive
+from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.publish import commit, fence
 from embedding_assets.versions.reader import pull
 from embedding_assets_tests.faults.call_sites import CallSite
@@ -206,7 +206,7 @@ def a_paused_holder_wakes_up_after_another_died(yard: Yard) -> None:
     yard.arrive("late", {"r2": 2}, 5)
 
     def takes_over_and_dies() -> None:
-        with exclusive(yard.store, yard.ledger, LINES, PURPOSE, LEASE_SECONDS, quiet):
+        with publication_lock(yard.store, yard.ledger, LINES, PURPOSE, LEASE_SECONDS, quiet):
             raise LockError("died")
 
     paused(yard, POINTER_WRITE, lambda: yard.merge(yard.live()), takes_over_and_dies)

@@ -12,7 +12,7 @@ from embedding_assets.databases import LINES, WORDS, Database
 from embedding_assets.errors import InputError
 from embedding_assets.rows.record import input_sha256
 from embedding_assets.submission.parts import (
-    Asked,
+    EmbeddingModel,
     Limits,
     Part,
     request_line,
@@ -23,7 +23,7 @@ from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.tokens import count_tokens, price_usd
 from embedding_assets_tests.deltas import MODEL
 
-ASKED = Asked(MODEL, 8)
+ASKED = EmbeddingModel(MODEL, 8)
 Split = Callable[..., list[Part]]
 
 
@@ -40,7 +40,7 @@ def parts(tmp_path: Path) -> Split:
         records: list[Record],
         limits: Limits | None = None,
         database: Database = LINES,
-        asked: Asked = ASKED,
+        asked: EmbeddingModel = ASKED,
     ) -> list[Part]:
         return split(database, records, asked, tmp_path / str(len(list(tmp_path.iterdir()))), limits)
 
@@ -87,9 +87,9 @@ def test_the_ids_are_functions_of_the_content(parts: Split, tmp_path: Path) -> N
         first(made(3), database=WORDS),
         first(made(2)),
         first(made(3, "u")),
-        first(made(3), asked=Asked(MODEL, 16)),
-        first(made(3), asked=Asked(MODEL, None)),
-        first(made(3), asked=Asked("text-embedding-3-large", 8)),
+        first(made(3), asked=EmbeddingModel(MODEL, 16)),
+        first(made(3), asked=EmbeddingModel(MODEL, None)),
+        first(made(3), asked=EmbeddingModel("text-embedding-3-large", 8)),
         next(split_deletions(LINES, ["r0", "r1", "r2"], tmp_path / "gone").batch_ids()),
     }
     assert len(others | set(three)) == 10
@@ -114,7 +114,7 @@ def test_what_is_stored_and_what_is_asked(parts: Split) -> None:
         "url": "/v1/embeddings",
         "body": {"model": MODEL, "input": "text", "encoding_format": "base64", "dimensions": 8},
     }
-    assert "dimensions" not in json.loads(line.request(Asked("text-embedding-ada-002", None)))["body"]
+    assert "dimensions" not in json.loads(line.request(EmbeddingModel("text-embedding-ada-002", None)))["body"]
 
 
 def test_deletions_are_one_part(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary, Status, format_i
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll_result import RequestError
-from embedding_assets.submission.parts import Asked
+from embedding_assets.submission.parts import EmbeddingModel
 from embedding_assets.submission.resubmit import Policy, Resubmitter, may_be_resubmitted
 from embedding_assets.submission.sender import Sender
 from embedding_assets_tests.answers import line
@@ -36,7 +36,7 @@ Ended = Callable[..., BatchSummary]
 def resubmitter(store: Store, ledger: Ledger, openai: OpenAIBatches) -> Resubmitter:
     """Resubmits batches of lines."""
     sender = Sender(store, ledger, openai, LINES, 1.0, first_wait_seconds=0.01)
-    return Resubmitter(sender, Asked(MODEL, 8), POLICY)
+    return Resubmitter(sender, EmbeddingModel(MODEL, 8), POLICY)
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_requests_without_a_text_keep_no_other_from_being_sent(
     asked = "".join(line({"custom_id": name, "body": {"input": text}}) for name, text in bodies.items())
     openai_server.plant("openai-parent", status="expired", input=asked)
     warned: list[str] = []
-    telling = replace(resubmitter, sender=replace(resubmitter.sender, tell=warned.append))
+    telling = replace(resubmitter, sender=replace(resubmitter.sender, progress=warned.append))
     found = telling.resubmit(ended(LOST, BUSY, kept=False))
     stored = [json.loads(text) for text in store.get(records_key(found.batches[0])).splitlines()]
     assert [one["id"] for one in stored] == ["lost"]

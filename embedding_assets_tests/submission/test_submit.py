@@ -20,14 +20,14 @@ from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.rows.record import input_sha256
-from embedding_assets.submission.parts import Asked, Limits
+from embedding_assets.submission.parts import EmbeddingModel, Limits
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submission, Submitter
 from embedding_assets_tests.answers import line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import MODEL
 
-ASKED = Asked(MODEL, 8)
+ASKED = EmbeddingModel(MODEL, 8)
 CREATE = "POST /v1/batches"
 UPLOAD = "POST /v1/files"
 LEASE_SECONDS = 1.0
@@ -138,7 +138,7 @@ def test_another_input_is_another_submission(submit: Submit, file: Callable[...,
         {"id": "a", "text": "text of a", "metadata": {"n": 1}},
     ]
     assert [submit(file(record)).requests for record in changed] == [1, 1, 1]
-    assert submit(file("a"), asked=Asked(MODEL, 16)).requests == 1
+    assert submit(file("a"), asked=EmbeddingModel(MODEL, 16)).requests == 1
     assert len(live(ledger)) == 5
     precedences = [row.precedence for row in sorted(live(ledger), key=lambda row: row.submitted_at)]
     assert precedences == sorted(set(precedences))

@@ -51,7 +51,9 @@ def collect(
 ) -> Garbage:
     """A gc of `lines`."""
     age = timedelta(hours=hours)
-    collector = Collector(store or bench.store, bench.ledger, LINES, lease, retention, age, tell=bench.told.append)
+    collector = Collector(
+        store or bench.store, bench.ledger, LINES, lease, retention, age, progress=bench.told.append
+    )
     return collector.collect(execution(98), dry_run=dry_run)
 
 

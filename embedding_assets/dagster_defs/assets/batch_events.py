@@ -1,4 +1,4 @@
-"""What Dagster is told of a batch: its row as an event of `batches`, its poll as one of `poll_results`."""
+"""The events of a batch for Dagster: its row as an event of `batches`, its poll as one of `poll_results`."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.services import Services
 
-TOLD_AT_ONCE = 1000
-"""Batches that are told together at most."""
-TOLD_WITHIN_SECONDS = 10.0
-"""A batch that comes so long after the last telling is told at once, and with it those that came before."""
+REPORTED_AT_ONCE = 1000
+"""Batches that are reported together at most."""
+REPORTED_WITHIN_SECONDS = 10.0
+"""A batch that comes so long after the last report is reported at once, and with it those that came before."""
 
 
 @dataclass
 class PolledBatches:
-    """Batches that were polled; Dagster is told of many at a time, both events of each in their order."""
+    """Batches that were polled, reported to Dagster many at a time, both events of each in their order."""
 
     services: Services
     database: Database
     context: dg.AssetExecutionContext
     _waiting: list[tuple[BatchSummary, PollResult]] = field(default_factory=list)
-    _told_at: float = field(default_factory=time.monotonic)
+    _reported_at: float = field(default_factory=time.monotonic)
 
     def add(self, row: BatchSummary, result: PollResult) -> None:
         """One more batch was polled; `row` is as it is afterwards."""
         self._waiting.append((row, result))
-        late = time.monotonic() - self._told_at >= TOLD_WITHIN_SECONDS
-        if late or len(self._waiting) >= TOLD_AT_ONCE:
-            self.tell()
+        late = time.monotonic() - self._reported_at >= REPORTED_WITHIN_SECONDS
+        if late or len(self._waiting) >= REPORTED_AT_ONCE:
+            self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Tell of all that wait."""
         if not self._waiting:
             return
@@ -57,12 +57,14 @@ class PolledBatches:
         ]
         log_together(self.context.op_execution_context, events)
         self._waiting.clear()
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
 
 
 @contextmanager
-def telling(services: Services, database: Database, context: dg.AssetExecutionContext) -> Iterator[PolledBatches]:
-    """Gives what takes the batches as they are polled; at the end of the block, also a bad one, all are told.
+def reported_batches(
+    services: Services, database: Database, context: dg.AssetExecutionContext
+) -> Iterator[PolledBatches]:
+    """Gives what takes the batches as they are polled; at the end of the block, also a bad one, all are reported.
 
     After a bad one what Dagster does not take is only logged: why the block ended is what counts.
     """
@@ -71,11 +73,11 @@ def telling(services: Services, database: Database, context: dg.AssetExecutionCo
         yield polled
     except BaseException:
         try:
-            polled.tell()
+            polled.report()
         except Exception as error:  # noqa: BLE001 - whatever its storage raises
-            context.log.warning(f"the batches polled last are not told: {type(error).__name__}: {error}")
+            context.log.warning(f"the batches polled last are not reported: {type(error).__name__}: {error}")
         raise
-    polled.tell()
+    polled.report()
 
 
 def batch_event(services: Services, database: Database, row: BatchSummary) -> dg.AssetMaterialization:

@@ -99,7 +99,7 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
     ) -> MergedIntermediate:
         with dagster_errors(), heartbeat(context.log.info, f"merging chunk {chunk.chunk_index}"):
             merged = embedding_services.services.intermediate_merger(database).merge_chunk(chunk)
-        context.log.info(_told(merged))
+        context.log.info(_summary(merged))
         return merged
 
     @dg.op(
@@ -137,7 +137,7 @@ def _intermediate_snapshots(database: Database) -> dg.AssetsDefinition:
         merger = embedding_services.services.intermediate_merger(database)
         with dagster_errors(), heartbeat(context.log.info, f"merging group {group.group}"):
             merged = merger.merge_group(context.partition_key, group.group, group.parts)
-        context.log.info(_told(merged))
+        context.log.info(_summary(merged))
         return merged
 
     @dg.op(
@@ -242,7 +242,7 @@ def _ordered(merged: list[MergedIntermediate]) -> list[Intermediate]:
     ]
 
 
-def _told(merged: MergedIntermediate) -> str:
+def _summary(merged: MergedIntermediate) -> str:
     what = "already there" if merged.reused else f"merged in {merged.processing_time_seconds:.2f} s"
     return (
         f"{merged.intermediate_key}: {merged.rows_in} rows of {merged.sources} sources, {merged.count} ids, {what}"

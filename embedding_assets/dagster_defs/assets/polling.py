@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from embedding_assets.dagster_defs.assets.batch_events import batch_event, poll_event, telling
+from embedding_assets.dagster_defs.assets.batch_events import batch_event, poll_event, reported_batches
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
@@ -127,8 +127,8 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         with dagster_errors(), heartbeat(context.log.info, "polling"):
             manifest = read_manifest(connected.store, context.partition_key)
             context.log.info(f"polling {manifest.total_batches} batches")
-            with telling(connected, database, context) as polled:
-                results = connected.execution_poller(database).poll(manifest, polled.add, report=polled.tell)
+            with reported_batches(connected, database, context) as polled:
+                results = connected.execution_poller(database).poll(manifest, polled.add, report=polled.report)
         seconds = dg.MetadataValue.float(round(time.monotonic() - started, 3))
         return dg.Output(results, metadata={**_counts(results), "duration_seconds": seconds})
 

@@ -17,7 +17,7 @@ from embedding_assets.executions.plan import ExecutionManifest
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.operator.request_errors import ErrorGroup, group_errors
+from embedding_assets.operations.request_errors import ErrorGroup, group_errors
 from embedding_assets.rows.snapshot_directory import find_manifest
 
 RESULTS = TypeAdapter(list[PollResult])
@@ -25,7 +25,7 @@ READS_AT_ONCE = 16
 UNDECIDED = ("wait", "error")
 """Actions of a poll that accounts for nothing yet: the batch is planned again."""
 SHOWN = 20
-"""Batches and codes that are told."""
+"""Batches and codes that are shown."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,15 @@ def read_polled(store: Store, ledger: Ledger, execution_id: str) -> Polled:
 def conserved(polled: Polled) -> Finding:
     """One result for each planned batch, and requested = embedded + failed + unfinished in each."""
     planned = {batch.batch_id for batch in polled.manifest.batches}
-    told = [result.batch_id for result in polled.results]
-    problems = [f"{batch_id}: planned, but has no poll result" for batch_id in sorted(planned - set(told))]
-    problems += [f"{batch_id}: has a poll result, but was not planned" for batch_id in sorted(set(told) - planned)]
+    polled_ids = [result.batch_id for result in polled.results]
+    problems = [f"{batch_id}: planned, but has no poll result" for batch_id in sorted(planned - set(polled_ids))]
     problems += [
-        f"{batch_id}: has several poll results" for batch_id in sorted(set(told)) if told.count(batch_id) > 1
+        f"{batch_id}: has a poll result, but was not planned" for batch_id in sorted(set(polled_ids) - planned)
+    ]
+    problems += [
+        f"{batch_id}: has several poll results"
+        for batch_id in sorted(set(polled_ids))
+        if polled_ids.count(batch_id) > 1
     ]
     for result in polled.results:
         if result.batch_id in polled.kept:

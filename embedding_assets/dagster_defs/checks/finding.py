@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-Told = Mapping[str, int | str]
+Figures = Mapping[str, int | str]
 
 
 @dataclass(frozen=True)
@@ -14,5 +14,5 @@ class Finding:
 
     holds: bool
     line: str
-    figures: Told = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
     table: str = ""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from embedding_assets.executions.settle import note_shown
 from embedding_assets.ledger.ledger import Ledger, LiveBatches
-from embedding_assets.ledger.overdue import late_warning
+from embedding_assets.ledger.overdue import overdue_warning
 from embedding_assets.openai_batches.absence import missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.openai_batches.survey import Survey, survey
@@ -36,7 +36,7 @@ def ask_openai(services: Services, live: LiveBatches, singles: int | None = None
 
 def survey_warnings(found: Survey, now: datetime) -> list[str]:
     """A line each about late and missing batches, and about statuses and entries of the list that are odd."""
-    warnings = [late_warning(found.running, now), missing_warning(found.missing), *found.warnings]
+    warnings = [overdue_warning(found.running, now), missing_warning(found.missing), *found.warnings]
     warnings += [
         f"OpenAI says {word!r} of batch {batch_id}, which is none of its statuses; the batch stays live"
         for batch_id, word in (found.unknown_statuses or {}).items()

@@ -31,7 +31,7 @@ def job_name(database: Database) -> str:
 def in_flight(instance: DagsterInstance, database: Database, stall_seconds: float) -> list[DagsterRun]:
     """Unfinished runs of the database's job that are alive; the dead ones are reported failed.
 
-    Dead is a run whose process is certainly gone, or that has told nothing for `stall_seconds`.
+    Dead is a run whose process is certainly gone, or that has logged nothing for `stall_seconds`.
     """
     runs = instance.get_runs(RunsFilter(job_name=job_name(database), statuses=UNFINISHED))
     alive = []
@@ -50,7 +50,7 @@ def _death(instance: DagsterInstance, run: DagsterRun, stall_seconds: float) -> 
         return "the process of this run is gone"
     silent = time.time() - _newest_event(instance, run)
     if silent > stall_seconds:
-        return f"this run has told nothing for {silent:.0f} s"
+        return f"this run has logged nothing for {silent:.0f} s"
     return None
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dagster import DagsterEventType, DagsterInstance, EventLogRecord, RunsFilter
 
 from embedding_assets.dagster_defs.runs.executions import PARTITION_TAG
+from embedding_assets.progress import Progress
 
 INTERVAL_SECONDS = 0.5
 PAGE = 1000
 
-Tell = Callable[[str], None]
-
 
 @contextmanager
-def follow(instance: DagsterInstance, execution_id: str, tell: Tell) -> Iterator[None]:
+def follow(instance: DagsterInstance, execution_id: str, progress: Progress) -> Iterator[None]:
     """While the block runs, `tell` how far the run of this execution is.
 
     If its event log cannot be read, by lack of file descriptors say, that is one warning and nothing more.
@@ -26,10 +25,10 @@ def follow(instance: DagsterInstance, execution_id: str, tell: Tell) -> Iterator
 
     def run() -> None:
         try:
-            _follow(instance, execution_id, tell, ended)
+            _follow(instance, execution_id, progress, ended)
         except Exception as error:  # noqa: BLE001 - a thread's boundary: the run goes on without being followed
             if not ended.is_set():
-                tell(f"warning: progress is not shown any more: {type(error).__name__}: {error}")
+                progress(f"warning: progress is not shown any more: {type(error).__name__}: {error}")
 
     thread = threading.Thread(target=run, name="follow", daemon=True)
     thread.start()
@@ -40,7 +39,7 @@ def follow(instance: DagsterInstance, execution_id: str, tell: Tell) -> Iterator
         thread.join()
 
 
-def _follow(instance: DagsterInstance, execution_id: str, tell: Tell, ended: threading.Event) -> None:
+def _follow(instance: DagsterInstance, execution_id: str, progress: Progress, ended: threading.Event) -> None:
     run_id: str | None = None
     cursor: str | None = None
     seen: set[int] = set()
@@ -63,7 +62,7 @@ def _follow(instance: DagsterInstance, execution_id: str, tell: Tell, ended: thr
         polled += fresh
         steps = [line for record in records if (line := _step(record)) is not None]
         for line in [f"{polled} batches polled"] * bool(fresh) + steps[-1:]:
-            tell(line)
+            progress(line)
 
 
 def _is_poll(record: EventLogRecord) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -36,6 +36,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.processes.process_identity import TAG, own_identity
+from embedding_assets.progress import Progress
 from embedding_assets.services import Services
 from embedding_assets.versions.manifest import read_pointer
 
@@ -47,12 +48,10 @@ BARREN_PAUSES = (2.0, 8.0, 30.0)
 """After the first, second, third execution in a row that a passing reason kept from polling anything; then the
 command gives up."""
 
-Tell = Callable[[str], None]
-
 
 @dataclass
 class IngestReport:
-    """What an ingest did. `failures` has one line for each execution that failed, `warned` what was told once."""
+    """What an ingest did. `failures` has a line for each failed execution, `warned` what was reported once."""
 
     executions: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -71,7 +70,7 @@ def ingest(
     databases: Sequence[Database],
     *,
     until_drained: bool,
-    tell: Tell,
+    progress: Progress,
 ) -> IngestReport:
     """Plan everything that is ready, one execution for each database, run it on `instance`, and mark.
 
@@ -83,10 +82,10 @@ def ingest(
     report = IngestReport()
     for database in databases:
         try:
-            _executions(services, instance, database, report, until_drained=until_drained, tell=tell)
+            _executions(services, instance, database, report, until_drained=until_drained, progress=progress)
         except DamagedVersionError as error:
             report.failures.append(str(error))
-        _tell_the_rest(services, database, report, tell)
+        _tell_the_rest(services, database, report, progress)
     return report
 
 
@@ -97,19 +96,19 @@ def _executions(
     report: IngestReport,
     *,
     until_drained: bool,
-    tell: Tell,
+    progress: Progress,
 ) -> None:
     """One execution, or as many as it takes until nothing more is ready."""
     barren = 0
     while True:
-        done = _one_execution(services, instance, database, report, tell)
+        done = _one_execution(services, instance, database, report, progress)
         if done.unpolled is None:
             barren = 0
         elif not until_drained or barren == len(BARREN_PAUSES):
             report.failures.append(done.unpolled)
             return
         else:
-            tell(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
+            progress(f"warning: {done.unpolled}; trying again in {BARREN_PAUSES[barren]:.0f} s")
             time.sleep(BARREN_PAUSES[barren])
             barren += 1
         if not (done.more and until_drained):
@@ -125,14 +124,14 @@ class _Done:
 
 
 def _one_execution(
-    services: Services, instance: DagsterInstance, database: Database, report: IngestReport, tell: Tell
+    services: Services, instance: DagsterInstance, database: Database, report: IngestReport, progress: Progress
 ) -> _Done:
     """Plan and run one execution. No more where nothing was ready, or the execution failed."""
-    _wait_for_others(services, instance, database, tell)
-    _note_marked(mark_and_tell(services, instance, database, tell), report)
-    tell(f"{database.name}: asking the ledger and OpenAI what is ready")
+    _wait_for_others(services, instance, database, progress)
+    _note_marked(mark_and_tell(services, instance, database, progress), report)
+    progress(f"{database.name}: asking the ledger and OpenAI what is ready")
     found = ask_openai(services, services.ledger.live(database))
-    _warn(survey_warnings(found, datetime.now(UTC)), database, report, tell)
+    _warn(survey_warnings(found, datetime.now(UTC)), database, report, progress)
     if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:
         report.failures.append(ANOTHER_PROJECT)
     ready = choose(services.store, services.ledger, instance, database, found.ready)
@@ -141,9 +140,9 @@ def _one_execution(
     manifest = begin_execution(services, instance, database, ready)
     execution_id = manifest.execution_id
     report.executions.append(execution_id)
-    tell(f"{database.name}: execution {execution_id} of {len(ready)} batches")
-    failure = run_execution(services, instance, database, execution_id, tell)
-    _note_marked(mark_and_tell(services, instance, database, tell), report)
+    progress(f"{database.name}: execution {execution_id} of {len(ready)} batches")
+    failure = run_execution(services, instance, database, execution_id, progress)
+    _note_marked(mark_and_tell(services, instance, database, progress), report)
     if failure is not None:
         if ANOTHER_PROJECT not in failure or ANOTHER_PROJECT not in report.failures:
             report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
@@ -156,7 +155,7 @@ def _one_execution(
         return _Done(more=True, unpolled=f"execution {execution_id} of {database.name}: {unpolled}")
     if unpolled is not None:
         report.warned.append(unpolled)
-        tell(f"warning: {database.name}: {unpolled}")
+        progress(f"warning: {database.name}: {unpolled}")
     if any(result.action == "error" for result in results):
         time.sleep(PAUSE_SECONDS)
     still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
@@ -173,7 +172,7 @@ def run_execution(
     instance: DagsterInstance,
     database: Database,
     execution_id: str,
-    tell: Tell,
+    progress: Progress,
 ) -> str | None:
     """Run the database's job over one execution; return why it failed, in one line, or None.
 
@@ -187,7 +186,7 @@ def run_execution(
     job = build_reconstructable_job(DEFINITIONS, "load_job", (job_name(database),))
     with (
         noticed_interrupts() as raise_if_interrupted,
-        follow(instance, execution_id, lambda line: tell(f"{database.name}: {line}")),
+        follow(instance, execution_id, lambda line: progress(f"{database.name}: {line}")),
         execute_job(job, instance, run_config=config, tags=tags) as result,
     ):
         raise_if_interrupted()
@@ -212,15 +211,17 @@ def _first_failure(result: JobExecutionResult) -> str:
             error = data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            message = " ".join(error.message.split()) if error is not None else "no reason told"
+            message = " ".join(error.message.split()) if error is not None else "no reason given"
             return f"{event.step_key}: {message}"
     return "the run failed before its first step"
 
 
-def _wait_for_others(services: Services, instance: DagsterInstance, database: Database, tell: Tell) -> None:
+def _wait_for_others(
+    services: Services, instance: DagsterInstance, database: Database, progress: Progress
+) -> None:
     """Two executions at once would be wasteful: wait for the one that is alive, at most until it stalls."""
     while running := in_flight(instance, database, services.settings.stall_seconds):
-        tell(f"{database.name}: waiting for {', '.join(executions_of(running))}, which is in flight")
+        progress(f"{database.name}: waiting for {', '.join(executions_of(running))}, which is in flight")
         time.sleep(WAIT_SECONDS)
 
 
@@ -236,18 +237,18 @@ def _note_failed(batch_ids: Sequence[str], report: IngestReport) -> None:
     report.failed += [batch_id for batch_id in batch_ids if batch_id not in report.failed]
 
 
-def _warn(warnings: Sequence[str], database: Database, report: IngestReport, tell: Tell) -> None:
+def _warn(warnings: Sequence[str], database: Database, report: IngestReport, progress: Progress) -> None:
     """Each warning once, however often it comes up."""
     for warning in warnings:
         if warning not in report.warned:
             report.warned.append(warning)
-            tell(f"warning: {database.name}: {warning}")
+            progress(f"warning: {database.name}: {warning}")
 
 
-def _tell_the_rest(services: Services, database: Database, report: IngestReport, tell: Tell) -> None:
+def _tell_the_rest(services: Services, database: Database, report: IngestReport, progress: Progress) -> None:
     live = services.ledger.live(database)
     missing = missing_warning(live.ready_to_plan)
-    _warn([missing] if missing is not None else [], database, report, tell)
+    _warn([missing] if missing is not None else [], database, report, progress)
     report.waiting += [batch.batch_id for batch in live.ready_to_plan]
     report.set_aside |= {batch.batch_id: batch.set_aside or "" for batch in live.set_aside}
     report.refused |= {refused.batch_id: refused.reason for refused in live.refused}

@@ -1,8 +1,8 @@
-"""Marking, told to Dagster: each batch that got its final status is a new materialization of `batches`."""
+"""Marking, reported to Dagster: each batch that got its final status is a new materialization of `batches`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dagster import AssetMaterialization, DagsterInstance, MetadataValue
 
@@ -11,30 +11,29 @@ from embedding_assets.dagster_defs.runs.event_batches import report_together
 from embedding_assets.databases import Database
 from embedding_assets.errors import SettingsError
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.progress import Progress
 from embedding_assets.services import Services
 from embedding_assets.versions.mark import Report, mark_chain
 from embedding_assets.versions.witnesses import trusted_pointer
 
-Tell = Callable[[str], None]
-
 
 def mark_and_tell(
-    services: Services, instance: DagsterInstance, database: Database, tell: Tell
+    services: Services, instance: DagsterInstance, database: Database, progress: Progress
 ) -> list[BatchSummary]:
     """Mark what the published chain accounts for; return the rows that this call marked."""
 
     def report(rows: Sequence[BatchSummary]) -> None:
         report_together(instance, [marked_event(services, database, row) for row in rows])
 
-    return mark(services, database, tell, report)
+    return mark(services, database, progress, report)
 
 
 def mark(
-    services: Services, database: Database, tell: Tell, report: Report = lambda rows: None
+    services: Services, database: Database, progress: Progress, report: Report = lambda rows: None
 ) -> list[BatchSummary]:
     """Mark, give `report` what has its final status now, and return the rows that this call marked.
 
-    Then see to it that the shared root shows the pointer's version; what fails there is told and stops no marking.
+    Then see to it that the shared root shows the pointer's version; a failure there is reported, and stops nothing.
     Raises LostPointerError, and marks nothing, if the pointer is behind what the table knows.
     """
     pointer = trusted_pointer(services.store, services.ledger, database)
@@ -44,10 +43,10 @@ def mark(
     try:
         shared = services.shared_versions(database)
     except SettingsError as error:
-        tell(f"warning: {error}")
+        progress(f"warning: {error}")
     else:
         if shared is not None:
-            shared.ensure(pointer.manifest, tell)
+            shared.ensure(pointer.manifest, progress)
     return rows
 
 

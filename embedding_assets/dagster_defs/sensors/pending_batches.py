@@ -72,11 +72,11 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
             if not found.ready:
                 return dg.SensorResult(skip_reason=ANOTHER_PROJECT, cursor=cursor)
         if not enough(found, settings.min_ready, settings.max_wait_seconds, now):
-            return dg.SensorResult(skip_reason=_told(found, live), cursor=cursor)
+            return dg.SensorResult(skip_reason=_summary(found, live), cursor=cursor)
         pause = pause_left(connected.store, context.instance, database)
         if pause > 0:
             reason = (
-                f"{_told(found, live)}; the last execution could poll nothing, the next one is in {pause:.0f} s"
+                f"{_summary(found, live)}; the last execution could poll nothing, the next one is in {pause:.0f} s"
             )
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
         batches = choose(connected.store, connected.ledger, context.instance, database, found.ready)
@@ -93,7 +93,7 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
     return pending_batches
 
 
-def _told(found: Survey, live: LiveBatches) -> str:
+def _summary(found: Survey, live: LiveBatches) -> str:
     parts = [f"{len(found.ready)} batches ready", f"{len(found.running)} running at OpenAI"]
     if found.not_asked:
         parts.append(f"{len(found.not_asked)} not asked for yet")

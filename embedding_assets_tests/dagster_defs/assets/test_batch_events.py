@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from embedding_assets.dagster_defs.assets import batch_events
-from embedding_assets.dagster_defs.assets.batch_events import PolledBatches, telling
+from embedding_assets.dagster_defs.assets.batch_events import PolledBatches, reported_batches
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
@@ -46,7 +46,7 @@ class NoStep:
 def polled_batches(services: Services) -> Any:
     """What `telling` gives, outside of a step."""
     context: Any = NoStep()
-    return telling(services, LINES, context)
+    return reported_batches(services, LINES, context)
 
 
 def add(polled: PolledBatches, batch_id: str) -> None:
@@ -143,7 +143,7 @@ def test_what_could_not_be_told_is_told_with_the_next(
         add(polled, "b0")
         monkeypatch.setattr(batch_events, "log_together", locked)
         with pytest.raises(OperationalError):
-            polled.tell()
+            polled.report()
         monkeypatch.setattr(batch_events, "log_together", tell)
         add(polled, "b1")
     assert told == [both("b0", "b1")]

@@ -161,7 +161,7 @@ class World:
             self.instance,
             databases or (LINES,),
             until_drained=until_drained,
-            tell=lambda line: None if told is None else told.append(line),
+            progress=lambda line: None if told is None else told.append(line),
         )
 
     def objects(self) -> dict[str, str]:

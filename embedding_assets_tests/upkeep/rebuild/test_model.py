@@ -14,15 +14,15 @@ from embedding_assets.errors import InputError, ServiceError
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.rows.record_index import alive
-from embedding_assets.submission.parts import Asked, Limits
+from embedding_assets.submission.parts import EmbeddingModel, Limits
 from embedding_assets.submission.submit import Submitter
-from embedding_assets.upkeep.rebuild_model import ModelRebuild, Progress
+from embedding_assets.upkeep.rebuild_model import ModelRebuild, RebuildProgress
 from embedding_assets.versions.mark import mark_published
 from embedding_assets.versions.reader import published_index
 from embedding_assets_tests.dagster_defs.runs.world import World, error_line, texts
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL, at
 
-LARGE = Asked("text-embedding-3-large", 16)
+LARGE = EmbeddingModel("text-embedding-3-large", 16)
 PURPOSE = "20260102T120000Z-0123abcd"
 WAIT_SECONDS = 30
 
@@ -31,12 +31,12 @@ def quiet(line: str) -> None:
     """Tell nobody."""
 
 
-def rebuild(world: World, asked: Asked = LARGE, *, dry_run: bool = False) -> ModelRebuild:
+def rebuild(world: World, asked: EmbeddingModel = LARGE, *, dry_run: bool = False) -> ModelRebuild:
     """The rebuild of lines."""
     return world.services.model_rebuild(LINES, asked, quiet, dry_run=dry_run)
 
 
-def steps(world: World) -> Progress:
+def steps(world: World) -> RebuildProgress:
     """Steps until one publishes or says that it is impossible."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -56,7 +56,7 @@ def submit(world: World, *records: tuple[str, str]) -> list[str]:
             for one, text in records
         )
     )
-    submitter = Submitter(world.services.sender(LINES, quiet), Asked(MODEL, DIMENSIONS))
+    submitter = Submitter(world.services.sender(LINES, quiet), EmbeddingModel(MODEL, DIMENSIONS))
     return submitter.submit([path], limits=Limits(requests=2)).batches
 
 
@@ -87,7 +87,7 @@ def test_every_published_record_gets_a_new_vector(world: World, tmp_path: Path) 
     assert world.published() == before
     done = steps(world)
     manifest = world.published()
-    assert done == Progress(4, 4, version=manifest.version)
+    assert done == RebuildProgress(4, 4, version=manifest.version)
     assert (manifest.model, manifest.dimensions, manifest.parent) == (LARGE.model, 16, before.version)
     new = published_index(world.services.store, manifest)
     for column in ("id", "precedence_at", "metadata"):
@@ -124,7 +124,7 @@ def test_a_dry_run_submits_nothing(world: World) -> None:
     submit(world, ("a", "text a"))
     drained(world, 1)
     sent = world.server.requests("POST /v1/batches")
-    assert rebuild(world, dry_run=True).step(PURPOSE) == Progress(1, 0, submitted=1)
+    assert rebuild(world, dry_run=True).step(PURPOSE) == RebuildProgress(1, 0, submitted=1)
     assert world.server.requests("POST /v1/batches") == sent
     world.server.order("plans", {"plan": {"status": "failed"}, "next": 1})
     assert rebuild(world).step(PURPOSE).submitted == 1
@@ -172,7 +172,7 @@ def test_nothing_published_and_the_same_model(world: World) -> None:
     world.plant("first", texts("a", 2), errors=error_line(texts("a", 2)[0]))
     world.ingest()
     with pytest.raises(InputError, match="already"):
-        rebuild(world, Asked(MODEL, None)).step(PURPOSE)
+        rebuild(world, EmbeddingModel(MODEL, None)).step(PURPOSE)
 
 
 def test_a_batch_that_openai_does_not_show_is_not_paid_again(world: World) -> None:

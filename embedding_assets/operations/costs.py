@@ -1,0 +1,47 @@
+"""What batches cost, as far as their rows tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.submission.tokens import price_usd
+
+
+@dataclass(frozen=True)
+class Cost:
+    """USD at batch price, and how many batches are not in it because nothing tells their tokens or price."""
+
+    usd: float
+    unknown: int
+
+    @property
+    def summary(self) -> str:
+        """For a person: `0.0123`, `0.0123+` where some are not counted, `?` where nothing is known."""
+        if self.unknown and not self.usd:
+            return "?"
+        return f"{self.usd:.4f}{'+' * bool(self.unknown)}"
+
+
+def batch_cost(row: BatchSummary) -> float | None:
+    """USD for one batch; None where its row does not tell its tokens, or its model's price is not known.
+
+    OpenAI bills what it answered. Of a batch that ended with fewer embeddings than requests the share of its
+    requests that were embedded is counted; one that goes on counts whole.
+    """
+    if row.is_deletion:
+        return 0.0
+    if row.token_count is None or row.model is None:
+        return None
+    whole = price_usd(row.token_count, row.model)
+    if whole is None or row.status.live or row.embedded_count is None or not row.request_count:
+        return whole
+    return whole * min(1.0, row.embedded_count / row.request_count)
+
+
+def cost_of(rows: Iterable[BatchSummary]) -> Cost:
+    """What all of them cost together."""
+    prices = [batch_cost(row) for row in rows]
+    known = [price for price in prices if price is not None]
+    return Cost(sum(known), len(prices) - len(known))
