@@ -14,14 +14,14 @@ dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev
 
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 10
 
 # No server, no Dagster run, no Chroma.
 T := embedding_assets_tests
 FAST := $(addprefix $(T)/openai_batches/, test_output.py test_reconcile.py test_requests.py test_retry.py \
-    test_remote.py test_batch_errors.py) $(addprefix $(T)/merge/, test_plan.py test_changes.py test_fold.py) \
-  $(addprefix $(T)/ledger/, test_batch_summary.py test_late.py) \
-  $(addprefix $(T)/snapshots/, test_records.py test_history.py) $(T)/test_errors.py $(T)/test_databases.py $(T)/docs
+    test_remote.py test_batch_errors.py) $(addprefix $(T)/executions/, test_plan.py test_changes.py test_fold.py) \
+  $(addprefix $(T)/ledger/, test_batch_summary.py test_overdue.py) \
+  $(T)/rows/test_record.py $(T)/versions/test_history.py $(T)/bucket/test_keys.py $(T)/test_layout.py $(T)/test_errors.py $(T)/test_databases.py $(T)/docs
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest $(FAST)

@@ -33,7 +33,7 @@ def mark(
 ) -> list[BatchSummary]:
     """Mark, give `report` what has its final status now, and return the rows that this call marked.
 
-    Then see to it that the shared root shows the pointer's version; a failure there is reported, and stops nothing.
+    Then see to it that the shared root shows the pointer's version; a failure there is reported and stops nothing.
     Raises LostPointerError, and marks nothing, if the pointer is behind what the table knows.
     """
     pointer = trusted_pointer(services.store, services.ledger, database)
