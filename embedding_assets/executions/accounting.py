@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
-from embedding_assets.errors import ConservationError
+from embedding_assets.errors import ConservationError, WithdrawnError
 from embedding_assets.executions.intermediate import IntermediateSnapshots
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.versions.history import withdrawn_generations
@@ -90,3 +90,14 @@ def without(out: Withdrawn, accounted: Sequence[PollResult]) -> Withdrawn:
         tuple(batch_id for batch_id in out.batch_ids if batch_id not in back),
         {batch_id: number for batch_id, number in generations.items() if batch_id not in back},
     )
+
+
+def refuse_withdrawn(accounted: Sequence[PollResult], out: Withdrawn) -> None:
+    """Raise WithdrawnError for a batch that was published and rolled back since it was polled."""
+    generations = out.generations or {}
+    for result in accounted:
+        if result.generation <= generations.get(result.batch_id, -1):
+            raise WithdrawnError(
+                f"batch {result.batch_id} was published and rolled back since it was polled: "
+                "only reprocess brings it back"
+            )

@@ -22,11 +22,11 @@ from embedding_assets.errors import (
     MismatchError,
     PreconditionError,
     TransientError,
-    WithdrawnError,
 )
 from embedding_assets.executions.accounting import (
     check_complete,
     inputs_digest,
+    refuse_withdrawn,
     still_withdrawn,
     version_batch,
     without,
@@ -135,7 +135,7 @@ class FinalMerger:
     def _next(self, merge: _Merge, base: Pointer | None) -> _Outcome:
         """Build on `base` and publish; return `base` if there is neither a change nor a batch to mark."""
         out = still_withdrawn(self.store, self.database, base.manifest if base else None, self.progress)
-        _refuse_withdrawn(merge, out)
+        refuse_withdrawn(merge.accounted, out)
         version = new_version(merge.lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-final-") as name:
             folder = Path(name)
@@ -289,14 +289,3 @@ class FinalMerger:
             writer=manifest.writer if manifest else None,
             writer_reason=outcome.written.reason if outcome and outcome.written else None,
         )
-
-
-def _refuse_withdrawn(merge: _Merge, out: Withdrawn) -> None:
-    """A batch that was published and rolled back since it was polled must not come in by itself."""
-    generations = out.generations or {}
-    for result in merge.accounted:
-        if result.generation <= generations.get(result.batch_id, -1):
-            raise WithdrawnError(
-                f"batch {result.batch_id} was published and rolled back since it was polled: "
-                "only reprocess brings it back"
-            )

@@ -199,7 +199,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: what a rollback took out stays out",
-            "executions.final",
+            "executions.accounting",
             "if result.generation <= generations.get(result.batch_id, -1):",
             "if False:",
         ),
