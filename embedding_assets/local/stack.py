@@ -18,6 +18,7 @@ import boto3
 
 import embedding_assets
 from embedding_assets.errors import InputError, ServiceError
+from embedding_assets.local.extra import require_extra
 from embedding_assets.processes.quiet_environment import QUIET
 
 if TYPE_CHECKING:
@@ -126,7 +127,11 @@ class EmbeddedStack:
         self.pids: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Start both. Raises ServiceError with the last lines of a server that does not start."""
+        """Start both.
+
+        Raises ServiceError with the last lines of a server that does not start, SettingsError without the extra.
+        """
+        require_extra()
         with ExitStack() as exits:
             directory = self._state_dir
             if directory is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from embedding_assets.errors import InputError, ServiceError
+from embedding_assets.errors import InputError, ServiceError, SettingsError
+from embedding_assets.local import extra
 from embedding_assets.local.stack import EmbeddedStack
 
 END_SECONDS = 10
@@ -106,3 +108,14 @@ def test_a_server_alone_ends_cleanly_on_sigterm(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(END_SECONDS) == 0
     assert list(scratch.iterdir()) == []
+
+
+def test_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain installation has no servers: the line says which packages are missing and how to install them."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name in ("moto", "uvicorn") else find(name))
+    with pytest.raises(
+        SettingsError, match="^the embedded servers need moto, uvicorn: install the extra"
+    ) as raised:
+        EmbeddedStack().__enter__()
+    assert "pip install 'embedding-assets[local]'" in str(raised.value)
