@@ -114,8 +114,6 @@ def test_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch) ->
     """A plain installation has no servers: the line says which packages are missing and how to install them."""
     find = importlib.util.find_spec
     monkeypatch.setattr(extra, "find_spec", lambda name: None if name in ("moto", "uvicorn") else find(name))
-    with pytest.raises(
-        SettingsError, match="^the embedded servers need moto, uvicorn: install the extra"
-    ) as raised:
+    with pytest.raises(SettingsError, match=r"^the embedded servers need moto, uvicorn: install") as raised:
         EmbeddedStack().__enter__()
     assert "pip install 'embedding-assets[local]'" in str(raised.value)
