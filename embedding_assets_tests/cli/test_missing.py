@@ -13,7 +13,7 @@ from boto3.dynamodb.types import TypeSerializer
 from embedding_assets.dagster_defs.submission_jobs import due_batches
 from embedding_assets.databases import LINES
 from embedding_assets_tests.cli.commands import Outcome, command
-from embedding_assets_tests.dagster_defs.runs.world import World, answer_line, texts, tick
+from embedding_assets_tests.dagster_defs.runs.world import World, answer_line, loaded_definitions, texts, tick
 from embedding_assets_tests.reference import reference_digest
 
 OTHER_KEY = "sk-of-another-project"
@@ -172,7 +172,8 @@ def test_what_is_missing_at_two_looks_ends(
     world.put_row("old", submitted_at=ago(days=31))
     assert ingest().json["failed"] == ["old"]
     monkeypatch.setenv(GRACE, "0")
-    outcome = ingest()
+    with loaded_definitions():
+        outcome = ingest()
     assert (outcome.code, sorted(outcome.json["failed"]), outcome.json["waiting"]) == (0, sorted(lost), [])
     for batch_id in lost:
         row = world.row(batch_id)
@@ -334,8 +335,9 @@ def test_rows_that_the_reader_of_the_replaced_system_takes(
     (batch_id,) = command("submit", "lines", str(file({"id": "a", "text": "t"})), "--json").json["batches"]
     row = world.row(batch_id)
     assert (row["result_file_id"], row["receipt_refs"]) == ("N/A", [])
-    while not ingest().json["marked"]:
-        continue
+    with loaded_definitions():
+        while not ingest().json["marked"]:
+            continue
     row = world.row(batch_id)
     remote = world.services.openai.retrieve(row["openai_batch_id"])
     assert (row["status"], row["result_file_id"]) == ("COMPLETED", remote.output_file_id)

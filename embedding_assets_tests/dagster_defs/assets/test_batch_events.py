@@ -31,7 +31,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         tellings.append([(event.asset_key.path[-1], event.partition) for event in events])
 
     monkeypatch.setattr(batch_events, "log_together", log_together)
-    monkeypatch.setattr(batch_events, "TOLD_WITHIN_SECONDS", 1000.0)
+    monkeypatch.setattr(batch_events, "REPORTED_WITHIN_SECONDS", 1000.0)
     return tellings
 
 
@@ -92,7 +92,7 @@ def test_all_are_told_at_the_end(services: Services, told: Told) -> None:
 
 def test_so_many_are_told_at_once(services: Services, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not more wait than allowed; nothing is told twice."""
-    monkeypatch.setattr(batch_events, "TOLD_AT_ONCE", 2)
+    monkeypatch.setattr(batch_events, "REPORTED_AT_ONCE", 2)
     with polled_batches(services) as polled:
         for batch_id in ("b0", "b1", "b2", "b3"):
             add(polled, batch_id)
@@ -103,7 +103,7 @@ def test_one_that_comes_late_is_told_at_once(
     services: Services, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where polling takes long, Dagster shows each batch as it is done."""
-    monkeypatch.setattr(batch_events, "TOLD_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(batch_events, "REPORTED_WITHIN_SECONDS", 0.0)
     with polled_batches(services) as polled:
         add(polled, "b0")
         assert told == [both("b0")]
