@@ -86,7 +86,7 @@ def test_a_killed_submission_is_not_waited_for(
     """Its claim is taken over at once, however long its lease; run again, it sends what is left of it."""
     environment = {**ENVIRONMENT, "EMBEDDING_ASSETS_LOCK_LEASE_SECONDS": "600"}
     with open_world(stack, aws, openai_clients[1], tmp_path, **environment) as world:
-        world.server.fault(UPLOAD, times=1, delay_seconds=30.0)
+        world.server.fault(UPLOAD, times=1, delay_seconds=5.0)
         first = begin(world, FIRST, "first")
         deadline = time.monotonic() + LONGEST_SECONDS
         while not world.keys("records/"):
