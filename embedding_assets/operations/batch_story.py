@@ -144,6 +144,7 @@ def _timeline(facts: BatchFacts) -> Iterator[Happening]:
 
 
 def _happened(facts: BatchFacts) -> Iterator[Happening]:
+    """In their natural order: several of them know only the second, and those of one second stay in this order."""
     row, result, publication = facts.row, facts.result, facts.publication
     for attempt in facts.attempts:
         number = f", attempt {attempt.attempt}" if attempt.attempt else ""
@@ -156,12 +157,12 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     if row.reset_at is not None:
         again = f"generation {row.generation}" if row.generation else "its row was reset"
         yield Happening(row.reset_at, f"opened again: {again}" if row.generation else again)
+    planned = planned_at(publication.execution_id) if publication is not None else None
+    if publication is not None and planned is not None:
+        yield Happening(planned, f"planned in execution {publication.execution_id}")
     if facts.polled_at is not None and result is not None:
         yield Happening(facts.polled_at, f"polled: OpenAI said {result.batch_status} ({result.action})")
     if publication is not None:
-        planned = planned_at(publication.execution_id)
-        if planned is not None:
-            yield Happening(planned, f"planned in execution {publication.execution_id}")
         yield Happening(publication.created_at, f"published in version {publication.version}")
     ended = _instant(row.completed_at)
     if ended is not None and not row.status.live:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.operations.batch_story import Balance, balance_of, tell_story
 from embedding_assets.operations.facts import BatchFacts
 from embedding_assets_tests.operations.rows import (
@@ -245,3 +246,20 @@ def test_the_timeline_is_in_order_and_has_the_family() -> None:
         "submitted again: batch child, attempt 3, PENDING",
     ]
     assert [at for at, _ in told] == sorted(at for at, _ in told)
+
+
+def test_what_happened_within_one_second_is_in_its_natural_order() -> None:
+    """S3 and the id of an execution know only the second: planned comes before polled all the same."""
+    within = published().created_at.replace(microsecond=0)
+    own = ended("COMPLETED", 1, submitted_at=within, completed_at=format_instant(within))
+    execution = f"{within:%Y%m%dT%H%M%SZ}-0123abcd"
+    result = polled("process_results", 1, 0, 0)
+    version = published(created_at=within, execution_id=execution)
+    story = tell_story(facts(own, result=result, polled_at=within, publication=version), NOW)
+    assert [one.what.split()[0] for one in story.timeline] == [
+        "submitted",
+        "planned",
+        "polled:",
+        "published",
+        "marked",
+    ]
