@@ -38,6 +38,8 @@ _HOMES = {
     "open_snapshot": "snapshot",
 }
 
+_WITH_DAGSTER = ("EmbeddingDatabase", "build_definitions")
+
 try:
     __version__ = version("embedding-assets")
 except PackageNotFoundError:
@@ -48,6 +50,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _WITH_DAGSTER:
+        import_module(f"{__name__}.extras").require_extra("pipeline", f"{__name__}.{name}")
     return getattr(import_module(f"{__name__}.{home}"), name)
 
 

@@ -2,6 +2,7 @@
 
 EmbeddingAssetsError
 ├── SettingsError          a setting has a value that is not allowed
+│   └── MissingExtraError     packages of an extra are not installed; also an ImportError
 ├── InputError             a file or an argument that a person gave cannot be used
 ├── TransientError         network, throttling, 5xx: the same call may succeed later
 │   └── UnusableAnswerError   an answer with 200 that is not what the API returns
@@ -40,6 +41,10 @@ class EmbeddingAssetsError(Exception):
 
 class SettingsError(EmbeddingAssetsError):
     """A setting has a value that is not allowed."""
+
+
+class MissingExtraError(SettingsError, ImportError):
+    """Packages of an extra are not installed. An ImportError too: whoever tries an import expects one."""
 
 
 class InputError(EmbeddingAssetsError):

@@ -1,6 +1,7 @@
 """Reading for applications: one published version, opened as a private copy.
 
-Needs boto3, chromadb and pyarrow. Dagster is not imported, and OpenAI's SDK only for a search by text.
+Needs the base alone: boto3, chromadb and pyarrow, no Dagster. A search by text needs OpenAI's SDK too, the extra
+`search`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.collection import Collection, open_collection
 from embedding_assets.databases import LINES, WORDS, Database
 from embedding_assets.errors import InputError, SettingsError
+from embedding_assets.extras import require_extra
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.gather import gather
 from embedding_assets.versions.manifest import VersionManifest
@@ -56,7 +58,8 @@ class Snapshot:
         """The `k` records nearest to a text or to a vector `(dim,)`, nearest first.
 
         A text is embedded with the version's model at OpenAI, at the full price of one request. `where` is
-        Chroma's filter of metadata. Raises InputError for a vector of another dimension.
+        Chroma's filter of metadata. Raises InputError for a vector of another dimension, MissingExtraError for a
+        text without the extra `search`.
         """
         vector = self._embedded(query) if isinstance(query, str) else [float(number) for number in query]
         if self.manifest.dimensions is not None and len(vector) != self.manifest.dimensions:
@@ -102,6 +105,7 @@ class Snapshot:
         self.manifest, self.collection = manifest, collection
 
     def _embedded(self, text: str) -> list[float]:
+        require_extra("search", "a search by text")
         from embedding_assets.openai_batches.client import OpenAIBatches
 
         model = self.manifest.model

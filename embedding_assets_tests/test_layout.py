@@ -17,6 +17,7 @@ PACKAGE = ROOT.name
 ORDER = (
     "text",
     "errors",
+    "extras",
     "progress",
     "processes",
     "calls",

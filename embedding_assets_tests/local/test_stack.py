@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from embedding_assets import extras
 from embedding_assets.errors import InputError, ServiceError, SettingsError
-from embedding_assets.local import extra
 from embedding_assets.local.stack import EmbeddedStack
 
 END_SECONDS = 10
@@ -113,7 +113,7 @@ def test_a_server_alone_ends_cleanly_on_sigterm(tmp_path: Path) -> None:
 def test_without_the_extra_one_line_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain installation has no servers: the line says which packages are missing and how to install them."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(extra, "find_spec", lambda name: None if name in ("moto", "uvicorn") else find(name))
-    with pytest.raises(SettingsError, match=r"^the embedded servers need moto, uvicorn: install") as raised:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in ("moto", "uvicorn") else find(name))
+    with pytest.raises(SettingsError, match=r"^the embedded stack needs the extra `local`: pip install") as raised:
         EmbeddedStack().__enter__()
-    assert "pip install 'embedding-assets[local]'" in str(raised.value)
+    assert str(raised.value).endswith("pip install 'embedding-assets[local]' (not installed: moto, uvicorn)")
