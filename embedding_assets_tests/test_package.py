@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import re
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -15,23 +15,10 @@ import embedding_assets
 from embedding_assets import Database, EmbeddingAssetsError, Settings, build_definitions
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, OP_OUTPUT_IO, SERVICES
 from embedding_assets.errors import SettingsError
+from embedding_assets.extras import MODULES, Extra
+from embedding_assets_tests.fresh_python import BEYOND_THE_BASE, ROOT, VARIABLES, run_python
 
-ROOT = str(Path(embedding_assets.__file__).parent.parent)
 REVIEWS = Database(name="reviews", batch_type="REVIEW", delta_folder="reviews")
-VARIABLES = ("DYNAMODB_TABLE_NAME", "CHROMADB_BUCKET")
-
-WITHOUT_DAGSTER = """
-import sys
-
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("dagster", "dagster_aws", "openai", "typer", "rich", "moto"):
-            raise ImportError(f"{name} must not be imported")
-
-
-sys.meta_path.insert(0, Refuse())
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -44,15 +31,6 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings() -> Settings:
     """Settings by arguments alone."""
     return Settings(table_name="their-table", bucket="their-bucket")
-
-
-def run_python(code: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own, without our variables."""
-    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    environment = {**kept, "PYTHONPATH": ROOT, **variables}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=folder, capture_output=True, text=True, timeout=100
-    )
 
 
 def test_the_names_are_there() -> None:
@@ -76,15 +54,49 @@ def test_importing_reads_neither_environment_nor_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"[] {embedding_assets.__version__}\n"), done.stderr
 
 
-def test_reading_needs_no_dagster(tmp_path: Path) -> None:
-    """`open_snapshot` is imported, and refuses what it must, where Dagster and OpenAI's SDK cannot be imported."""
-    code = WITHOUT_DAGSTER + (
-        "from embedding_assets import open_snapshot, EmbeddingAssetsError\n"
-        "try:\n    open_snapshot('reviews')\nexcept EmbeddingAssetsError as error:\n    print(error)"
+def test_without_the_pipeline_one_line_names_it(tmp_path: Path) -> None:
+    """What needs Dagster is refused with an ImportError that is one of ours; the rest is there."""
+    code = (
+        "import sys\n"
+        f"for name in {BEYOND_THE_BASE}:\n    sys.modules[name] = None\n"
+        "import embedding_assets\n"
+        "for name in embedding_assets.__all__:\n"
+        "    try:\n        getattr(embedding_assets, name)\n"
+        "    except ImportError as error:\n"
+        "        assert isinstance(error, embedding_assets.EmbeddingAssetsError)\n"
+        "        print(error)\n"
     )
     done = run_python(code, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "no bucket: give `bucket`, or set CHROMADB_BUCKET\n"
+    missing = "pip install 'embedding-assets[pipeline]' (not installed: openai, dagster, dagster_aws, bpe_openai)"
+    assert done.stdout.splitlines() == [
+        f"embedding_assets.{name} needs the extra `pipeline`: {missing}"
+        for name in ("EmbeddingDatabase", "build_definitions")
+    ]
+
+
+def modules_of(requirement: str) -> set[str]:
+    """The modules of the distribution that is required."""
+    name = re.split(r"[\[<>=! ]", requirement)[0].lower()
+    return {
+        module
+        for module, distributions in packages_distributions().items()
+        if name in {distribution.lower().replace("_", "-") for distribution in distributions}
+    }
+
+
+@pytest.mark.parametrize("extra", MODULES)
+def test_an_extra_installs_what_it_is_asked_for(extra: Extra) -> None:
+    """A module of each own requirement is in the table, and each module is of one, or of an extra below."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    required: list[str] = project["optional-dependencies"][extra]
+    below = re.findall(r"embedding-assets\[(\w+)\]", " ".join(required))
+    own = set(MODULES[extra]) - {module for name in below for module in MODULES[cast(Extra, name)]}
+    installed = [modules_of(one) for one in required if not one.startswith(f"{project['name']}[")]
+    assert all(modules & own for modules in installed)
+    # moto installs flask with its own extra `server`.
+    assert own - {"flask"} <= set().union(*installed)
+    assert not any(modules_of(one) & own for one in project["dependencies"])
 
 
 def test_arguments_win_over_variables(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,8 @@ class EmbeddedStack:
     def __enter__(self) -> Self:
         """Start both.
 
-        Raises ServiceError with the last lines of a server that does not start, MissingExtraError without the extra.
+        Raises ServiceError with the last lines of a server that does not start, MissingExtraError without the
+        extra.
         """
         require_extra()
         with ExitStack() as exits:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import typer
 
+from embedding_assets import extras
 from embedding_assets.cli import lazy_group
 from embedding_assets.cli.main import app
-from embedding_assets_tests.cli.commands import command
+from embedding_assets_tests.cli.commands import command, failed
 
 
 def every_command(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -44,6 +45,16 @@ def test_the_commands_are_there() -> None:
         ("snapshots", "show"),
         ("snapshots", "pull"),
     }
+
+
+@pytest.mark.parametrize("name", lazy_group.COMMANDS)
+def test_a_missing_extra_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command of the bare installation says at once which extra it needs; the list of commands is there."""
+    monkeypatch.setattr(extras, "find_spec", lambda module: None)
+    wanted = "local" if name in ("demo", "dev") else "pipeline"
+    start = f"`embedding-assets {name}` needs the extra `{wanted}`: pip install 'embedding-assets[{wanted}]' (not"
+    assert failed(name).startswith(start)
+    assert (command("--help").code, command("--version").code) == (0, 0)
 
 
 @pytest.mark.parametrize("path", [(), *COMMANDS], ids=lambda path: " ".join(path) or "embedding-assets")

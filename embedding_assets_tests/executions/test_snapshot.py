@@ -11,6 +11,7 @@ from embedding_assets.errors import DamagedError, InputError, NotFoundError
 from embedding_assets.settings import Settings
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.executions.conftest import Workbench
+from embedding_assets_tests.fresh_python import BEYOND_THE_BASE, run_python, without
 
 FIRST = records("a-", 5)
 SECOND = records("b-", 3, seed=50)
@@ -40,6 +41,35 @@ def test_it_follows_what_is_published(bench: Workbench, settings: Settings, tmp_
         assert snapshot.search(SECOND[0].vector, k=1)[0].id == SECOND[0].id
         directory = snapshot._directory
     assert not directory.exists()
+
+
+def test_reading_needs_the_base_alone(bench: Workbench, settings: Settings, tmp_path: Path) -> None:
+    """A version is opened and searched in a process that can import neither Dagster nor OpenAI's SDK.
+
+    It has no variable of ours, and takes none from a `.env`. A search by text names the extra that it needs.
+    """
+    publish(bench, 1)
+    (tmp_path / ".env").write_text("CHROMADB_BUCKET=of-the-file\n", encoding="utf-8")
+    code = without(tuple(name for name in BEYOND_THE_BASE if name != "openai")) + (
+        "sys.modules['openai'] = None\n"
+        "from embedding_assets import EmbeddingAssetsError, open_snapshot\n"
+        "try:\n    open_snapshot('lines')\n"
+        "except EmbeddingAssetsError as error:\n    print(error)\n"
+        f"with open_snapshot('lines', bucket={settings.bucket!r}) as snapshot:\n"
+        "    print(snapshot.version, snapshot.collection.count())\n"
+        f"    print(snapshot.search({list(map(float, FIRST[2].vector))}, k=1)[0].id)\n"
+        "    try:\n        snapshot.search('a text')\n"
+        "    except EmbeddingAssetsError as error:\n        print(error)\n"
+    )
+    done = run_python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    extra = "the extra `search`: pip install 'embedding-assets[search]' (not installed: openai)"
+    assert done.stdout.splitlines() == [
+        "no bucket: give `bucket`, or set CHROMADB_BUCKET",
+        f"{bench.pointer().manifest.version} 5",
+        FIRST[2].id,
+        f"a search by text needs {extra}",
+    ]
 
 
 def test_the_cache_saves_the_download_and_is_not_believed(
