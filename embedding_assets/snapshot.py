@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedding_assets.bucket.store import Store
-from embedding_assets.chroma.collection import Collection, open_collection
 from embedding_assets.databases import LINES, WORDS, Database
 from embedding_assets.errors import InputError, SettingsError
 from embedding_assets.extras import require_extra
@@ -24,6 +23,9 @@ from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.gather import gather
 from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets.versions.reader import Hit, find_version, nearest_in
+
+if TYPE_CHECKING:
+    from embedding_assets.chroma.collection import Collection
 
 BUCKET_VARIABLE = "CHROMADB_BUCKET"
 
@@ -91,6 +93,9 @@ class Snapshot:
         self.close()
 
     def _open(self, manifest: VersionManifest) -> None:
+        # Not with the others: chromadb reads the environment and `.env` when it is imported.
+        from embedding_assets.chroma.collection import open_collection
+
         before = [self._cache.directory(manifest.version)] if self._cache is not None else []
         with ExitStack() as opened:
             directory = Path(tempfile.mkdtemp(prefix="embedding-assets-snapshot-"))

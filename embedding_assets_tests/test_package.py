@@ -47,7 +47,7 @@ def test_importing_reads_neither_environment_nor_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
     code = (
         "import sys, embedding_assets\n"
-        "from embedding_assets import Settings, Database, EmbeddingAssetsError, __version__\n"
+        "from embedding_assets import Settings, Database, EmbeddingAssetsError, open_snapshot, __version__\n"
         "print(sorted({'dagster', 'chromadb', 'openai'} & sys.modules.keys()), __version__)"
     )
     done = run_python(code, tmp_path)

@@ -11,19 +11,22 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from embedding_assets.bucket.store import Store
-from embedding_assets.chroma.collection import Collection, open_collection
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError, InputError, NotFoundError
 from embedding_assets.rows.record_index import read_index
 from embedding_assets.rows.snapshot_directory import MANIFEST, download_verified
 from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, chain, read_pointer
 from embedding_assets.versions.tags import resolve
+
+if TYPE_CHECKING:
+    # chromadb reads the environment and `.env` when it is imported: not before something is read.
+    from embedding_assets.chroma.collection import Collection
 
 OnBytes = Callable[[int], None]
 
@@ -88,6 +91,8 @@ def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnB
 
 def search(directory: Path, manifest: VersionManifest, vector: list[float], nearest: int) -> list[Hit]:
     """The `nearest` records to `vector` in a private copy of a version."""
+    from embedding_assets.chroma.collection import open_collection
+
     with open_collection(directory, manifest.collection) as collection:
         return nearest_in(collection, directory, vector, nearest)
 
