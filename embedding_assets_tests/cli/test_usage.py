@@ -140,3 +140,27 @@ def test_help_imports_no_command() -> None:
     for option in ("--help", "--version"):
         done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, timeout=100)
         assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (("embedding-assets", "s"), {"submit", "status", "search", "snapshots"}),
+        (("embedding-assets", "snapshots", "r"), {"rollback", "repair", "rebuild"}),
+        (("embedding-assets", "status", "--b"), {"--batch"}),
+    ],
+    ids=" ".join,
+)
+def test_a_shell_completes(typed: tuple[str, ...], offered: set[str]) -> None:
+    """Commands, those of a group, and options, although each is imported only when it is needed."""
+    environment = {
+        **os.environ,
+        "_EMBEDDING_ASSETS_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(typed),
+        "COMP_CWORD": str(len(typed) - 1),
+    }
+    code = "import sys; sys.argv = ['embedding-assets']; from embedding_assets.command import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, set(done.stdout.split())) == (0, offered), done.stderr
