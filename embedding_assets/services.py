@@ -25,10 +25,10 @@ from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
 from embedding_assets.upkeep.rebuild_distance import DistanceRebuild
 from embedding_assets.upkeep.rebuild_model import ModelRebuild
-from embedding_assets.upkeep.rebuild_publish import RebuildPublisher
 from embedding_assets.upkeep.repair import Repair
 from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets.versions.base_cache import BaseCache
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets.versions.shared_root import SharedVersions
 
 
@@ -74,27 +74,25 @@ class Services:
             dry_run=dry_run,
         )
 
-    def _publisher(self, database: Database, progress: Progress) -> RebuildPublisher:
-        shared, writer = self.shared_versions(database), self.settings.index_writer
-        return RebuildPublisher(self.store, database, progress, shared, writer)
+    def publisher(self, database: Database, progress: Progress) -> Publisher:
+        """What every change of the published version of `database` works with."""
+        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
+        return Publisher(self.store, self.ledger, database, lease, progress, shared)
 
     def distance_rebuild(self, database: Database, progress: Progress) -> DistanceRebuild:
-        """What publishes the published records anew."""
-        lease = self.settings.lock_lease_seconds
-        return DistanceRebuild(self._publisher(database, progress), self.ledger, database, lease)
+        """What publishes the published records again, from their own vectors."""
+        return DistanceRebuild(self.publisher(database, progress), self.settings.index_writer)
 
     def model_rebuild(
-        self, database: Database, asked: EmbeddingModel, progress: Progress, *, dry_run: bool = False
+        self, database: Database, wanted: EmbeddingModel, progress: Progress, *, dry_run: bool = False
     ) -> ModelRebuild:
         """What publishes the published records with vectors of another model."""
         return ModelRebuild(
-            self._publisher(database, progress),
-            self.ledger,
-            database,
+            self.publisher(database, progress),
+            self.settings.index_writer,
             self.sender(database, progress),
             self.poller(database),
-            asked,
-            self.settings.lock_lease_seconds,
+            wanted,
             dry_run,
         )
 
@@ -136,36 +134,23 @@ class Services:
         return IntermediateMerger(self.store, database, self.settings.intermediate_format)
 
     def final_merger(self, database: Database, progress: Progress) -> FinalMerger:
-        """Merges executions into versions; `tell` is given a line now and then."""
-        settings, shared = self.settings, self.shared_versions(database)
-        lease, writer = settings.lock_lease_seconds, settings.index_writer
-        root = settings.base_cache
+        """Merges executions into versions."""
+        root = self.settings.base_cache
         cache = BaseCache(root, self.store.bucket, database) if root is not None else None
-        return FinalMerger(self.store, self.ledger, database, lease, progress, shared, writer, cache)
+        return FinalMerger(self.publisher(database, progress), self.settings.index_writer, cache)
 
     def rollback(self, database: Database, progress: Progress) -> Rollback:
         """Publishes older versions again."""
-        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
-        return Rollback(self.store, self.ledger, database, lease, progress, shared)
+        return Rollback(self.publisher(database, progress))
 
-    def repair(self, database: Database, report: Progress) -> Repair:
+    def repair(self, database: Database, progress: Progress) -> Repair:
         """Puts a lost pointer back."""
-        lease, shared = self.settings.lock_lease_seconds, self.shared_versions(database)
-        return Repair(self.store, self.ledger, database, lease, report, shared)
+        return Repair(self.publisher(database, progress))
 
     def collector(self, database: Database, progress: Progress) -> Collector:
         """Deletes what nothing needs any more."""
-        settings = self.settings
-        return Collector(
-            self.store,
-            self.ledger,
-            database,
-            settings.lock_lease_seconds,
-            settings.snapshot_retention,
-            timedelta(seconds=settings.gc_min_age_seconds),
-            progress,
-            self.shared_versions(database),
-        )
+        age = timedelta(seconds=self.settings.gc_min_age_seconds)
+        return Collector(self.publisher(database, progress), self.settings.snapshot_retention, age)
 
 
 def connect(settings: Settings | None = None) -> Services:

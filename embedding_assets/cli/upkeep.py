@@ -120,8 +120,7 @@ def tag(
         document = {"tag": name, "version": None}
     else:
         with progress() as report:
-            lease = services.settings.lock_lease_seconds
-            made = set_tag(services.store, services.ledger, chosen, name, version, lease, report)
+            made = set_tag(services.publisher(chosen, report), name, version)
         document = {"tag": made.tag, "version": made.version}
     if as_json:
         print_json(document)

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedding_assets.bucket.keys import latest_prefix
-from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.collection import CHROMA_VERSION
 from embedding_assets.chroma.row_source import RowSource
-from embedding_assets.databases import Database
 from embedding_assets.errors import (
     ConservationError,
     MismatchError,
@@ -39,19 +37,14 @@ from embedding_assets.executions.fold import keys_of, same_dimensions
 from embedding_assets.executions.guard import configured_otherwise, same_model
 from embedding_assets.executions.intermediate import IntermediateSnapshots, open_intermediates
 from embedding_assets.executions.result import FinalMergeResult
-from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.openai_batches.poll_result import PollResult
-from embedding_assets.progress import Progress
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, read_pointer
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
-from embedding_assets.versions.publication_lock import note_published, publication_lock
-from embedding_assets.versions.publish import commit
 from embedding_assets.versions.published_by import published_by
-from embedding_assets.versions.shared_root import SharedVersions
-from embedding_assets.versions.witnesses import trusted_pointer
+from embedding_assets.versions.publisher import Publisher, Publishing
 
 REBASES = 5
 """How often a merge begins again on a version that was published meanwhile."""
@@ -80,15 +73,10 @@ class _Merge:
 
 
 @dataclass(frozen=True)
-class FinalMerger:
+class FinalMerger(Publishing):
     """Merges executions of one database into its next version."""
 
-    store: Store
-    ledger: Ledger
-    database: Database
-    lease_seconds: float
-    progress: Progress = lambda message: None
-    shared: SharedVersions | None = None
+    publisher: Publisher
     writer: IndexWriter = "auto"
     cache: BaseCache | None = None
 
@@ -107,9 +95,7 @@ class FinalMerger:
             return self._result(snapshots.execution_id, outcome, started)
         check_complete(accounted, snapshots)
         purpose = snapshots.execution_id
-        with publication_lock(
-            self.store, self.ledger, self.database, purpose, self.lease_seconds, self.progress
-        ) as held:
+        with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer
             merge = _Merge(accounted, snapshots, held.lock, time.monotonic())
             for _ in range(REBASES):
@@ -117,7 +103,7 @@ class FinalMerger:
                     outcome = self._published(merge, pointer) or self._next(merge, pointer)
                 except PreconditionError as error:
                     self.progress(f"{error}; building on that one")
-                    pointer = trusted_pointer(self.store, self.ledger, self.database)
+                    pointer = self.publisher.trusted_pointer()
                     continue
                 return self._result(snapshots.execution_id, outcome, started, accounted)
         raise TransientError(f"another version of {self.database.name} was published {REBASES} times meanwhile")
@@ -170,12 +156,8 @@ class FinalMerger:
             merge.lock.check()
             self.store.upload_files(built.uploads)
             merge.lock.check()
-            commit(self.store, self.database, manifest, base)
-            note_published(self.store, self.database, manifest, merge.lock, self.progress)
-            self.progress(f"published version {version}: {manifest.total_embeddings} embeddings")
-            if self.shared is not None:
-                self.shared.publish(manifest, self.progress, built.directory)
-            elif self.cache is not None:
+            self.publisher.publish(manifest, base, merge.lock, built.directory)
+            if self.cache is not None and self.shared is None:
                 self.cache.keep(manifest, built.directory, self.progress)
         removed = len(changes.removed)
         return _Outcome(manifest, changes.added, changes.updated, removed, changes.unchanged, built.written)
@@ -184,7 +166,15 @@ class FinalMerger:
         published = base.manifest if base else None
         nearer = self.shared or self.cache
         nearby = nearer.directory(published.version) if nearer and published else None
-        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.writer)
+        return VersionBuilder(
+            self.store,
+            self.database,
+            published,
+            folder,
+            nearby,
+            self.progress,
+            self.writer,
+        )
 
     def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
         """The batches that were not folded since all is published; TransientError where it is not any more."""

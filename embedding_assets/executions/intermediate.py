@@ -46,11 +46,15 @@ IN_MEMORY_UP_TO = 8 * 2**20
 
 
 class MergedIntermediate(BaseModel):
-    """One intermediate snapshot that is there now. `reused` where it had been there before."""
+    """One intermediate snapshot that is there now.
+
+    `number` is that of the chunk or group, from 0; `reused` says that the snapshot was there before.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     intermediate_key: str
+    number: int = 0
     digest: str
     sources: int
     rows_in: int
@@ -134,6 +138,7 @@ class IntermediateMerger:
         identity = [self._delta_identity(result, manifest) for result, manifest in pairs]
         return self._merge(
             prefix,
+            chunk.chunk_index,
             identity,
             lambda folder: concurrently(
                 [
@@ -148,6 +153,7 @@ class IntermediateMerger:
         identity = [self._part_identity(part) for part in parts]
         return self._merge(
             group_prefix(execution_id, group),
+            group,
             identity,
             lambda folder: open_intermediates(self.store, parts, folder),
         )
@@ -186,7 +192,9 @@ class IntermediateMerger:
             )
         return source
 
-    def _merge(self, prefix: str, identity: Sequence[str], sources: SourceReader) -> MergedIntermediate:
+    def _merge(
+        self, prefix: str, number: int, identity: Sequence[str], sources: SourceReader
+    ) -> MergedIntermediate:
         started = time.monotonic()
         digest = hashlib.sha256("\n".join([FOLD_VERSION, self.form, *identity]).encode()).hexdigest()
         there = find_complete(self.store, prefix)
@@ -195,6 +203,7 @@ class IntermediateMerger:
             there = self._write(prefix, digest, sources)
         return MergedIntermediate(
             intermediate_key=prefix,
+            number=number,
             digest=manifest_digest(there),
             sources=len(identity),
             rows_in=there.rows_in or there.count,

@@ -12,13 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from embedding_assets.bucket.keys import INTERMEDIATE_PREFIX, delta_prefix, versions_prefix
-from embedding_assets.bucket.store import Store
-from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, InputError, NotFoundError
 from embedding_assets.executions.manifest import read_manifest
-from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
-from embedding_assets.progress import Progress
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.garbage import (
     DeletedObjects,
@@ -32,9 +28,8 @@ from embedding_assets.upkeep.garbage import (
 )
 from embedding_assets.upkeep.laid_versions import laid_versions, take_away
 from embedding_assets.versions.manifest import Pointer, VersionManifest, whole_chain
-from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.publish import amend
-from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.publisher import Publisher, Publishing
 from embedding_assets.versions.tags import read_tags
 
 
@@ -59,17 +54,12 @@ class Garbage:
 
 
 @dataclass(frozen=True)
-class Collector:
+class Collector(Publishing):
     """Sweeps one database."""
 
-    store: Store
-    ledger: Ledger
-    database: Database
-    lease_seconds: float
+    publisher: Publisher
     retention: int
     min_age: timedelta
-    progress: Progress = lambda message: None
-    shared: SharedVersions | None = None
 
     def collect(self, purpose: str, *, dry_run: bool) -> Garbage:
         """Delete what may go and return it; with `dry_run` only return it.
@@ -77,9 +67,7 @@ class Collector:
         Raises InputError where nothing was ever published: then nobody can say what is garbage. Raises LockError
         or PreconditionError where another took over; what is deleted by then is reported by the next gc.
         """
-        with publication_lock(
-            self.store, self.ledger, self.database, purpose, self.lease_seconds, self.progress
-        ) as held:
+        with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer
             if pointer is None:
                 raise InputError(f"{self.database.name} has no published version: nothing is swept")
@@ -95,7 +83,12 @@ class Collector:
         kept = kept_versions(versions, tagged, self.retention, self.min_age, now)
         listed = list(self.store.list(versions_prefix(self.database)))
         needed = set(versions[0].withdrawn) | self._live()
-        deltas = by_delta(self.store.list(delta_prefix(self.database)), self.database, self.min_age, now)
+        deltas = by_delta(
+            self.store.list(delta_prefix(self.database)),
+            self.database,
+            self.min_age,
+            now,
+        )
         done = published_deltas(versions, needed) - self._named_by(needed, versions)
         executions = by_execution(self.store.list(INTERMEDIATE_PREFIX), self.min_age, now)
         return Garbage(

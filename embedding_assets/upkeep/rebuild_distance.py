@@ -10,43 +10,34 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError, DamagedVersionError, InputError
-from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.rows.record_index import read_index
 from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.upkeep.rebuild_publish import RebuildPublisher, RebuiltRecords
 from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest
-from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.published_rows import published_rows
 
 
 @dataclass(frozen=True)
-class DistanceRebuild:
+class DistanceRebuild(RebuildPublisher):
     """Rebuilds the published version of one database from its own records."""
-
-    publisher: RebuildPublisher
-    ledger: Ledger
-    database: Database
-    lease_seconds: float
 
     def run(self, purpose: str) -> VersionManifest:
         """Publish it anew. InputError where nothing is published, DamagedVersionError where it is not whole."""
-        store, progress = self.publisher.store, self.publisher.progress
-        with publication_lock(store, self.ledger, self.database, purpose, self.lease_seconds, progress) as held:
+        with self.publisher.publication_lock(purpose) as held:
             if held.pointer is None:
                 raise InputError(f"{self.database.name} has no published version to rebuild")
             base = held.pointer.manifest
             with tempfile.TemporaryDirectory(prefix="embedding-assets-published-") as name:
                 directory = Path(name) / "version"
-                wrong = problems_of(store, base, directory, everything=False)
+                wrong = problems_of(self.store, base, directory, everything=False)
                 if wrong:
                     raise DamagedVersionError(f"version {base.version} cannot be built anew: {wrong[0]}")
                 held.lock.check()
                 index = read_index(directory / INDEX_FILE)
                 sources = published_rows(directory, base, index, Path(name) / "rows.arrow")
                 anew = RebuiltRecords(sources, index, base.model)
-                manifest = self.publisher.publish(anew, held.pointer, purpose, held.lock)
+                manifest = self.publish(anew, held.pointer, purpose, held.lock)
         if manifest.content_digest != base.content_digest:
             raise ConservationError(f"rebuilding {base.version} changed its content")
         return manifest

@@ -18,13 +18,11 @@ import pyarrow.compute as pc
 
 from embedding_assets.bucket.keys import errors_key, records_key
 from embedding_assets.chroma.row_source import RowSource, open_source
-from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, InputError, MismatchError, ServiceError
 from embedding_assets.executions.accounting import version_batch
 from embedding_assets.executions.guard import same_model
 from embedding_assets.executions.settle import settle_row
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult, read_errors
@@ -40,9 +38,7 @@ from embedding_assets.submission.sender import Sender
 from embedding_assets.upkeep.rebuild_publish import RebuildPublisher, RebuiltRecords
 from embedding_assets.upkeep.rebuild_texts import StoredTexts
 from embedding_assets.versions.manifest import Pointer, VersionManifest
-from embedding_assets.versions.publication_lock import publication_lock
 from embedding_assets.versions.reader import published_index
-from embedding_assets.versions.witnesses import trusted_pointer
 
 
 @dataclass(frozen=True)
@@ -67,28 +63,24 @@ class _Polled:
 
 
 @dataclass(frozen=True)
-class ModelRebuild:
-    """Rebuilds one database by the model that `asked` names."""
+class ModelRebuild(RebuildPublisher):
+    """Rebuilds one database by the model that is wanted."""
 
-    publisher: RebuildPublisher
-    ledger: Ledger
-    database: Database
     sender: Sender
     poller: Poller
-    asked: EmbeddingModel
-    lease_seconds: float
+    wanted: EmbeddingModel
     dry_run: bool = False
 
     @property
     def goal(self) -> str:
         """What stands in the rows of its batches."""
-        return f"{self.asked.model}/{self.asked.dimensions or 'own'}"
+        return f"{self.wanted.model}/{self.wanted.dimensions or 'own'}"
 
     def step(self, purpose: str, limits: Limits | None = None) -> RebuildProgress:
         """Do what can be done now. Raises InputError where the published version is of that model already."""
         pointer = self._published()
-        index = published_index(self.publisher.store, pointer.manifest)
-        texts = StoredTexts(self.publisher.store, self.ledger, self.sender.openai)
+        index = published_index(self.store, pointer.manifest)
+        texts = StoredTexts(self.store, self.ledger, self.sender.openai)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
             folder = Path(name)
             wanted = {record.id: record for record in texts.records(index)}
@@ -124,12 +116,12 @@ class ModelRebuild:
         return RebuildProgress(len(lines), len(fresh), version=manifest.version)
 
     def _published(self) -> Pointer:
-        pointer = trusted_pointer(self.publisher.store, self.ledger, self.database)
+        pointer = self.publisher.trusted_pointer()
         if pointer is None:
             raise InputError(f"{self.database.name} has no published version to rebuild")
         published = pointer.manifest
-        same_length = self.asked.dimensions in (None, published.dimensions)
-        if published.model is not None and same_model(published.model, self.asked.model) and same_length:
+        same_length = self.wanted.dimensions in (None, published.dimensions)
+        if published.model is not None and same_model(published.model, self.wanted.model) and same_length:
             raise InputError(
                 f"version {published.version} of {self.database.name} is of {published.model} with "
                 f"{published.dimensions} dimensions already"
@@ -138,7 +130,7 @@ class ModelRebuild:
 
     def _lines(self, records: Sequence[Record], folder: Path) -> dict[str, Line]:
         """The requests as they will be asked, by id."""
-        parts = split(self.database, records, self.asked, folder)
+        parts = split(self.database, records, self.wanted, folder)
         return {line.id: line for part in parts for line in part.lines()}
 
     def _sent_since(self, seen: set[str], lines: dict[str, Line]) -> set[str]:
@@ -154,10 +146,10 @@ class ModelRebuild:
         self, alone: DatabaseClaim, missing: Sequence[Record], folder: Path, limits: Limits | None
     ) -> None:
         """Send what has no new vector yet, as batches that are kept from being planned."""
-        parts = split(self.database, missing, self.asked, folder, limits)
+        parts = split(self.database, missing, self.wanted, folder, limits)
         fields = {
-            "model": self.asked.model,
-            "dimensions": self.asked.dimensions,
+            "model": self.wanted.model,
+            "dimensions": self.wanted.dimensions,
             "rebuild": self.goal,
             "set_aside": f"it belongs to the rebuild of {self.database.name} to {self.goal}: "
             "`snapshots rebuild` publishes it",
@@ -171,7 +163,7 @@ class ModelRebuild:
                     if batch_id in self.ledger.get_many([batch_id]) or self.sender.adopt(batch_id, fields):
                         break
                     counts = {"request_count": part.requests, "token_count": part.tokens}
-                    self.sender.send(claim, batch_id, part.lines(), self.asked, {**fields, **counts})
+                    self.sender.send(claim, batch_id, part.lines(), self.wanted, {**fields, **counts})
                 break
 
     def _poll(self, row: BatchSummary, folder: Path) -> _Polled | PollResult:
@@ -181,7 +173,7 @@ class ModelRebuild:
             if not self.dry_run:
                 settle_row(self.ledger, row, result)
             return result
-        manifest = download_snapshot(self.publisher.store, result.delta_key, folder)
+        manifest = download_snapshot(self.store, result.delta_key, folder)
         if manifest is None:
             raise DamagedError(f"{result.delta_key}: the delta is unfinished")
         source = open_source(folder, manifest.collection, Provenance(row.batch_id, row.precedence, row.generation))
@@ -207,7 +199,7 @@ class ModelRebuild:
         key = records_key(row.batch_id)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
             path = Path(name) / "records"
-            self.publisher.store.download_file(key, path)
+            self.store.download_file(key, path)
             requests = read_records(path, key).by_id
         return [
             one
@@ -219,7 +211,7 @@ class ModelRebuild:
         """Ids that a finished batch could not embed and that a retry cannot help."""
         found: set[str] = set()
         for row in rows:
-            stored = self.publisher.store.find(errors_key(row.batch_id))
+            stored = self.store.find(errors_key(row.batch_id))
             errors = read_errors(stored.data) if stored else []
             found |= {error.id for error in errors if not error.retryable}
         return found
@@ -236,8 +228,7 @@ class ModelRebuild:
         dimensions = {one.source.dimensions for one in polled}
         if len(dimensions) > 1:
             raise MismatchError(f"vectors of different lengths cannot be merged: {sorted(dimensions)}")
-        store, progress = self.publisher.store, self.publisher.progress
-        with publication_lock(store, self.ledger, self.database, purpose, self.lease_seconds, progress) as held:
+        with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer
             if pointer is None or pointer.manifest.version != expected.manifest.version:
                 raise InputError(
@@ -246,8 +237,8 @@ class ModelRebuild:
             sources = self._write_rows(index, polled, chosen, path)
             rebuilt = _index(index, sources)
             batches = tuple(version_batch(one.result) for one in polled)
-            anew = RebuiltRecords(sources, rebuilt, self.asked.model, batches)
-            return self.publisher.publish(anew, pointer, purpose, held.lock)
+            anew = RebuiltRecords(sources, rebuilt, self.wanted.model, batches)
+            return self.publish(anew, pointer, purpose, held.lock)
 
     def _write_rows(
         self, index: pa.Table, polled: Sequence[_Polled], chosen: dict[str, int], path: Path

@@ -11,21 +11,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.collection import CHROMA_VERSION
 from embedding_assets.chroma.row_source import RowSource
-from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError
 from embedding_assets.executions.build import IndexWriter, VersionBuilder
 from embedding_assets.executions.changes import Changes
 from embedding_assets.ledger.locks import MergeLock
-from embedding_assets.progress import Progress
 from embedding_assets.rows.record_index import alive, digest_of
 from embedding_assets.versions.manifest import Pointer, VersionBatch, VersionManifest, new_version
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
-from embedding_assets.versions.publication_lock import note_published
-from embedding_assets.versions.publish import commit
-from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.publisher import Publisher, Publishing
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,11 @@ class RebuiltRecords:
 
 
 @dataclass(frozen=True)
-class RebuildPublisher:
+class RebuildPublisher(Publishing):
     """Builds, verifies and publishes; to be used by whoever holds the lock."""
 
-    store: Store
-    database: Database
-    progress: Progress
-    shared: SharedVersions | None = None
-    writer: IndexWriter = "auto"
+    publisher: Publisher
+    writer: IndexWriter
 
     def publish(self, anew: RebuiltRecords, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
         """Publish `anew` in place of `base`. Raises PreconditionError where another was published meanwhile.
@@ -60,7 +52,15 @@ class RebuildPublisher:
             raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
         version = new_version(lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
-            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.progress, self.writer)
+            builder = VersionBuilder(
+                self.store,
+                self.database,
+                None,
+                Path(name),
+                None,
+                self.progress,
+                self.writer,
+            )
             every = np.ones(rows, dtype=np.bool_)
             ids = tuple(alive(anew.index).column("id").to_pylist())
             changes = Changes(every, ~every, ids, (), 0, anew.index, index_changed=True)
@@ -89,9 +89,5 @@ class RebuildPublisher:
             lock.check()
             self.store.upload_files(built.uploads)
             lock.check()
-            commit(self.store, self.database, manifest, base)
-            note_published(self.store, self.database, manifest, lock, self.progress)
-            self.progress(f"published version {version}: {total} embeddings, built anew")
-            if self.shared is not None:
-                self.shared.publish(manifest, self.progress, built.directory)
+            self.publisher.publish(manifest, base, lock, built.directory)
         return manifest

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from embedding_assets.bucket.keys import pointer_key, version_prefix, versions_prefix
-from embedding_assets.bucket.store import Fetched, Store
-from embedding_assets.databases import Database
+from embedding_assets.bucket.store import Fetched
 from embedding_assets.errors import (
     DamagedError,
     DamagedVersionError,
@@ -25,9 +24,7 @@ from embedding_assets.errors import (
     PreconditionError,
     TransientError,
 )
-from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
-from embedding_assets.progress import Progress
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.inspection import missing_files
 from embedding_assets.versions.manifest import (
@@ -37,10 +34,9 @@ from embedding_assets.versions.manifest import (
     parse_version,
     read_version,
 )
-from embedding_assets.versions.publication_lock import merge_lock, note_published
 from embedding_assets.versions.publish import fence, put_back
+from embedding_assets.versions.publisher import Publisher, Publishing
 from embedding_assets.versions.receipts import find_receipt, newest_receipt
-from embedding_assets.versions.shared_root import SharedVersions
 from embedding_assets.versions.witnesses import not_in_chain, read_witnesses
 
 TRIES = 5
@@ -77,15 +73,10 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class Repair:
+class Repair(Publishing):
     """Puts the pointer of one database back."""
 
-    store: Store
-    ledger: Ledger
-    database: Database
-    lease_seconds: float
-    report: Progress = lambda message: None
-    shared: SharedVersions | None = None
+    publisher: Publisher
 
     def run(self, purpose: str, *, dry_run: bool) -> Repaired:
         """Put back what was lost; with `dry_run` only say what would be, without the lock and without a write.
@@ -111,11 +102,9 @@ class Repair:
                 try:
                     put_back(self.store, self.database, target, lock.epoch, found.there)
                 except PreconditionError as error:
-                    self.report(f"{error}; looking again")
+                    self.progress(f"{error}; looking again")
                     continue
-                note_published(self.store, self.database, target, lock, self.report)
-                if self.shared is not None:
-                    self.shared.publish(target, self.report)
+                self.publisher.published(target, lock)
                 return self._result(found)
         raise TransientError(f"the pointer of {self.database.name} was changed {TRIES} times meanwhile")
 
@@ -127,7 +116,7 @@ class Repair:
             _, pointer = self._pointer()
             return max([pointer.epoch if pointer else 0, *(epoch_of(name) or 0 for name in self._names())])
 
-        with merge_lock(self.ledger, self.database, purpose, self.lease_seconds, floor, self.report) as lock:
+        with self.publisher.merge_lock(purpose, floor) as lock:
             _, pointer = self._pointer()
             if lock.taken_over and pointer is not None:
                 fence(self.store, self.database, pointer, lock.epoch)
@@ -140,7 +129,7 @@ class Repair:
         try:
             manifest = parse_version(self.store, self.database, pointer_key(self.database), there.data)
         except DamagedVersionError as error:
-            self.report(f"warning: {error}")
+            self.progress(f"warning: {error}")
             return there, None
         return there, Pointer(manifest, there.etag)
 
@@ -227,7 +216,7 @@ class Repair:
                 try:
                     found[name] = read_version(self.store, self.database, name)
                 except (DamagedError, NotFoundError) as error:
-                    self.report(f"warning: {error}")
+                    self.progress(f"warning: {error}")
         return found
 
     def _built_upon(self) -> list[str]:

@@ -10,37 +10,25 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding_assets.bucket.store import Store
-from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, InputError, PreconditionError, TransientError
 from embedding_assets.executions.guard import configured_otherwise
-from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import MergeLock
-from embedding_assets.progress import Progress
 from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.versions.history import accounted, before, withdrawn
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, whole_chain
 from embedding_assets.versions.next_version import Account, Difference, Withdrawn, content_of, next_manifest
-from embedding_assets.versions.publication_lock import note_published, publication_lock
-from embedding_assets.versions.publish import commit
-from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.publisher import Publisher, Publishing
 from embedding_assets.versions.tags import resolve
-from embedding_assets.versions.witnesses import trusted_pointer
 
 TRIES = 5
 """How often a rollback begins again where another version was published meanwhile."""
 
 
 @dataclass(frozen=True)
-class Rollback:
+class Rollback(Publishing):
     """Publishes older versions of one database again."""
 
-    store: Store
-    ledger: Ledger
-    database: Database
-    lease_seconds: float
-    progress: Progress = lambda message: None
-    shared: SharedVersions | None = None
+    publisher: Publisher
 
     def to(self, name: str | None, purpose: str) -> VersionManifest:
         """Publish the content of the version (or tag) `name`, by default of the one before the published one.
@@ -48,16 +36,14 @@ class Rollback:
         `purpose` stands in the lock and in the new manifest where a merge has its execution's id. Raises
         InputError where `name` is not to be rolled back to, DamagedVersionError where its files are not whole.
         """
-        with publication_lock(
-            self.store, self.ledger, self.database, purpose, self.lease_seconds, self.progress
-        ) as held:
+        with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer
             for _ in range(TRIES):
                 try:
                     return self._publish(name, purpose, pointer, held.lock)
                 except PreconditionError as error:
                     self.progress(f"{error}; rolling back from that one")
-                    pointer = trusted_pointer(self.store, self.ledger, self.database)
+                    pointer = self.publisher.trusted_pointer()
         raise TransientError(f"another version of {self.database.name} was published {TRIES} times meanwhile")
 
     def _publish(
@@ -82,10 +68,7 @@ class Rollback:
             rolled_back_to=target.version,
         )
         manifest = next_manifest(self.database, current, version, lock.epoch, purpose, content_of(target), account)
-        commit(self.store, self.database, manifest, pointer)
-        note_published(self.store, self.database, manifest, lock, self.progress)
-        if self.shared is not None:
-            self.shared.publish(manifest, self.progress)
+        self.publisher.publish(manifest, pointer, lock)
         return manifest
 
     def _target(

@@ -10,30 +10,21 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.ledger.ids import new_execution_id
-from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.progress import Progress
-from embedding_assets.versions.publication_lock import publication_lock
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets.versions.reader import find_version
 from embedding_assets.versions.tags import Tag, tag_key
 
 
-def set_tag(
-    store: Store,
-    ledger: Ledger,
-    database: Database,
-    name: str,
-    version: str | None,
-    lease_seconds: float,
-    progress: Progress,
-) -> Tag:
+def set_tag(publisher: Publisher, name: str, version: str | None) -> Tag:
     """Name a version (by default the published one); a tag that is there moves.
 
     Raises InputError where the version's files are gone, or a gc has begun to sweep them; LockError where another
     had the lock while it was written: then a gc may not have seen it.
     """
+    store, database = publisher.store, publisher.database
     key = tag_key(database, name)
     purpose = new_execution_id(datetime.now(UTC))
-    with publication_lock(store, ledger, database, purpose, lease_seconds, progress) as held:
+    with publisher.publication_lock(purpose) as held:
         manifest = find_version(store, database, version)
         sweeping = held.pointer.manifest.sweeping if held.pointer else ()
         there = {entry.key for entry in store.list(versions_prefix(database))}

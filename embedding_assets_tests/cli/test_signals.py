@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.versions import publication_lock as publication_lock
+from embedding_assets.versions import publisher
 from embedding_assets.versions.manifest import read_pointer
 from embedding_assets_tests.cli.commands import GOOD
 from embedding_assets_tests.dagster_defs.runs.processes import start_command
@@ -35,7 +35,7 @@ def linger_under_the_lock() -> None:
             time.sleep(LONG_SECONDS)
         return read_pointer(*arguments)  # type: ignore[arg-type]
 
-    vars(publication_lock)["read_pointer"] = slowly
+    vars(publisher)["read_pointer"] = slowly
 
 
 def end_at(

@@ -27,6 +27,7 @@ from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.rows.snapshot_directory import FileEntry, Format, download_verified
 from embedding_assets.versions.manifest import Pointer, VersionManifest, read_pointer
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.deltas import NOON, poll_result, put_delta
 from embedding_assets_tests.reference import Expected
 
@@ -135,8 +136,8 @@ class Workbench:
 
     def merger(self, store: Store | None = None) -> FinalMerger:
         """The final merge."""
-        tell, writer = self.told.append, self.writer
-        return FinalMerger(store or self.store, self.ledger, self.database, LEASE_SECONDS, tell, writer=writer)
+        publisher = Publisher(store or self.store, self.ledger, self.database, LEASE_SECONDS, self.told.append)
+        return FinalMerger(publisher, self.writer)
 
     def merge(
         self, results: Sequence[PollResult], number: int, form: Format = "arrow", group_size: int | None = None

@@ -20,6 +20,7 @@ from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.snapshot_directory import Format
 from embedding_assets.versions.manifest import chain, read_pointer
 from embedding_assets.versions.publish import commit, fence
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets.versions.receipts import receipt_key
 from embedding_assets_tests.deltas import MODEL, at, poll_result, record, records
 from embedding_assets_tests.executions.conftest import Workbench, execution
@@ -382,7 +383,7 @@ def test_a_takeover_fences_before_anything_is_built(bench: Workbench) -> None:
 
     results = [bench.batch("b2", records("b", 2, 20), at(1))]
     snapshots = bench.intermediates(results, 2)
-    FinalMerger(bench.store, bench.ledger, LINES, 1.0, look).merge(results, snapshots)
+    FinalMerger(Publisher(bench.store, bench.ledger, LINES, 1.0, look)).merge(results, snapshots)
     assert set(fences) == {3}
     assert (dead.epoch, bench.pointer().manifest.epoch) == (2, 3)
     assert_published(bench, by_id(records("a", 3), records("b", 2, 20)))

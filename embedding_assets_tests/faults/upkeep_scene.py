@@ -11,7 +11,7 @@ from embedding_assets.upkeep.tagging import set_tag
 from embedding_assets.versions.manifest import chain
 from embedding_assets_tests.dagster_defs.runs.world import texts
 from embedding_assets_tests.faults.process import Planned
-from embedding_assets_tests.faults.scene import LEASE_SECONDS, Scene, completed
+from embedding_assets_tests.faults.scene import Scene, completed
 from embedding_assets_tests.reference import Expected
 
 FIRST = texts("a", 3)
@@ -39,7 +39,7 @@ class UpkeepScene(Scene):
         services = self.world.services
         store, ledger = services.store, services.ledger
         oldest = list(chain(store, LINES, self.world.published()))[-1]
-        set_tag(store, ledger, LINES, "good", oldest.version, LEASE_SECONDS, quiet)
+        set_tag(services.publisher(LINES, quiet), "good", oldest.version)
         services.rollback(LINES, quiet).to("good", new_execution_id(datetime.now(UTC)))
         for _ in range(2):
             services.collector(LINES, quiet).collect(new_execution_id(datetime.now(UTC)), dry_run=False)

@@ -83,7 +83,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "pointer: fenced by whoever takes over",
-            "versions.publication_lock",
+            "versions.publisher",
             "if lock.taken_over and pointer is not None:",
             "if False:",
         ),

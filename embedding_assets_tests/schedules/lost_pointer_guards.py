@@ -14,8 +14,8 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: looked for under the lock",
-            "versions.publication_lock",
-            "        require(store, database, witnesses, pointer)\n",
+            "versions.publisher",
+            "            require(self.store, self.database, witnesses, pointer)\n",
             "",
         ),
         story.the_pointer_is_put_back,
@@ -41,8 +41,8 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: the lock's item names what was committed",
-            "executions.final",
-            "            note_published(self.store, self.database, manifest, merge.lock, self.progress)\n",
+            "versions.publisher",
+            "        self.note_published(manifest, lock)\n",
             "",
         ),
         story.it_is_put_back_before_anybody_marked,
@@ -50,8 +50,8 @@ LOST_POINTER_GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "lost pointer: the next holder notes what it finds",
-            "versions.publication_lock",
-            "note_published(store, database, pointer.manifest, lock, progress, known=witnesses.published)",
+            "versions.publisher",
+            "self.note_published(pointer.manifest, lock, known=witnesses.published)",
             "pass",
         ),
         story.its_publisher_died_and_another_looked,

@@ -31,6 +31,7 @@ from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets.versions.history import content_history
 from embedding_assets.versions.manifest import Pointer, VersionManifest, chain, read_pointer
 from embedding_assets.versions.mark import mark_published
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.deltas import at, put_delta, record
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Call, Process, current, run_as
@@ -176,7 +177,7 @@ class Yard:
             for chunk in split_chunks(name, others, 2):
                 merger.merge_chunk(chunk)
         snapshots = IntermediateSnapshots(execution_id=name, intermediates=parts, chunks=tuple(merged))
-        FinalMerger(self.store, self.ledger, LINES, LEASE_SECONDS).merge(results, snapshots)
+        FinalMerger(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS)).merge(results, snapshots)
 
     def mark(self) -> None:
         """A tick of the completion sensor."""
@@ -189,11 +190,13 @@ class Yard:
             return
         versions = list(chain(self.store, LINES, pointer.manifest))
         target = versions[min(steps, len(versions) - 1)]
-        Rollback(self.store, self.ledger, LINES, LEASE_SECONDS).to(target.version, "20260102T120000Z-rollback")
+        Rollback(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS)).to(
+            target.version, "20260102T120000Z-rollback"
+        )
 
     def gc(self, retention: int, min_age: timedelta = timedelta(0)) -> None:
         """Everything that may go goes."""
-        Collector(self.store, self.ledger, LINES, LEASE_SECONDS, retention, min_age).collect(
+        Collector(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS), retention, min_age).collect(
             "20260102T120000Z-collect0", dry_run=False
         )
 
@@ -209,7 +212,7 @@ class Yard:
 
     def repair(self) -> Repaired:
         """The pointer is put back."""
-        repair = Repair(self.store, self.ledger, LINES, LEASE_SECONDS)
+        repair = Repair(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS))
         return repair.run("20260102T120000Z-repaired", dry_run=False)
 
     def everything(self) -> None:

@@ -19,6 +19,7 @@ from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets.versions.manifest import VersionFile, VersionManifest
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets.versions.shared_root import SharedVersions
 from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
 
@@ -143,12 +144,14 @@ class SharedBench(Workbench):
     def merger(self, store: Store | None = None) -> FinalMerger:
         """The final merge of mode efs."""
         tell = self.told.append
-        return FinalMerger(store or self.store, self.ledger, self.database, LEASE_SECONDS, tell, self.shared)
+        return FinalMerger(
+            Publisher(store or self.store, self.ledger, self.database, LEASE_SECONDS, tell, self.shared)
+        )
 
     def roll_back(self, to: str | None = None) -> VersionManifest:
         """A rollback of mode efs."""
         tell = self.told.append
-        rollback = Rollback(self.store, self.ledger, self.database, LEASE_SECONDS, tell, self.shared)
+        rollback = Rollback(Publisher(self.store, self.ledger, self.database, LEASE_SECONDS, tell, self.shared))
         return rollback.to(to, execution(99))
 
     def data_downloaded(self) -> list[str]:

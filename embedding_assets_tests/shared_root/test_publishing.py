@@ -17,6 +17,7 @@ from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.gc import Collector, Garbage
 from embedding_assets.versions.manifest import VersionManifest, chain
 from embedding_assets.versions.mark import mark_published
+from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.deltas import at, record, records, vector
 from embedding_assets_tests.executions.conftest import LEASE_SECONDS, execution
 from embedding_assets_tests.reference import reference_digest
@@ -186,7 +187,7 @@ def collect(
 ) -> Garbage:
     """A gc for which all in the bucket is young."""
     told, shared = bench.told.append, bench.shared
-    collector = Collector(bench.store, bench.ledger, LINES, LEASE_SECONDS, retention, age, told, shared)
+    collector = Collector(Publisher(bench.store, bench.ledger, LINES, LEASE_SECONDS, told, shared), retention, age)
     return collector.collect(execution(90), dry_run=dry_run)
 
 

@@ -18,12 +18,12 @@ from embedding_assets.bucket.keys import (
 )
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedError, LostPointerError
-from embedding_assets.executions import final
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep import gc as gc_module
 from embedding_assets.upkeep.tagging import set_tag
+from embedding_assets.versions import publisher as publisher_module
 from embedding_assets_tests.deltas import at, records
-from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
+from embedding_assets_tests.executions.conftest import Workbench, execution
 from embedding_assets_tests.upkeep.sweeping import (
     Killed,
     all_versions,
@@ -31,6 +31,7 @@ from embedding_assets_tests.upkeep.sweeping import (
     collect,
     keys_of,
     plan,
+    publisher,
     rollback,
 )
 
@@ -140,7 +141,7 @@ def test_retention_counts_versions(bench: Workbench, planned: list[str], tmp_pat
 
 def test_a_tagged_version_stays(bench: Workbench, planned: list[str], tmp_path: Path) -> None:
     """Whole, and to be rolled back to; once the tag is gone it goes as well."""
-    set_tag(bench.store, bench.ledger, LINES, "good", planned[0], LEASE_SECONDS, bench.told.append)
+    set_tag(publisher(bench), "good", planned[0])
     garbage = collect(bench)
     assert garbage.kept == (planned[3], planned[0])
     check_whole(bench, tmp_path / "kept", garbage.kept)
@@ -169,7 +170,7 @@ def test_what_a_crashed_merge_left(bench: Workbench, planned: list[str], monkeyp
     before = bench.keys(versions_prefix(LINES))
     result = bench.batch("fifth", records("d", 2, 40), at(4))
     with monkeypatch.context() as patch:
-        patch.setattr(final, "commit", die)
+        patch.setattr(publisher_module, "commit", die)
         with pytest.raises(Killed):
             bench.merge([result], 5)
     left = bench.keys(versions_prefix(LINES)) - before

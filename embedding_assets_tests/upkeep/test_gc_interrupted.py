@@ -13,8 +13,16 @@ from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.upkeep.tagging import set_tag
 from embedding_assets_tests.deltas import at, records
-from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench
-from embedding_assets_tests.upkeep.sweeping import Hooked, Killed, check_whole, collect, keys_of, rollback
+from embedding_assets_tests.executions.conftest import Workbench
+from embedding_assets_tests.upkeep.sweeping import (
+    Hooked,
+    Killed,
+    check_whole,
+    collect,
+    keys_of,
+    publisher,
+    rollback,
+)
 
 SHORT_LEASE = 0.3
 
@@ -52,7 +60,7 @@ def test_one_that_dies_is_finished_by_the_next(
         with pytest.raises(InputError, match="swept"):
             rollback(bench, version)
         with pytest.raises(InputError, match="swept"):
-            set_tag(bench.store, bench.ledger, LINES, "good", version, LEASE_SECONDS, bench.told.append)
+            set_tag(publisher(bench), "good", version)
     assert died >= 17
     assert bench.pointer().manifest.sweeping == ()
     assert bench.keys() == wanted

@@ -231,14 +231,9 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
 
 def _ordered(merged: list[MergedIntermediate]) -> list[Intermediate]:
     """In the order of their numbers, whatever the order in which the steps ended."""
-
-    def number(part: MergedIntermediate) -> int:
-        digits = "".join(sign if sign.isdigit() else " " for sign in part.intermediate_key).split()
-        return int(digits[-1])
-
     return [
         Intermediate(intermediate_key=part.intermediate_key, digest=part.digest)
-        for part in sorted(merged, key=number)
+        for part in sorted(merged, key=lambda part: part.number)
     ]
 
 
