@@ -99,6 +99,11 @@ def delta_prefix(database: Database) -> str:
     return f"{database.name}/delta/{database.name}/{database.delta_folder}/"
 
 
+def delta_key(database: Database, delta_id: str) -> str:
+    """Prefix of the objects of one delta."""
+    return f"{delta_prefix(database)}{delta_id}/"
+
+
 def versions_prefix(database: Database) -> str:
     """Prefix of all published versions of a database."""
     return f"{database.name}/snapshot/versions/"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from embedding_assets.bucket.keys import (
-    delta_prefix,
+    delta_key,
     errors_key,
     records_key,
     result_key,
@@ -176,12 +176,12 @@ class Poller:
             file_sha256(asked),
         )
         delta_id = name_delta(batch.batch_id, found, hashes, self._form)
-        delta_key = f"{delta_prefix(self._database)}{delta_id}/"
-        write_delta(self._store, self._database, self._form, arrow.parent, delta_key, found)
+        key = delta_key(self._database, delta_id)
+        write_delta(self._store, self._database, self._form, arrow.parent, key, found)
         self._write_errors(batch.batch_id, found)
         action: Action = "process_results" if remote.status == "completed" else "process_partial"
         result = self._result(batch, remote, found, action=action)
-        return result.model_copy(update={"delta_id": delta_id, "delta_key": delta_key})
+        return result.model_copy(update={"delta_id": delta_id, "delta_key": key})
 
     def _result(
         self,

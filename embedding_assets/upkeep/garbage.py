@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from embedding_assets.bucket.keys import INTERMEDIATE, delta_prefix, versions_prefix
+from embedding_assets.bucket.keys import INTERMEDIATE, delta_key, delta_prefix, versions_prefix
 from embedding_assets.bucket.store import StoredObject
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import parse_instant
@@ -124,7 +124,7 @@ def by_delta(
     for entry in listed:
         name, slash, _ = entry.key[start:].partition("/")
         if slash:
-            groups.setdefault(f"{delta_prefix(database)}{name}/", []).append(entry)
+            groups.setdefault(delta_key(database, name), []).append(entry)
     return _old(groups, min_age, now)
 
 
