@@ -44,7 +44,7 @@ from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, read_pointer
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
 from embedding_assets.versions.published_by import published_by
-from embedding_assets.versions.publisher import Publisher, Publishing
+from embedding_assets.versions.publisher import PublishingTask
 
 REBASES = 5
 """How often a merge begins again on a version that was published meanwhile."""
@@ -73,10 +73,9 @@ class _Merge:
 
 
 @dataclass(frozen=True)
-class FinalMerger(Publishing):
+class FinalMerger(PublishingTask):
     """Merges executions of one database into its next version."""
 
-    publisher: Publisher
     writer: IndexWriter = "auto"
     cache: BaseCache | None = None
 
@@ -166,15 +165,7 @@ class FinalMerger(Publishing):
         published = base.manifest if base else None
         nearer = self.shared or self.cache
         nearby = nearer.directory(published.version) if nearer and published else None
-        return VersionBuilder(
-            self.store,
-            self.database,
-            published,
-            folder,
-            nearby,
-            self.progress,
-            self.writer,
-        )
+        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.writer)
 
     def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
         """The batches that were not folded since all is published; TransientError where it is not any more."""

@@ -29,7 +29,7 @@ from embedding_assets.upkeep.garbage import (
 from embedding_assets.upkeep.laid_versions import laid_versions, take_away
 from embedding_assets.versions.manifest import Pointer, VersionManifest, whole_chain
 from embedding_assets.versions.publish import amend
-from embedding_assets.versions.publisher import Publisher, Publishing
+from embedding_assets.versions.publisher import PublishingTask
 from embedding_assets.versions.tags import read_tags
 
 
@@ -54,10 +54,9 @@ class Garbage:
 
 
 @dataclass(frozen=True)
-class Collector(Publishing):
+class Collector(PublishingTask):
     """Sweeps one database."""
 
-    publisher: Publisher
     retention: int
     min_age: timedelta
 
@@ -83,12 +82,7 @@ class Collector(Publishing):
         kept = kept_versions(versions, tagged, self.retention, self.min_age, now)
         listed = list(self.store.list(versions_prefix(self.database)))
         needed = set(versions[0].withdrawn) | self._live()
-        deltas = by_delta(
-            self.store.list(delta_prefix(self.database)),
-            self.database,
-            self.min_age,
-            now,
-        )
+        deltas = by_delta(self.store.list(delta_prefix(self.database)), self.database, self.min_age, now)
         done = published_deltas(versions, needed) - self._named_by(needed, versions)
         executions = by_execution(self.store.list(INTERMEDIATE_PREFIX), self.min_age, now)
         return Garbage(

@@ -1,4 +1,4 @@
-"""The published records embedded anew by another model, or with other dimensions, and published when complete.
+"""The published records embedded again by another model, or with other dimensions, and published when complete.
 
 One step does what can be done now and says what is missing, so the same command is given until it has published:
 texts that are not embedded by the new model yet are submitted, as batches that no execution plans; when each
@@ -35,7 +35,7 @@ from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, split
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
-from embedding_assets.upkeep.rebuild_publish import RebuildPublisher, RebuiltRecords
+from embedding_assets.upkeep.rebuild_publish import Rebuild, RebuiltRecords
 from embedding_assets.upkeep.rebuild_texts import StoredTexts
 from embedding_assets.versions.manifest import Pointer, VersionManifest
 from embedding_assets.versions.reader import published_index
@@ -63,7 +63,7 @@ class _Polled:
 
 
 @dataclass(frozen=True)
-class ModelRebuild(RebuildPublisher):
+class ModelRebuild(Rebuild):
     """Rebuilds one database by the model that is wanted."""
 
     sender: Sender
@@ -235,10 +235,9 @@ class ModelRebuild(RebuildPublisher):
                     f"another version of {self.database.name} was published meanwhile: give the command again"
                 )
             sources = self._write_rows(index, polled, chosen, path)
-            rebuilt = _index(index, sources)
             batches = tuple(version_batch(one.result) for one in polled)
-            anew = RebuiltRecords(sources, rebuilt, self.wanted.model, batches)
-            return self.publish(anew, pointer, purpose, held.lock)
+            rebuilt = RebuiltRecords(sources, _index(index, sources), self.wanted.model, batches)
+            return self.publish_rebuilt(rebuilt, pointer, purpose, held.lock)
 
     def _write_rows(
         self, index: pa.Table, polled: Sequence[_Polled], chosen: dict[str, int], path: Path

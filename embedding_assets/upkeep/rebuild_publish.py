@@ -1,4 +1,4 @@
-"""Publishing a version that is built anew: nothing of the one before is used but its place in the chain."""
+"""Publishing a rebuilt version: nothing of the one before is used but its place in the chain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.record_index import alive, digest_of
 from embedding_assets.versions.manifest import Pointer, VersionBatch, VersionManifest, new_version
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
-from embedding_assets.versions.publisher import Publisher, Publishing
+from embedding_assets.versions.publisher import PublishingTask
 
 
 @dataclass(frozen=True)
@@ -34,53 +34,46 @@ class RebuiltRecords:
 
 
 @dataclass(frozen=True)
-class RebuildPublisher(Publishing):
+class Rebuild(PublishingTask):
     """Builds, verifies and publishes; to be used by whoever holds the lock."""
 
-    publisher: Publisher
     writer: IndexWriter
 
-    def publish(self, anew: RebuiltRecords, base: Pointer, purpose: str, lock: MergeLock) -> VersionManifest:
-        """Publish `anew` in place of `base`. Raises PreconditionError where another was published meanwhile.
+    def publish_rebuilt(
+        self, rebuilt: RebuiltRecords, base: Pointer, purpose: str, lock: MergeLock
+    ) -> VersionManifest:
+        """Publish `rebuilt` in place of `base`. Raises PreconditionError where another was published meanwhile.
 
         Raises ConservationError where the rows are not those of the index.
         """
         started = time.monotonic()
-        rows = sum(source.file.count for source in anew.sources)
-        total = alive(anew.index).num_rows
+        rows = sum(source.file.count for source in rebuilt.sources)
+        total = alive(rebuilt.index).num_rows
         if rows != total:
             raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
         version = new_version(lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
-            builder = VersionBuilder(
-                self.store,
-                self.database,
-                None,
-                Path(name),
-                None,
-                self.progress,
-                self.writer,
-            )
+            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.progress, self.writer)
             every = np.ones(rows, dtype=np.bool_)
-            ids = tuple(alive(anew.index).column("id").to_pylist())
-            changes = Changes(every, ~every, ids, (), 0, anew.index, index_changed=True)
-            built = builder.build(version, anew.sources, changes, lock.check)
-            self.progress(f"built and verified {built.size:,} bytes anew, {len(built.uploads)} files to upload")
+            ids = tuple(alive(rebuilt.index).column("id").to_pylist())
+            changes = Changes(every, ~every, ids, (), 0, rebuilt.index, index_changed=True)
+            built = builder.build(version, rebuilt.sources, changes, lock.check)
+            self.progress(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
             content = Content(
                 collection=self.database.collection,
-                model=anew.model,
+                model=rebuilt.model,
                 dimensions=built.dimensions or base.manifest.dimensions,
                 space=self.database.space,
                 chroma_version=CHROMA_VERSION,
                 total_embeddings=total,
-                content_digest=digest_of(anew.index),
+                content_digest=digest_of(rebuilt.index),
                 files=built.files,
                 writer=built.written.writer,
             )
             account = Account(
                 difference=Difference(updated=total),
                 withdrawn=Withdrawn(base.manifest.withdrawn, base.manifest.withdrawn_generations),
-                batches=anew.batches,
+                batches=rebuilt.batches,
             )
             seconds = time.monotonic() - started
             manifest = next_manifest(

@@ -35,7 +35,7 @@ from embedding_assets.versions.manifest import (
     read_version,
 )
 from embedding_assets.versions.publish import fence, put_back
-from embedding_assets.versions.publisher import Publisher, Publishing
+from embedding_assets.versions.publisher import PublishingTask
 from embedding_assets.versions.receipts import find_receipt, newest_receipt
 from embedding_assets.versions.witnesses import not_in_chain, read_witnesses
 
@@ -73,10 +73,8 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class Repair(Publishing):
+class Repair(PublishingTask):
     """Puts the pointer of one database back."""
-
-    publisher: Publisher
 
     def run(self, purpose: str, *, dry_run: bool) -> Repaired:
         """Put back what was lost; with `dry_run` only say what would be, without the lock and without a write.
@@ -104,7 +102,7 @@ class Repair(Publishing):
                 except PreconditionError as error:
                     self.progress(f"{error}; looking again")
                     continue
-                self.publisher.published(target, lock)
+                self.publisher.follow_up(target, lock)
                 return self._result(found)
         raise TransientError(f"the pointer of {self.database.name} was changed {TRIES} times meanwhile")
 

@@ -17,7 +17,7 @@ from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.versions.history import accounted, before, withdrawn
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, whole_chain
 from embedding_assets.versions.next_version import Account, Difference, Withdrawn, content_of, next_manifest
-from embedding_assets.versions.publisher import Publisher, Publishing
+from embedding_assets.versions.publisher import PublishingTask
 from embedding_assets.versions.tags import resolve
 
 TRIES = 5
@@ -25,10 +25,8 @@ TRIES = 5
 
 
 @dataclass(frozen=True)
-class Rollback(Publishing):
+class Rollback(PublishingTask):
     """Publishes older versions of one database again."""
-
-    publisher: Publisher
 
     def to(self, name: str | None, purpose: str) -> VersionManifest:
         """Publish the content of the version (or tag) `name`, by default of the one before the published one.

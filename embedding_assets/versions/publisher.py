@@ -94,12 +94,12 @@ class Publisher:
         Raises PreconditionError, LockError or LostPointerError as `commit` does; then nothing is published.
         """
         commit(self.store, self.database, manifest, base)
-        self.published(manifest, lock, directory)
-
-    def published(self, manifest: VersionManifest, lock: MergeLock, directory: Path | None = None) -> None:
-        """What follows a commit: the witnesses in the table and the bucket, a message, the shared root."""
-        self.note_published(manifest, lock)
         self.progress(f"published version {manifest.version}: {manifest.total_embeddings} embeddings")
+        self.follow_up(manifest, lock, directory)
+
+    def follow_up(self, manifest: VersionManifest, lock: MergeLock, directory: Path | None = None) -> None:
+        """After the pointer was written: note it in the table and in the bucket, copy it to the shared root."""
+        self.note_published(manifest, lock)
         if self.shared is not None:
             self.shared.publish(manifest, self.progress, directory)
 
@@ -116,8 +116,9 @@ class Publisher:
             self.progress(f"warning: the receipt of version {manifest.version} is not written yet: {error}")
 
 
-class Publishing:
-    """Short names for what the `publisher` of a class holds."""
+@dataclass(frozen=True)
+class PublishingTask:
+    """A task that publishes, with short names for what its publisher holds."""
 
     publisher: Publisher
 

@@ -48,7 +48,7 @@ class Workbench:
     folder: Path
     database: Database = LINES
     chunk_size: int = 10
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     writer: IndexWriter = "auto"
 
     def row(self, batch_id: str, submitted: datetime = NOON, **values: Any) -> BatchSummary:
@@ -134,10 +134,13 @@ class Workbench:
             groups=tuple(grouped),
         )
 
+    def publisher(self, store: Store | None = None, lease: float = LEASE_SECONDS) -> Publisher:
+        """What publishes versions; its messages are kept in `messages`."""
+        return Publisher(store or self.store, self.ledger, self.database, lease, self.messages.append)
+
     def merger(self, store: Store | None = None) -> FinalMerger:
         """The final merge."""
-        publisher = Publisher(store or self.store, self.ledger, self.database, LEASE_SECONDS, self.told.append)
-        return FinalMerger(publisher, self.writer)
+        return FinalMerger(self.publisher(store), self.writer)
 
     def merge(
         self, results: Sequence[PollResult], number: int, form: Format = "arrow", group_size: int | None = None

@@ -14,9 +14,8 @@ from embedding_assets.executions.final import FinalMerger
 from embedding_assets.settings import Settings
 from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.versions.base_cache import BaseCache
-from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.deltas import at, records
-from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench
+from embedding_assets_tests.executions.conftest import Workbench
 from embedding_assets_tests.recording_store import RecordingStore
 
 
@@ -33,10 +32,12 @@ class CachedBench:
         results = [self.bench.batch(batch_id, records(batch_id, count, seed=100 * number), at(number))]
         snapshots = self.bench.intermediates(results, number)
         self.store.read.clear()
-        publisher = Publisher(self.store, self.bench.ledger, LINES, LEASE_SECONDS, self.bench.told.append)
-        merger = FinalMerger(publisher, cache=self.cache)
-        merger.merge(results, snapshots)
+        self.merger().merge(results, snapshots)
         return [key for key in self.store.read if "/versions/" in key and not key.endswith("/manifest.json")]
+
+    def merger(self) -> FinalMerger:
+        """The final merge, with the cache."""
+        return FinalMerger(self.bench.publisher(self.store), cache=self.cache)
 
     def kept(self) -> list[str]:
         """The versions in the cache."""
@@ -61,7 +62,7 @@ def test_a_version_of_a_new_index_alone_keeps_the_other_files(cached: CachedBenc
     cached.merge("a", 9, 1)
     same = [cached.bench.batch("b", records("a", 9, seed=100), at(5))]
     snapshots = cached.bench.intermediates(same, 2)
-    merger = FinalMerger(Publisher(cached.store, cached.bench.ledger, LINES, LEASE_SECONDS), cache=cached.cache)
+    merger = cached.merger()
     assert merger.merge(same, snapshots).unchanged == 9
     assert cached.kept() == [cached.bench.pointer().manifest.version]
     assert cached.merge("c", 2, 3) == []
@@ -94,7 +95,7 @@ def test_a_file_that_the_bucket_has_lost_is_uploaded_again(cached: CachedBench, 
         cached.bench.store.delete([lost.key])
     newer = [replace(one, metadata={"n": 1}) for one in records("a", 1, seed=100)]
     results = [cached.bench.batch("b", newer, at(5))]
-    merger = FinalMerger(Publisher(cached.store, cached.bench.ledger, LINES, LEASE_SECONDS), cache=cached.cache)
+    merger = cached.merger()
     assert merger.merge(results, cached.bench.intermediates(results, 2)).updated == 1
     manifest = cached.bench.pointer().manifest
     assert lost.key not in {file.key for file in manifest.files}
@@ -108,7 +109,7 @@ def test_a_version_of_a_lost_file_is_not_published_again(cached: CachedBench) ->
     cached.bench.store.delete([lost.key])
     same = [cached.bench.batch("b", records("a", 9, seed=100), at(5))]
     snapshots = cached.bench.intermediates(same, 2)
-    merger = FinalMerger(Publisher(cached.store, cached.bench.ledger, LINES, LEASE_SECONDS), cache=cached.cache)
+    merger = cached.merger()
     with pytest.raises(DamagedVersionError, match="data_level0"):
         merger.merge(same, snapshots)
 
@@ -119,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(bench: Workbench, tmp_pa
     cached = CachedBench(bench, tmp_path / "cache")
     cached.merge("a", 9, 1)
     assert cached.merge("b", 2, 2) != []
-    assert sum("is not kept on the local disk" in line for line in bench.told) == 2
+    assert sum("is not kept on the local disk" in line for line in bench.messages) == 2
     assert len(bench.published()) == 11
 
 

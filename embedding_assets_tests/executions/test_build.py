@@ -123,7 +123,7 @@ def falls_back(bench: Workbench, because: str) -> None:
     result = bench.merge([bench.batch("b1", new, at(1))], 2)
     assert result.writer == "chroma"
     assert because in (result.writer_reason or "")
-    assert f"Chroma writes this version itself: {result.writer_reason}" in bench.told
+    assert f"Chroma writes this version itself: {result.writer_reason}" in bench.messages
     assert assert_published(bench, [*OLD, *new]).writer == "chroma"
 
 

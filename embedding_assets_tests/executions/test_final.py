@@ -328,7 +328,7 @@ def test_a_version_published_meanwhile_is_built_upon(bench: Workbench) -> None:
     result = bench.merger(faulty).merge(ours, bench.intermediates(ours, 2))
     assert counts(result) == (2, 0, 0, 7)
     assert_published(bench, by_id(records("a", 3), records("b", 2, 20), records("c", 2, 40)))
-    assert any("published meanwhile" in line for line in bench.told)
+    assert any("published meanwhile" in line for line in bench.messages)
 
 
 def test_a_lost_answer_publishes_once(bench: Workbench) -> None:

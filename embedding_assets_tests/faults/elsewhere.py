@@ -35,7 +35,7 @@ ELSEWHERE = {
     "upkeep.rebuild_model.ModelRebuild._on_way": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_model.ModelRebuild._submit": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_model.ModelRebuild._rebuilding": "upkeep/rebuild/test_model.py",
-    "upkeep.rebuild_publish.RebuildPublisher.publish": "upkeep/rebuild/test_distance.py",
+    "upkeep.rebuild_publish.Rebuild.publish_rebuilt": "upkeep/rebuild/test_distance.py",
     "upkeep.rebuild_texts.StoredTexts._asked": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_texts.StoredTexts._kept": "upkeep/rebuild/test_model.py",
     # They only read: an error is told, and nothing was changed.

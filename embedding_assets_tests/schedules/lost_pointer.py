@@ -13,7 +13,6 @@ from embedding_assets.errors import DamagedVersionError, LostPointerError
 from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.versions.manifest import read_pointer
 from embedding_assets.versions.publish import commit
-from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Fault, Planned, Process
 from embedding_assets_tests.schedules.scenarios import (
@@ -23,10 +22,9 @@ from embedding_assets_tests.schedules.scenarios import (
     lock,
     paused,
     published,
-    quiet,
     versions,
 )
-from embedding_assets_tests.schedules.yard import LEASE_SECONDS, POINTER_WRITE, Yard, refuse
+from embedding_assets_tests.schedules.yard import POINTER_WRITE, Yard, refuse
 
 BOOKMARK_WRITE = CallSite("memory", "put_item", "")
 
@@ -106,7 +104,7 @@ def its_publisher_died_and_another_looked(yard: Yard) -> None:
     """Whoever gets the lock notes what it finds published, before it does anything else."""
     chain = published(yard, {"r1": 1})
     chain.append(_published_by_one_who_died(yard))
-    with Publisher(yard.store, yard.ledger, LINES, LEASE_SECONDS, quiet).publication_lock(PURPOSE):
+    with yard.publisher.publication_lock(PURPOSE):
         pass
     yard.lose_pointer(2)
     _refused(yard, chain[-1])

@@ -37,7 +37,6 @@ from embedding_assets.versions.manifest import (
 )
 from embedding_assets.versions.mark import mark_published
 from embedding_assets.versions.publish import commit, fence
-from embedding_assets.versions.publisher import Publisher
 from embedding_assets.versions.reader import pull
 from embedding_assets_tests.faults.call_sites import CallSite
 from embedding_assets_tests.faults.process import Fault, Planned, Process, run_as
@@ -206,7 +205,7 @@ def a_paused_holder_wakes_up_after_another_died(yard: Yard) -> None:
     yard.arrive("late", {"r2": 2}, 5)
 
     def takes_over_and_dies() -> None:
-        with Publisher(yard.store, yard.ledger, LINES, LEASE_SECONDS, quiet).publication_lock(PURPOSE):
+        with yard.publisher.publication_lock(PURPOSE):
             raise LockError("died")
 
     paused(yard, POINTER_WRITE, lambda: yard.merge(yard.live()), takes_over_and_dies)
@@ -387,7 +386,7 @@ def a_withdrawn_batch_is_on_its_way(yard: Yard) -> None:
     """What a rollback took out comes back only by reprocess."""
     first = published(yard, {"r1": 1}, {"r2": 2})
     late = [yard.ledger.get("b2")]
-    Rollback(Publisher(yard.store, yard.ledger, LINES, LEASE_SECONDS)).to(first[0], PURPOSE)
+    Rollback(yard.publisher).to(first[0], PURPOSE)
     with pytest.raises(WithdrawnError):
         yard.merge(late)
     yard.check()
@@ -437,7 +436,7 @@ def a_batch_is_opened_again_while_it_is_marked(yard: Yard) -> None:
 def a_rollback_overtakes_a_gc(yard: Yard) -> None:
     """The gc has told in the pointer what it is about to delete."""
     found = published(yard, {"r1": 1}, {"r2": 2}, {"r3": 3})
-    rollback = Rollback(Publisher(yard.store, yard.ledger, LINES, LEASE_SECONDS))
+    rollback = Rollback(yard.publisher)
     site = CallSite("memory", "delete_objects", "")
     paused(yard, site, lambda: yard.gc(1), lambda: rollback.to(found[0], PURPOSE))
     yard.check()
@@ -500,7 +499,7 @@ def a_swept_version_is_asked_for(yard: Yard) -> None:
     found = published(yard, {"r1": 1}, {"r2": 2})
     yard.gc(1)
     with pytest.raises((DamagedError, InputError)):
-        Rollback(Publisher(yard.store, yard.ledger, LINES, LEASE_SECONDS)).to(found[0], PURPOSE)
+        Rollback(yard.publisher).to(found[0], PURPOSE)
     yard.check()
 
 

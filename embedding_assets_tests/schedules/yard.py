@@ -177,7 +177,12 @@ class Yard:
             for chunk in split_chunks(name, others, 2):
                 merger.merge_chunk(chunk)
         snapshots = IntermediateSnapshots(execution_id=name, intermediates=parts, chunks=tuple(merged))
-        FinalMerger(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS)).merge(results, snapshots)
+        FinalMerger(self.publisher).merge(results, snapshots)
+
+    @property
+    def publisher(self) -> Publisher:
+        """What publishes versions of the yard's database."""
+        return Publisher(self.store, self.ledger, LINES, LEASE_SECONDS)
 
     def mark(self) -> None:
         """A tick of the completion sensor."""
@@ -190,15 +195,11 @@ class Yard:
             return
         versions = list(chain(self.store, LINES, pointer.manifest))
         target = versions[min(steps, len(versions) - 1)]
-        Rollback(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS)).to(
-            target.version, "20260102T120000Z-rollback"
-        )
+        Rollback(self.publisher).to(target.version, "20260102T120000Z-rollback")
 
     def gc(self, retention: int, min_age: timedelta = timedelta(0)) -> None:
         """Everything that may go goes."""
-        Collector(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS), retention, min_age).collect(
-            "20260102T120000Z-collect0", dry_run=False
-        )
+        Collector(self.publisher, retention, min_age).collect("20260102T120000Z-collect0", dry_run=False)
 
     def lose_pointer(self, back: int | None = None) -> None:
         """Somebody deletes the pointer, or puts it back to so many object versions before."""
@@ -212,7 +213,7 @@ class Yard:
 
     def repair(self) -> Repaired:
         """The pointer is put back."""
-        repair = Repair(Publisher(self.store, self.ledger, LINES, LEASE_SECONDS))
+        repair = Repair(self.publisher)
         return repair.run("20260102T120000Z-repaired", dry_run=False)
 
     def everything(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ import pytest
 from embedding_assets.bucket.keys import version_prefix, versions_prefix
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
-from embedding_assets.executions.final import FinalMerger
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.rollback import Rollback
@@ -44,7 +43,7 @@ class Shelf:
 
     store: CountingStore
     root: Path
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     @property
     def shared(self) -> SharedVersions:
@@ -88,7 +87,7 @@ class Shelf:
 
     def publish(self, manifest: VersionManifest) -> None:
         """Lay it and move the link."""
-        self.shared.publish(manifest, self.told.append)
+        self.shared.publish(manifest, self.messages.append)
 
     @property
     def shown(self) -> str:
@@ -141,18 +140,13 @@ class SharedBench(Workbench):
         """The version that a reader gets."""
         return self.shared.link.shown()
 
-    def merger(self, store: Store | None = None) -> FinalMerger:
-        """The final merge of mode efs."""
-        tell = self.told.append
-        return FinalMerger(
-            Publisher(store or self.store, self.ledger, self.database, LEASE_SECONDS, tell, self.shared)
-        )
+    def publisher(self, store: Store | None = None, lease: float = LEASE_SECONDS) -> Publisher:
+        """What publishes versions, also to the shared root."""
+        return replace(super().publisher(store, lease), shared=self.shared)
 
     def roll_back(self, to: str | None = None) -> VersionManifest:
         """A rollback of mode efs."""
-        tell = self.told.append
-        rollback = Rollback(Publisher(self.store, self.ledger, self.database, LEASE_SECONDS, tell, self.shared))
-        return rollback.to(to, execution(99))
+        return Rollback(self.publisher()).to(to, execution(99))
 
     def data_downloaded(self) -> list[str]:
         """Files of versions that were downloaded since the last call."""

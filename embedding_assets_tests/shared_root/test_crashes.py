@@ -79,7 +79,7 @@ def publish_second(shelf: Shelf, mortal: Mortal, *, empty: bool) -> Any:
         try:
             shelf.publish(second)
         except Killed:
-            shelf.told.append("killed")
+            shelf.messages.append("killed")
     return first, second
 
 
@@ -95,14 +95,14 @@ def test_a_process_that_dies_at_any_step(shelf: Shelf, empty: bool) -> None:
         for after in (False, True):
             where = f"{'after' if after else 'before'} step {at}, {undisturbed.steps[at]}"
             first, second = publish_second(shelf, Mortal(at, after=after), empty=empty)
-            assert shelf.told.pop() == "killed", where
+            assert shelf.messages.pop() == "killed", where
             shown = shelf.shared.link.shown()
             assert shown in (None if empty else first.version, second.version), where
             for laid in shelf.shared.laid():
                 assert wrong_in(shelf.shared.directory(laid)) == [], where
-            shelf.told.clear()
-            shelf.shared.ensure(second, shelf.told.append)
-            assert not [line for line in shelf.told if "warning" in line], where
+            shelf.messages.clear()
+            shelf.shared.ensure(second, shelf.messages.append)
+            assert not [line for line in shelf.messages if "warning" in line], where
             assert shelf.shown == f"versions/{second.version}", where
             should_be = shelf.laid_out([second.version] if empty else [first.version, second.version])
             assert should_be <= shelf.paths(), where

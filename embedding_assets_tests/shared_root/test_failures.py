@@ -66,8 +66,8 @@ def test_a_failure_is_told_in_one_line_and_made_good_later(
     with pytest.MonkeyPatch.context() as patch:
         breaking(shelf, patch)
         shelf.publish(manifest)
-    assert len([line for line in shelf.told if line.startswith("warning: version 1-")]) == 1
-    assert not [line for line in shelf.told if "\n" in line]
+    assert len([line for line in shelf.messages if line.startswith("warning: version 1-")]) == 1
+    assert not [line for line in shelf.messages if "\n" in line]
     if breaking is vanish:
         assert not shelf.root.exists()
         shelf.root.mkdir()
@@ -75,10 +75,10 @@ def test_a_failure_is_told_in_one_line_and_made_good_later(
         (shelf.root / "lines").unlink()
     if breaking is full:
         assert shelf.store.downloaded == []
-    shelf.told.clear()
-    shelf.shared.ensure(manifest, shelf.told.append)
+    shelf.messages.clear()
+    shelf.shared.ensure(manifest, shelf.messages.append)
     assert shelf.paths() == shelf.laid_out([manifest.version])
-    assert not [line for line in shelf.told if "warning" in line]
+    assert not [line for line in shelf.messages if "warning" in line]
 
 
 def test_a_damaged_bucket_lays_nothing(shelf: Shelf) -> None:
@@ -86,7 +86,7 @@ def test_a_damaged_bucket_lays_nothing(shelf: Shelf) -> None:
     manifest = shelf.version(1)
     shelf.store.put(manifest.files[0].key, b"y" * manifest.files[0].size)
     shelf.publish(manifest)
-    assert "is not what its manifest says" in shelf.told[-1]
+    assert "is not what its manifest says" in shelf.messages[-1]
     assert shelf.paths() == set()
 
 
@@ -100,6 +100,6 @@ def test_a_lock_that_another_holds_does_not_hang_a_publication(
     with (shelf.folder / ".lock").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         shelf.publish(manifest)
-    assert shelf.told[-1].endswith("is locked by another process")
-    shelf.shared.ensure(manifest, shelf.told.append)
+    assert shelf.messages[-1].endswith("is locked by another process")
+    shelf.shared.ensure(manifest, shelf.messages.append)
     assert shelf.shown == f"versions/{manifest.version}"

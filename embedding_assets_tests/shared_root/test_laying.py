@@ -47,11 +47,11 @@ def test_what_is_at_hand_is_not_downloaded(shelf: Shelf, tmp_path: Path) -> None
         (built / file.path).write_bytes(shelf.store.get(file.key))
     (built / "records.arrow").write_bytes(b"x" * second.files[3].size)
     shelf.store.downloaded.clear()
-    shelf.shared.publish(second, shelf.told.append, built)
+    shelf.shared.publish(second, shelf.messages.append, built)
     assert shelf.store.downloaded == [second.files[3].key]
     assert wrong_in(shelf.shared.directory(second.version)) == []
     size = second.files[3].size
-    assert shelf.told[-1].endswith(f": {second.size - size:,} bytes were at hand, {size:,} came from S3")
+    assert shelf.messages[-1].endswith(f": {second.size - size:,} bytes were at hand, {size:,} came from S3")
 
 
 def test_a_reader_that_follows_the_link_always_finds_a_whole_version(shelf: Shelf, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_processes_that_lay_the_same_version_at_once_all_end_well(shelf: Shelf) 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: shelf.publish(manifest), range(16)))
     assert shelf.paths() == shelf.laid_out([manifest.version])
-    assert not [line for line in shelf.told if "warning" in line]
+    assert not [line for line in shelf.messages if "warning" in line]
 
 
 def test_the_link_goes_forward_whatever_the_order(shelf: Shelf) -> None:
@@ -148,10 +148,12 @@ def test_an_older_version_is_laid_and_not_shown(shelf: Shelf) -> None:
     shelf.publish(new)
     for other in (old, same):
         shelf.publish(other)
-        assert shelf.told[-1].endswith(f"does not show it: it shows version {new.version}, which is no older one")
-        shelf.told.clear()
-        shelf.shared.ensure(other, shelf.told.append)
-        assert len(shelf.told) == 1
+        assert shelf.messages[-1].endswith(
+            f"does not show it: it shows version {new.version}, which is no older one"
+        )
+        shelf.messages.clear()
+        shelf.shared.ensure(other, shelf.messages.append)
+        assert len(shelf.messages) == 1
         assert shelf.shown == f"versions/{new.version}"
 
 
@@ -177,7 +179,7 @@ def test_a_broken_or_foreign_link_is_replaced(shelf: Shelf, target: Callable[[Pa
     (shelf.folder / "latest").unlink()
     (shelf.folder / "latest").symlink_to(target(shelf.folder))
     manifest = shelf.version(2)
-    shelf.shared.ensure(manifest, shelf.told.append)
+    shelf.shared.ensure(manifest, shelf.messages.append)
     assert shelf.shown == f"versions/{manifest.version}"
 
 
@@ -225,5 +227,5 @@ def test_to_be_sure_costs_one_look_at_the_link(shelf: Shelf, monkeypatch: pytest
     for needless in ("_lay", "publish", "laid"):
         monkeypatch.setattr(shared_root.SharedVersions, needless, refuse)
     monkeypatch.setattr(shared_root, "alone", refuse)
-    shelf.shared.ensure(manifest, shelf.told.append)
+    shelf.shared.ensure(manifest, shelf.messages.append)
     assert (looked, shelf.store.downloaded) == ([manifest.version], [])

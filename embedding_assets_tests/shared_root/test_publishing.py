@@ -17,9 +17,8 @@ from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.gc import Collector, Garbage
 from embedding_assets.versions.manifest import VersionManifest, chain
 from embedding_assets.versions.mark import mark_published
-from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.deltas import at, record, records, vector
-from embedding_assets_tests.executions.conftest import LEASE_SECONDS, execution
+from embedding_assets_tests.executions.conftest import execution
 from embedding_assets_tests.reference import reference_digest
 from embedding_assets_tests.shared_root.conftest import SharedBench, wrong_in
 
@@ -70,11 +69,11 @@ def test_a_merge_lays_and_shows_its_version(bench: SharedBench) -> None:
 def test_the_base_is_taken_from_the_root(bench: SharedBench) -> None:
     """Every hash matches: not one data file is downloaded; and it is told how many bytes came from where."""
     base = first_merge(bench)
-    bench.told.clear()
+    bench.messages.clear()
     assert second_merge(bench) == []
     index = next(file.size for file in base.files if file.path == "records.arrow")
     rest = base.size - index
-    told = [line for line in bench.told if "of the base" in line]
+    told = [line for line in bench.messages if "of the base" in line]
     assert told == [
         f"record index of the base: {index:,} bytes were at hand, 0 came from S3",
         f"files of the base: {rest:,} bytes were at hand, 0 came from S3",
@@ -149,7 +148,7 @@ def test_a_rollback_moves_the_link(bench: SharedBench) -> None:
     made = bench.roll_back(first.version)
     assert bench.shown == made.version
     assert wrong_in(bench.shared.directory(made.version)) == []
-    assert bench.told[-1].endswith(f"{made.size:,} bytes were at hand, 0 came from S3")
+    assert bench.messages[-1].endswith(f"{made.size:,} bytes were at hand, 0 came from S3")
     forward = bench.roll_back(second)
     assert bench.shown == forward.version == bench.pointer().manifest.version
 
@@ -173,11 +172,11 @@ def test_what_cannot_be_laid_is_published_all_the_same(
         assert bench.roll_back(first.version).rolled_back_to == first.version
     published = bench.pointer().manifest
     assert bench.shown == shown != published.version
-    assert bench.told[-1].startswith(f"warning: version {published.version} of lines is published, but")
-    assert "refused by the test" in bench.told[-1]
+    assert bench.messages[-1].startswith(f"warning: version {published.version} of lines is published, but")
+    assert "refused by the test" in bench.messages[-1]
     mark_published(bench.store, bench.ledger, LINES)
     monkeypatch.undo()
-    bench.shared.ensure(published, bench.told.append)
+    bench.shared.ensure(published, bench.messages.append)
     assert bench.shown == published.version
     assert wrong_in(bench.shared.directory(published.version)) == []
 
@@ -186,9 +185,7 @@ def collect(
     bench: SharedBench, *, retention: int = 1, age: timedelta = timedelta(hours=1), dry_run: bool = False
 ) -> Garbage:
     """A gc for which all in the bucket is young."""
-    told, shared = bench.told.append, bench.shared
-    collector = Collector(Publisher(bench.store, bench.ledger, LINES, LEASE_SECONDS, told, shared), retention, age)
-    return collector.collect(execution(90), dry_run=dry_run)
+    return Collector(bench.publisher(), retention, age).collect(execution(90), dry_run=dry_run)
 
 
 def laid_long_ago(bench: SharedBench, *versions: str) -> None:
@@ -273,5 +270,5 @@ def test_gc_goes_on_where_the_root_does_not(
     monkeypatch.setattr(os, "rename", refuse)
     garbage = collect(bench)
     assert [one.owner for one in garbage.shared] == [three[0]]
-    assert bench.told[-1].startswith(f"warning: version {three[0]} stays on the shared root: ")
+    assert bench.messages[-1].startswith(f"warning: version {three[0]} stays on the shared root: ")
     assert bench.shared.laid() == three

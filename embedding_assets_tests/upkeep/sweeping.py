@@ -9,12 +9,11 @@ from pathlib import Path
 
 from embedding_assets.bucket.keys import manifest_key
 from embedding_assets.bucket.store import Store
-from embedding_assets.databases import LINES, Database
+from embedding_assets.databases import LINES
 from embedding_assets.upkeep.gc import Collector, Garbage
 from embedding_assets.upkeep.inspection import problems_of
 from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets.versions.manifest import VersionManifest, chain
-from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
 
 
@@ -41,13 +40,6 @@ class Hooked(Store):
         super().replace(key, data, etag)
 
 
-def publisher(
-    bench: Workbench, database: Database = LINES, store: Store | None = None, lease: float = LEASE_SECONDS
-) -> Publisher:
-    """What publishes versions of a workbench."""
-    return Publisher(store or bench.store, bench.ledger, database, lease, bench.told.append)
-
-
 def collect(
     bench: Workbench,
     retention: int = 1,
@@ -59,13 +51,13 @@ def collect(
 ) -> Garbage:
     """A gc of `lines`."""
     age = timedelta(hours=hours)
-    collector = Collector(publisher(bench, store=store, lease=lease), retention, age)
+    collector = Collector(bench.publisher(store, lease), retention, age)
     return collector.collect(execution(98), dry_run=dry_run)
 
 
 def rollback(bench: Workbench, to: str | None) -> VersionManifest:
     """A rollback of `lines`."""
-    return Rollback(Publisher(bench.store, bench.ledger, LINES, LEASE_SECONDS)).to(to, execution(99))
+    return Rollback(bench.publisher()).to(to, execution(99))
 
 
 def plan(bench: Workbench, number: int, *batch_ids: str, database: str = "lines") -> None:

@@ -31,7 +31,6 @@ from embedding_assets_tests.upkeep.sweeping import (
     collect,
     keys_of,
     plan,
-    publisher,
     rollback,
 )
 
@@ -141,7 +140,7 @@ def test_retention_counts_versions(bench: Workbench, planned: list[str], tmp_pat
 
 def test_a_tagged_version_stays(bench: Workbench, planned: list[str], tmp_path: Path) -> None:
     """Whole, and to be rolled back to; once the tag is gone it goes as well."""
-    set_tag(publisher(bench), "good", planned[0])
+    set_tag(bench.publisher(), "good", planned[0])
     garbage = collect(bench)
     assert garbage.kept == (planned[3], planned[0])
     check_whole(bench, tmp_path / "kept", garbage.kept)
@@ -216,7 +215,7 @@ def test_intermediates_that_stay(bench: Workbench, planned: list[str], needed: s
     assert bench.keys(f"intermediate/{execution(2)}") == mine
     assert execution(1) in [swept.owner for swept in garbage.intermediates]
     if needed == "damaged manifest":
-        assert any("warning" in line and execution(2) in line for line in bench.told)
+        assert any("warning" in line and execution(2) in line for line in bench.messages)
 
 
 @pytest.mark.parametrize("needed", ["live", "set aside", "refused", "withdrawn"])

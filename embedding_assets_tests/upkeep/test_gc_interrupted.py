@@ -20,7 +20,6 @@ from embedding_assets_tests.upkeep.sweeping import (
     check_whole,
     collect,
     keys_of,
-    publisher,
     rollback,
 )
 
@@ -60,7 +59,7 @@ def test_one_that_dies_is_finished_by_the_next(
         with pytest.raises(InputError, match="swept"):
             rollback(bench, version)
         with pytest.raises(InputError, match="swept"):
-            set_tag(publisher(bench), "good", version)
+            set_tag(bench.publisher(), "good", version)
     assert died >= 17
     assert bench.pointer().manifest.sweeping == ()
     assert bench.keys() == wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -13,14 +14,13 @@ from embedding_assets.upkeep.rollback import Rollback
 from embedding_assets.versions.manifest import VersionManifest, chain
 from embedding_assets.versions.mark import mark_published
 from embedding_assets.versions.publish import amend
-from embedding_assets.versions.publisher import Publisher
 from embedding_assets_tests.deltas import at, records
 from embedding_assets_tests.executions.conftest import Workbench, execution
 from embedding_assets_tests.reference import reference_digest
 
 
 def rollback(bench: Workbench, to: str | None = None) -> VersionManifest:
-    return Rollback(Publisher(bench.store, bench.ledger, LINES, 5.0)).to(to, execution(99))
+    return Rollback(bench.publisher()).to(to, execution(99))
 
 
 def test_the_old_content_is_a_new_version(bench: Workbench, three: list[str]) -> None:
@@ -62,7 +62,7 @@ def test_a_version_that_is_built_otherwise_is_refused(
     before = bench.pointer()
     configured = LINES.model_copy(update=changed)
     with pytest.raises(InputError, match=named):
-        Rollback(Publisher(bench.store, bench.ledger, configured, 5.0)).to(three[0], execution(99))
+        Rollback(replace(bench.publisher(), database=configured)).to(three[0], execution(99))
     assert bench.pointer() == before
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from embedding_assets.bucket.keys import tags_prefix, version_prefix
@@ -14,11 +16,11 @@ from embedding_assets.versions.publish import amend
 from embedding_assets.versions.reader import find_version
 from embedding_assets.versions.tags import Tag, read_tags, resolve, tag_key
 from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench
-from embedding_assets_tests.upkeep.sweeping import collect, publisher
+from embedding_assets_tests.upkeep.sweeping import collect
 
 
 def name(bench: Workbench, tag: str, version: str | None = None, lease: float = LEASE_SECONDS) -> Tag:
-    return set_tag(publisher(bench, lease=lease), tag, version)
+    return set_tag(bench.publisher(lease=lease), tag, version)
 
 
 def named(store: Store) -> dict[str, str]:
@@ -79,7 +81,7 @@ def test_only_published_versions_get_a_name(bench: Workbench, four: list[str]) -
         with pytest.raises(NotFoundError, match="has no version"):
             name(bench, "good", version)
     with pytest.raises(NotFoundError, match="no published version"):
-        set_tag(publisher(bench, WORDS), "good", None)
+        set_tag(replace(bench.publisher(), database=WORDS), "good", None)
     assert named(bench.store) == {}
 
 

@@ -33,12 +33,12 @@ class Patient:
     doctor: Doctor
     aws: AwsClients
     untidy: bool = False
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def examine(self, **changes: Any) -> dict[str, Result]:
         """All results by name."""
         self.doctor = replace(self.doctor, **changes)
-        return {result.name: result for result in self.doctor.examine(self.told.append)}
+        return {result.name: result for result in self.doctor.examine(self.messages.append)}
 
     def left(self) -> set[str]:
         """Keys, uploads in parts and items of the doctor's that are still there."""

@@ -58,7 +58,7 @@ def test_a_good_account(patient: Patient) -> None:
     results = patient.examine(databases=(LINES, WORDS))
     both = {"words published", "words lock"}
     assert named(results, Status.OK) == set(results) == ALWAYS | BUCKET_DEPENDENT | TABLE_DEPENDENT | both
-    assert patient.told == list(results)
+    assert patient.messages == list(results)
     assert all(result.message and "\n" not in result.message for result in results.values())
     assert all(result.seconds >= 0 for result in results.values())
     assert results["lines published"].message == "nothing published yet"

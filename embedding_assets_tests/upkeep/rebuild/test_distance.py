@@ -1,4 +1,4 @@
-"""Another distance: the very same vectors in a graph that is built anew."""
+"""Another distance: the very same vectors in a new graph."""
 
 from __future__ import annotations
 
@@ -75,6 +75,6 @@ def test_nothing_or_damage_is_not_rebuilt(world: World) -> None:
     before = world.published()
     key = next(file.key for file in before.files if file.path.endswith("data_level0.bin"))
     world.services.store.put(key, b"other")
-    with pytest.raises(DamagedVersionError, match="cannot be built anew"):
+    with pytest.raises(DamagedVersionError, match="cannot be rebuilt"):
         rebuild.run(PURPOSE)
     assert world.published() == before
