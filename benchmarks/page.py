@@ -14,7 +14,7 @@ def table(head: Sequence[str], rows: Rows) -> str:
 
 
 def filled(page: str, name: str, text: str) -> str:
-    """The page with `text` between `<!-- name -->` and `<!-- /name -->`. ValueError where it has no such place."""
+    """The page with `text` between `<!-- name -->` and `<!-- /name -->`. ValueError if it has no such place."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, found, rest = page.partition(start)
     _, closed, after = rest.partition(end)

@@ -1,6 +1,6 @@
 """The results of `make bench` as charts beside the JSON that they are of, and as tables in `docs/performance.md`.
 
-The page has a place for each: what stands between `<!-- merges -->` and `<!-- /merges -->`, say, is written anew.
+The page has a place for each: what stands between `<!-- merges -->` and `<!-- /merges -->`, say, is written again.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def base_cache(self) -> Path | None:
-        """Where the published versions' files are kept on the local disk; None where they are not kept.
+        """Where the published versions' files are kept on the local disk; None if they are not kept.
 
         In DAGSTER_HOME, where that is set and nothing else is said.
         """
@@ -108,14 +108,14 @@ class Settings(BaseSettings):
 
     @cached_property
     def databases(self) -> tuple[Database, ...]:
-        """All configured databases. Raises SettingsError where the databases file is wrong."""
+        """All configured databases. Raises SettingsError if the databases file is wrong."""
         return load_databases(self.databases_file)
 
     @cached_property
     def shared_root(self) -> Path | None:
-        """The shared file system root where versions are laid too; None where only S3 is used.
+        """The shared file system root where versions are laid too; None if only S3 is used.
 
-        Raises SettingsError where the mode is efs and the root is no directory that can be written.
+        Raises SettingsError if the mode is efs and the root is no directory that can be written.
         """
         root = self.chroma_root
         if self.storage_mode == "s3":
@@ -180,7 +180,7 @@ def _one_line(error: ValidationError) -> str:
     field = str(first["loc"][0])
     variable = field if field.isupper() else PREFIX + field.upper()
     if first["type"] == "missing":
-        return f"{variable} is not set: it names {_MEANING.get(variable, 'a required value')}"
+        return f"{variable} is not set ({_MEANING.get(variable, 'a required value')})"
     allowed = first["msg"].removeprefix("Value error, ").replace("Input should be ", "").removesuffix(".")
     return f"{variable}={first['input']!r} is not allowed: it must be {allowed}"
 

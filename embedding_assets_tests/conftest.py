@@ -28,6 +28,7 @@ from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.services import Services
 from embedding_assets.settings import Settings
+from embedding_assets_tests.prepared_once import prepared_once
 from embedding_assets_tests.seaweed import Seaweed
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ NO_CLOUD = {
 BUCKETS_AT_ONCE = 32
 S3_SERVERS = {"moto": "aws", "seaweed": "seaweed"}
 """The S3 servers, and the fixtures that give their clients."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared_once() -> Iterator[None]:
+    with prepared_once():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

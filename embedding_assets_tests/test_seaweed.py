@@ -58,7 +58,7 @@ def answers(port: int) -> bool:
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT], ids=lambda one: one.name)
 def test_it_ends_with_whoever_started_it(ending: signal.Signals, tmp_path: Path) -> None:
-    """Also where that one has no time to say so; its data go with it."""
+    """Also if that one has no time to say so; its data go with it."""
     root = str(Path(seaweed_module.__file__).parent.parent)
     with subprocess.Popen(
         [sys.executable, "-c", START_AND_WAIT],

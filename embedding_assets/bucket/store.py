@@ -85,7 +85,7 @@ class Store:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def find(self, key: str) -> Fetched | None:
-        """Like `fetch`, but None where there is no such object."""
+        """Like `fetch`, but None if there is no such object."""
         try:
             return self.fetch(key)
         except NotFoundError:
@@ -97,7 +97,7 @@ class Store:
             self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
 
     def create(self, key: str, data: bytes) -> None:
-        """Write one object where none is; sent once. PreconditionError where there is one."""
+        """Write one object if none is; sent once. PreconditionError if there is one."""
         with self._call(f"creating {self.uri(key)}"):
             self._single_try.put_object(
                 Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", ContentType="application/json"
@@ -106,7 +106,7 @@ class Store:
     def replace(self, key: str, data: bytes, etag: str) -> None:
         """Write one object over exactly the one with `etag`; sent once. PreconditionError otherwise.
 
-        Also where there is none: S3 calls that a missing key, other servers a failed condition.
+        Also if there is none: S3 calls that a missing key, other servers a failed condition.
         """
         try:
             with self._call(f"replacing {self.uri(key)}"):

@@ -237,7 +237,7 @@ def _compact(database: Path) -> None:
 
 
 def quick_check(directory: Path) -> str | None:
-    """SQLite's own word on the file: None where it is sound, else what is wrong."""
+    """SQLite's own word on the file: None if it is sound, else what is wrong."""
     with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
         try:
             answer = connection.execute("PRAGMA quick_check").fetchone()[0]

@@ -105,7 +105,7 @@ def write_ids(graph: GraphFiles, ids: Sequence[str]) -> None:
 
 
 def slice_graph(saved: Path, folder: Path) -> None:
-    """hnswlib's one file as Chroma's four. Raises DamagedError where it is not whole."""
+    """hnswlib's one file as Chroma's four. Raises DamagedError if it is not whole."""
     with saved.open("rb") as source:
         header = source.read(HEADER.size)
         if len(header) != HEADER.size:
@@ -121,7 +121,7 @@ def slice_graph(saved: Path, folder: Path) -> None:
 
 
 def _copy(source: BinaryIO, sink: BinaryIO, size: int) -> None:
-    """Raises DamagedError where there is less: hnswlib does not say when the disk is full."""
+    """Raises DamagedError if there is less: hnswlib does not say when the disk is full."""
     while size:
         block = source.read(min(size, BLOCK))
         if not block:

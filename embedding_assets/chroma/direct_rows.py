@@ -19,7 +19,7 @@ METADATA_INDEXES = """
     SELECT name, sql FROM sqlite_master
     WHERE type = 'index' AND tbl_name = 'embedding_metadata' AND sql IS NOT NULL
 """
-"""Made anew after the rows are written, which is faster than keeping them up to date."""
+"""Made again after the rows are written, which is faster than keeping them up to date."""
 
 COLUMN_OF: dict[type, int] = {str: 0, int: 1, float: 2, bool: 3}
 """Place of a metadata value among string_value, int_value, float_value, bool_value."""
@@ -86,7 +86,7 @@ def _stored(key: str, value: object) -> tuple[object, ...]:
 
 
 def _write_newest(connection: sqlite3.Connection, number: int, batch: pa.RecordBatch) -> None:
-    """Leave the newest record in the queue, as Chroma does: from an empty one it would begin to count anew."""
+    """Leave the newest record in the queue, as Chroma does: from an empty one it would begin to count again."""
     newest = batch.slice(batch.num_rows - 1)
     metadata = parsed_metadata(newest.column("metadata")[0].as_py())
     document = newest.column("document")[0].as_py()

@@ -60,8 +60,8 @@ def write_directly(
     """Write the rows of `batches`, each id once, to a new directory; it is closed and flushed then.
 
     `batches` is called several times and gives the same rows in the same order. `check` is called often and
-    raises where the work became pointless; what ends the writing of rows ends the building of the graph too.
-    Raises UnsuitableError, and OSError, MemoryError or DamagedError where there is no room.
+    raises if the work became pointless; what ends the writing of rows ends the building of the graph too.
+    Raises UnsuitableError, and OSError, MemoryError or DamagedError if there is no room.
     """
     refuse_unfit()
     seeds, count = _seeds(batches())
@@ -99,7 +99,7 @@ def write_directly(
 
 
 def refuse_unfit() -> None:
-    """Raise UnsuitableError where this machine cannot write directly, whatever the records."""
+    """Raise UnsuitableError if this machine cannot write directly, whatever the records."""
     if not installed():
         raise UnsuitableError("hnswlib is not installed")
     try:

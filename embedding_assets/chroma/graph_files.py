@@ -102,7 +102,7 @@ class GraphFiles:
             raise DamagedError(f"{ELEMENTS_FILE} cannot be read: {error}") from error
 
     def check_links(self) -> None:
-        """Raise DamagedError where a link leads to no element, or the lists of links are not whole.
+        """Raise DamagedError if a link leads to no element, or the lists of links are not whole.
 
         Chroma looks at neither: it follows such a link out of its memory, and takes a list that is cut off for
         an empty one.
@@ -146,9 +146,9 @@ def _columns(elements: Bytes, offset: int, size: int, kind: str) -> Any:
 
 
 def find_graph(directory: Path) -> GraphFiles | None:
-    """The graph of a Chroma directory; None where there is none, or not exactly one of the layout known here.
+    """The graph of a Chroma directory; None if there is none, or not exactly one of the layout known here.
 
-    Raises DamagedError where it has that layout and is not whole.
+    Raises DamagedError if it has that layout and is not whole.
     """
     headers = list(directory.glob(f"*/{HEADER_FILE}"))
     if len(headers) != 1:
@@ -160,7 +160,7 @@ def find_graph(directory: Path) -> GraphFiles | None:
 
 
 def read_header(path: Path) -> Header | None:
-    """The header of a graph; None where it is not of the layout known here."""
+    """The header of a graph; None if it is not of the layout known here."""
     data = path.read_bytes()
     if len(data) != FORMAT.size + HEADER.size or FORMAT.unpack_from(data) != (1,):
         return None

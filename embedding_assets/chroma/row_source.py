@@ -83,7 +83,7 @@ def _hashed(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def open_source(directory: Path, collection: str | None, provenance: Provenance | None) -> RowSource:
-    """The rows of a local, private snapshot directory. Raises DamagedError where it is none."""
+    """The rows of a local, private snapshot directory. Raises DamagedError if it is none."""
     if (directory / ARROW_FILE).exists():
         file = RowFile(directory / ARROW_FILE)
     elif (directory / CHROMA_FILE).exists():
@@ -95,7 +95,7 @@ def open_source(directory: Path, collection: str | None, provenance: Provenance 
 
 
 def source_of(file: RowFile, provenance: Provenance | None) -> RowSource:
-    """The rows of a file. Raises DamagedError where they have no vectors."""
+    """The rows of a file. Raises DamagedError if they have no vectors."""
     if file.dimensions is None:
         raise DamagedError(f"{file.path}: the rows have no vectors")
     return RowSource(file, file.dimensions, provenance)

@@ -11,7 +11,7 @@ from typing import Any
 from embedding_assets.chroma.collection import DOCUMENT_KEY
 
 Text = tuple[str | None, dict[str, Any] | None]
-"""A record's document and metadata; None where it has none."""
+"""A record's document and metadata; None if it has none."""
 
 ROWS = """
     SELECT e.embedding_id, m.key, m.string_value, m.int_value, m.float_value, m.bool_value
@@ -20,7 +20,7 @@ ROWS = """
 
 
 def stored_texts(database: Path, wanted: Collection[str]) -> dict[str, Text] | None:
-    """By id, for those of `wanted` that are there. None where the tables are not of the layout known here.
+    """By id, for those of `wanted` that are there. None if the tables are not of the layout known here.
 
     Known is one collection without lists in its metadata (chromadb 1.5).
     """

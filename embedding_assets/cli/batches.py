@@ -19,7 +19,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 
 
 def reprocess(batch: BatchOption, as_json: JsonOption = False) -> None:
-    """Open final batches again: the next execution publishes them anew."""
+    """Open final batches again: the next execution publishes them again."""
     ledger = connect().ledger
     rows = _all(ledger, batch)
     for row in rows:
@@ -50,8 +50,8 @@ def resubmit(
         print_json(asdict(total))
         return
     if not total.batches:
-        since = "what a retry can help was submitted since"
-        why = since if total.skipped else "no request without an embedding can be helped by a retry"
+        since = "the retryable requests were submitted again already"
+        why = since if total.skipped else "none of the failed requests is retryable"
         STDOUT.print(f"nothing to resubmit: {why}")
         return
     skipped = f"; {total.skipped} skipped, submitted since" if total.skipped else ""

@@ -67,7 +67,7 @@ def _reason(error: Exception) -> str:
 
 
 def project_file(name: str) -> Path:
-    """A file of the project's root, also where the package was installed from a wheel."""
+    """A file of the project's root, also if the package was installed from a wheel."""
     package = Path(embedding_assets.__file__).parent
     beside = package.parent / name
     return beside if beside.exists() else package / name

@@ -65,7 +65,7 @@ def verify(
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every file and every record of a version; exits with 1 where something is wrong."""
+    """Check every file and every record of a version; exits with 1 if something is wrong."""
     services = connect()
     chosen = services.settings.database(database)
     wanted = one_version(name, version)

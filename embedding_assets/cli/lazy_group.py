@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("ingest:ingest", "Plan what is ready at OpenAI, run it on the Dagster instance, publish, mark."),
     "reprocess": (
         "batches:reprocess",
-        "Open final batches again: the next execution publishes them anew.",
+        "Open final batches again: the next execution publishes them again.",
     ),
     "resubmit": (
         "batches:resubmit",

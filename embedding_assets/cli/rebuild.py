@@ -28,10 +28,10 @@ def rebuild(
         int | None, typer.Option("--dimensions", min=1, help="Of the new vectors; by default the model's own.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until OpenAI has finished and it is published.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what is missing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what is missing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish the published records anew: with the distance of the configuration, or by another model.
+    """Publish the published records again: with the distance of the configuration, or by another model.
 
     Without a model it is done at once. With one, texts are submitted first: give the command again, or --wait,
     until it has published.
@@ -61,7 +61,7 @@ def _steps(steps: ModelRebuild, report: Progress, *, wait: bool) -> RebuildProgr
         done = steps.step(new_execution_id(datetime.now(UTC)))
         if done.version is not None or done.impossible or not wait:
             return done
-        report(f"{done.embedded} of {done.total} embedded; OpenAI is at the others")
+        report(f"{done.embedded} of {done.total} embedded; OpenAI is working on the others")
         time.sleep(LOOK_AGAIN_SECONDS)
 
 
@@ -69,15 +69,13 @@ def _lines(
     done: RebuildProgress, database: str, model: str | None, dimensions: int | None, *, dry_run: bool
 ) -> list[str]:
     if done.version is not None:
-        lines = [f"published version {done.version}: {done.total} embeddings, built anew"]
+        lines = [f"published version {done.version}: {done.total} embeddings, built from scratch"]
         if model is not None:
             more = f" and EMBEDDING_ASSETS_DIMENSIONS={dimensions}" if dimensions is not None else ""
-            lines.append(
-                f"set EMBEDDING_ASSETS_MODEL={model}{more}: what other models embed does not fit any more"
-            )
+            lines.append(f"set EMBEDDING_ASSETS_MODEL={model}{more}: vectors of other models no longer fit")
         return lines
     lines = [
-        f"{done.embedded} of {done.total} records are embedded anew, {done.running} are on their way, "
+        f"{done.embedded} of {done.total} records are embedded again, {done.running} are on their way, "
         f"{done.submitted} {'would be' if dry_run else 'were'} submitted; nothing is published yet"
     ]
     if done.impossible:

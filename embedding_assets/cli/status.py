@@ -180,7 +180,7 @@ def _print_story(story: Story) -> None:
         where = "in the published chain" if publication.in_chain else "not in the published chain"
         _line("published", f"in version {publication.version}, {where}")
         if publication.without is not None:
-            _line("withdrawn", f"a rollback took it out; version {publication.without} is without it")
+            _line("withdrawn", f"withdrawn by a rollback in version {publication.without}")
     _line("next", story.next.summary)
     STDOUT.print()
     STDOUT.print("timeline")

@@ -41,13 +41,14 @@ def rollback(
     )
     if manifest.withdrawn:
         STDOUT.print(
-            f"withdrawn are now: {', '.join(manifest.withdrawn)}; reprocess brings them back", soft_wrap=True
+            f"withdrawn: {', '.join(manifest.withdrawn)} (run `reprocess --batch ID` to publish them again)",
+            soft_wrap=True,
         )
 
 
 def gc(
     database: DatabaseArgument,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be deleted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what would be deleted.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Delete what nothing needs: old versions, what crashes left, intermediates, deltas of published batches."""
@@ -106,13 +107,13 @@ def tag(
         str | None, typer.Option("--version", help="A version or tag; by default the published one.")
     ] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Take the tag away; the version stays until a gc.")
+        bool, typer.Option("--delete", help="Remove the tag; the version stays until a gc.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Give a version a name: gc keeps it, and commands take the name for the version."""
     if delete and version is not None:
-        raise typer.BadParameter("--delete takes a tag away, whatever its version is: no --version")
+        raise typer.BadParameter("--delete removes a tag, whatever its version: leave out --version")
     services = connect()
     chosen = services.settings.database(database)
     if delete:
@@ -125,7 +126,7 @@ def tag(
     if as_json:
         print_json(document)
     else:
-        STDOUT.print(f"tag {name} is {'gone' if delete else document['version']}")
+        STDOUT.print(f"tag {name} is {'removed' if delete else document['version']}")
 
 
 def _document(swept: DeletedObjects) -> dict[str, object]:

@@ -54,7 +54,7 @@ def submit_job(database: Database) -> dg.JobDefinition:
 
     @dg.job(
         name=name,
-        description=f"Submits what others laid under {database.name}/inbox/.",
+        description=f"Submits the files under {database.name}/inbox/.",
         executor_def=dg.in_process_executor,
     )
     def job() -> None:

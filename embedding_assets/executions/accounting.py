@@ -52,7 +52,7 @@ def version_batch(result: PollResult) -> VersionBatch:
     """What a version's manifest says of one batch."""
     status = result.final_status
     if status is None:
-        raise ConservationError(f"batch {result.batch_id} is not finished, yet has something to merge")
+        raise ConservationError(f"batch {result.batch_id} is not finished, but has something to merge")
     return VersionBatch(
         batch_id=result.batch_id,
         generation=result.generation,

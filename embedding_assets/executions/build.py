@@ -39,7 +39,7 @@ from embedding_assets.versions.verify import verify
 PUBLISHED_ROWS = "published.arrow"
 
 IndexWriter = Literal["chroma", "direct", "auto"]
-"""Who writes a version that is built anew: Chroma itself, or `direct_writer` wherever it can."""
+"""Who writes a version that is built from scratch: Chroma itself, or `direct_writer` wherever it can."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class BuiltVersion:
 
 @dataclass(frozen=True)
 class VersionBuilder:
-    """Builds on `base` (None: anew) below `folder`, which must be private and empty of its names.
+    """Builds on `base` (None: from nothing) below `folder`, which must be private and empty of its names.
 
     `nearby` is where the base lies on a shared file system or in the local cache: its files are copied from there
     where they are right.
@@ -113,7 +113,7 @@ class VersionBuilder:
     def build(
         self, version: str, sources: Sequence[RowSource], changes: Changes, check: Callable[[], None]
     ) -> BuiltVersion:
-        """Apply `changes` to the base; `check` is called often and raises where the work became pointless.
+        """Apply `changes` to the base; `check` is called often and raises if the work became pointless.
 
         Where no record changed, Chroma is not opened and the base's files are named. Raises DamagedError
         where what was built is not what was merged.
@@ -222,7 +222,7 @@ class VersionBuilder:
                 writer.add(chroma_rows(batch))
 
     def _dimensions(self, sources: Sequence[RowSource]) -> int | None:
-        """The vectors' length; None where there is none yet."""
+        """The vectors' length; None if there is none yet."""
         return same_dimensions(sources) if sources else self.base.dimensions if self.base else None
 
     def _download(self, directory: Path, *, only_index: bool) -> None:

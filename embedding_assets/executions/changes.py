@@ -59,7 +59,7 @@ def compare(
     A row whose hash is null is a deletion.
     A row of a `stale` batch, which was opened again since it was polled, yields to a published row of the same
     batch: that one is newer. The records of the batches `left_out` are published and not among the incoming ones:
-    they count as unchanged. Raises ConservationError where ids of base and incoming do not add up.
+    they count as unchanged. Raises ConservationError if ids of base and incoming do not add up.
     """
     ordinals = np.flatnonzero(winners(incoming))
     chosen = incoming.take(pa.array(ordinals)).combine_chunks()

@@ -24,7 +24,7 @@ class Deletions:
 
 
 def deletions_of(store: Store, results: Iterable[PollResult]) -> list[Deletions]:
-    """What the batches of deletions among `results` take out. ConservationError where the counts differ."""
+    """What the batches of deletions among `results` take out. ConservationError if the counts differ."""
     found = []
     for result in results:
         if not result.deletion_count:

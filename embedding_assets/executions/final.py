@@ -168,7 +168,7 @@ class FinalMerger(PublishingTask):
         return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.writer)
 
     def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
-        """The batches that were not folded since all is published; TransientError where it is not any more."""
+        """The batches that were not folded since all is published; TransientError if it is not any more."""
         already = [result for result in merge.accounted if result.published_as is not None]
         if not already:
             return set()

@@ -44,7 +44,7 @@ def winners(keys: pa.Table) -> Mask:
 
 
 def same_dimensions(sources: Sequence[RowSource]) -> int:
-    """The dimensions that all sources have. Raises MismatchError where they differ."""
+    """The dimensions that all sources have. Raises MismatchError if they differ."""
     found = sorted({source.dimensions for source in sources})
     if len(found) != 1:
         raise MismatchError(f"vectors of different lengths cannot be merged: {found}")
@@ -54,7 +54,7 @@ def same_dimensions(sources: Sequence[RowSource]) -> int:
 def chosen_rows(sources: Sequence[RowSource], mask: Mask) -> Iterator[pa.RecordBatch]:
     """The rows of all sources that `mask` chooses, in order; it has an entry for each of them, and may have more.
 
-    Raises ConservationError where a chosen row is not among those of the sources.
+    Raises ConservationError if a chosen row is not among those of the sources.
     """
     position = 0
     for source in sources:
@@ -71,7 +71,7 @@ def fold(sources: Sequence[RowSource], path: Path) -> int:
     """Write the winners of `sources` to an Arrow file at `path`; return how many rows it has.
 
     Reads each source twice, the first time its keys alone; vectors pass through one record batch at a time.
-    Raises MismatchError for vectors of different lengths, ConservationError where an id got lost.
+    Raises MismatchError for vectors of different lengths, ConservationError if an id got lost.
     """
     schema = row_schema(same_dimensions(sources))
     keys = keys_of(sources)

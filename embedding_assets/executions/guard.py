@@ -29,7 +29,7 @@ def mismatches(
         model, dimensions = published.model, published.dimensions
         otherwise = configured_otherwise(database, published)
         if otherwise is not None:
-            reason = f"{otherwise}: `embedding-assets snapshots rebuild {database.name}` publishes it anew"
+            reason = f"{otherwise}: `embedding-assets snapshots rebuild {database.name}` publishes it again"
             return {result.batch_id: reason for result in polled}
     else:
         where = "most of its execution"
@@ -46,9 +46,9 @@ def mismatches(
 
 
 def configured_otherwise(database: Database, version: VersionManifest) -> str | None:
-    """In what the database is configured otherwise than the version was built; None where in nothing.
+    """In what the database is configured otherwise than the version was built; None if in nothing.
 
-    Its directory holds one collection under one distance: another one can only be built anew.
+    Its directory holds one collection under one distance: another one can only be built again.
     """
     for what, configured, built in (
         ("distance", database.space, version.space),

@@ -1,6 +1,6 @@
 """Intermediate snapshots: the deltas of a chunk, or the intermediates of a group, folded into one.
 
-A step does nothing where its output for the same sources and code is already there.
+A step does nothing if its output for the same sources and code is already there.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _open_part(store: Store, part: Intermediate, directory: Path) -> RowSource:
     if manifest is None:
         raise DamagedError(f"{store.uri(part.intermediate_key)}: the intermediate snapshot is unfinished")
     if part.digest is not None and manifest_digest(manifest) != part.digest:
-        raise TransientError(f"{part.intermediate_key} was written over by another run; merge it again")
+        raise TransientError(f"{part.intermediate_key} was overwritten by another run; merge it again")
     source = open_source(directory, manifest.collection, provenance=None)
     if source.file.count != manifest.count:
         raise ConservationError(
@@ -106,7 +106,7 @@ def manifest_digest(manifest: SnapshotManifest) -> str:
 
 def _delta_key(result: PollResult) -> str:
     if result.delta_key is None:
-        raise ConservationError(f"batch {result.batch_id} has no delta, yet stands in a chunk")
+        raise ConservationError(f"batch {result.batch_id} has no delta, but is in a chunk")
     return result.delta_key
 
 
@@ -129,7 +129,7 @@ class IntermediateMerger:
     def merge_chunk(self, chunk: Chunk) -> MergedIntermediate:
         """Fold a chunk's deltas; each row gets the provenance that its poll result tells.
 
-        Raises ConservationError where a delta has not as many rows as its poll result says.
+        Raises ConservationError if a delta has not as many rows as its poll result says.
         """
         prefix = chunk_prefix(chunk.batch_id, chunk.chunk_index)
         keys = [_delta_key(result) for result in chunk.delta_results]
@@ -175,7 +175,7 @@ class IntermediateMerger:
 
     def _delta(self, result: PollResult, manifest: SnapshotManifest | None, directory: Path) -> RowSource:
         if result.precedence_at is None:
-            raise DamagedError(f"batch {result.batch_id}: its poll result tells no precedence")
+            raise DamagedError(f"batch {result.batch_id}: its poll result has no precedence")
         provenance = Provenance(result.batch_id, result.precedence_at, result.generation)
         key = _delta_key(result)
         small = _small_arrow(manifest)

@@ -34,7 +34,7 @@ def write_manifest(store: Store, database: Database, batches: Sequence[BatchSumm
 
 
 def read_manifest(store: Store, execution_id: str) -> ExecutionManifest:
-    """The manifest of an execution. NotFoundError without one, DamagedError where its count is wrong."""
+    """The manifest of an execution. NotFoundError without one, DamagedError if its count is wrong."""
     try:
         manifest = ExecutionManifest.model_validate_json(store.get(manifest_key(execution_id)))
     except ValidationError as error:

@@ -60,7 +60,7 @@ class Intermediate(BaseModel):
 
 
 def split_chunks(execution_id: str, results: Sequence[PollResult], chunk_size: int) -> list[Chunk]:
-    """Chunks of the results that have a delta, in their order. ConservationError where one got lost."""
+    """Chunks of the results that have a delta, in their order. ConservationError if one got lost."""
     with_delta = [result for result in results if result.to_fold]
     chunks = [
         Chunk(chunk_index=index, batch_id=execution_id, delta_results=tuple(part))
@@ -74,7 +74,7 @@ def split_chunks(execution_id: str, results: Sequence[PollResult], chunk_size: i
 def split_groups(
     intermediates: Sequence[Intermediate], group_size: int, threshold: int
 ) -> list[list[Intermediate]]:
-    """Groups of intermediates, where there are more than `threshold`; no groups otherwise."""
+    """Groups of intermediates, if there are more than `threshold`; no groups otherwise."""
     if len(intermediates) <= threshold:
         return []
     return _parts(intermediates, group_size)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FinalMergeResult(BaseModel):
-    """What an execution published, or found published. `snapshot_version` is None where nothing ever was.
+    """What an execution published, or found published. `snapshot_version` is None if nothing ever was.
 
     `writer` is who wrote the version's Chroma files, `chroma` or `direct`; `writer_reason` why Chroma had to.
     """

@@ -90,7 +90,7 @@ class Ledger(RowTable):
             yield parse_row(row)
 
     def get(self, batch_id: str) -> BatchSummary:
-        """One row, read consistently. NotFoundError without it, InputError where it is refused."""
+        """One row, read consistently. NotFoundError without it, InputError if it is refused."""
         rows = list(self._rows([f"BATCH#{batch_id}"]))
         if not rows:
             raise NotFoundError(f"there is no batch {batch_id!r} in table {self.table}")
@@ -105,7 +105,7 @@ class Ledger(RowTable):
         return {row.batch_id: row for row in rows if isinstance(row, BatchSummary)}
 
     def create(self, batch: BatchSummary) -> None:
-        """Write a new row. PreconditionError where the batch has one."""
+        """Write a new row. PreconditionError if the batch has one."""
         values = {
             key: format_instant(value) if isinstance(value, datetime) else value
             for key, value in batch.model_dump(exclude_none=True, exclude_defaults=True).items()
@@ -135,7 +135,7 @@ class Ledger(RowTable):
     def finish(
         self, batch_id: str, generation: int, status: Status, values: Mapping[str, object]
     ) -> BatchSummary | None:
-        """Give a live batch of this generation its final status; None where it is no longer so.
+        """Give a live batch of this generation its final status; None if it is no longer so.
 
         It ends now unless `values` has another `completed_at`.
         """
@@ -196,7 +196,7 @@ class Ledger(RowTable):
     def note_resubmission(self, batch: BatchSummary, child: str | None) -> BatchSummary | None:
         """Note as which batch a final one was submitted again, or that there is nothing in it to submit again.
 
-        Returns None where it was opened again meanwhile.
+        Returns None if it was opened again meanwhile.
         """
         return self._update(
             batch.batch_id,
@@ -211,7 +211,7 @@ class Ledger(RowTable):
         return self._update_live(batch_id, generation, {"set_aside": reason, "error": reason})
 
     def reopen(self, batch: BatchSummary) -> BatchSummary:
-        """Make a final batch PENDING again, one generation on. PreconditionError where it changed meanwhile."""
+        """Make a final batch PENDING again, one generation on. PreconditionError if it changed meanwhile."""
         return self.reset(batch, Status.PENDING)
 
     def reset(self, batch: BatchSummary, status: Status) -> BatchSummary:

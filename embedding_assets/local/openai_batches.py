@@ -71,7 +71,7 @@ class BatchStore:
         self._closed = False
 
     def create(self, input_file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None) -> Batch:
-        """Create a batch and start its work. Raises ApiError where OpenAI refuses at once."""
+        """Create a batch and start its work. Raises ApiError if OpenAI refuses at once."""
         if endpoint != ENDPOINT:
             raise ApiError(400, f"Invalid value: '{endpoint}'. Supported value: '{ENDPOINT}'.", param="endpoint")
         if window != COMPLETION_WINDOW:
@@ -193,7 +193,7 @@ class BatchStore:
                 raise not_found("batch", batch_id)
 
     def clear(self) -> None:
-        """Forget all batches and waiting plans, and begin the draws anew."""
+        """Forget all batches and waiting plans, and begin the draws again."""
         with self._lock:
             self._batches.clear()
             self._waiting.clear()

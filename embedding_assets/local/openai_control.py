@@ -57,7 +57,7 @@ class Control:
         return JSONResponse(self._traffic.counters())
 
     async def reset_counters(self, request: Request) -> Response:
-        """Begin counting anew."""
+        """Begin counting again."""
         self._traffic.reset_counters()
         return _done()
 

@@ -87,7 +87,7 @@ class Traffic:
             return {route: asdict(count) for route, count in sorted(self._counts.items())}
 
     def reset_counters(self) -> None:
-        """Begin counting anew; requests under way stay counted as in flight."""
+        """Begin counting again; requests under way stay counted as in flight."""
         with self._lock:
             for route, count in list(self._counts.items()):
                 if count.in_flight:

@@ -73,7 +73,7 @@ def _end(signal_number: int, frame: FrameType | None) -> None:
 def serve(app: ASGIApp, options: argparse.Namespace, protocol: type[asyncio.Protocol] = H11Protocol) -> None:
     """Serve the ASGI `app` to programs, not web pages, by `options` until a signal or the parent's end.
 
-    Raises OSError where the address cannot be bound.
+    Raises OSError if the address cannot be bound.
     """
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, _end)

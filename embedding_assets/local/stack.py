@@ -69,7 +69,7 @@ class _Server:
     stderr_file: Path
 
     def wait(self, deadline: float) -> str:
-        """The base URL, once it serves. Raises ServiceError where it ends or is silent until `deadline`."""
+        """The base URL, once it serves. Raises ServiceError if it ends or is silent until `deadline`."""
         while not self.ready_file.exists():
             if self.process.poll() is not None:
                 raise ServiceError(f"{self.module} ended at start with {self.process.returncode}: {self._last()}")

@@ -20,7 +20,7 @@ def finished_itself(batch: BatchSummary) -> RemoteBatch:
 
 
 def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
-    """The ids of a batch of deletions, from `records/`. Raises BatchError where they are not there or broken."""
+    """The ids of a batch of deletions, from `records/`. Raises BatchError if they are not there or broken."""
     key = records_key(batch_id)
     try:
         lines = store.get(key).removeprefix(codecs.BOM_UTF8).splitlines()

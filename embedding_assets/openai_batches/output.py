@@ -30,7 +30,7 @@ from embedding_assets.text.bounded_text import NAME_CHARS, bounded
 EXPIRED_CODE = "batch_expired"
 UNFINISHED_CODES = frozenset({EXPIRED_CODE, "batch_cancelled", "batch_canceled"})
 SAMPLE = 101
-"""Lines looked at to learn the length of a batch's vectors where nothing tells it."""
+"""Lines looked at to learn the length of a batch's vectors if nothing tells it."""
 
 CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
@@ -52,7 +52,7 @@ class Good:
 
 @dataclass(frozen=True)
 class Bad:
-    """An answer without a usable vector, and why. `id` is None where the line does not even tell that."""
+    """An answer without a usable vector, and why. `id` is None if the line does not even tell that."""
 
     id: str | None
     reason: Reason
@@ -160,9 +160,9 @@ def _bytes(delivered: str) -> bytes:
 
 
 def _doubles(delivered: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """A list of numbers as float64. Raises ValueError where anything else is in it.
+    """A list of numbers as float64. Raises ValueError if anything else is in it.
 
-    `struct` packs numbers and refuses the rest, save true and false, which it takes for 1 and 0. Only where one
+    `struct` packs numbers and refuses the rest, save true and false, which it takes for 1 and 0. Only if one
     of these may have come out are the types looked at: that takes longer than all the packing.
     """
     try:
@@ -177,7 +177,7 @@ def _doubles(delivered: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64
 
 
 def usual_dimensions(answers: Iterable[Good | Bad]) -> tuple[int | None, Iterator[Good | Bad]]:
-    """The length that most of the first good vectors have, None where there is none; and all answers, unchanged.
+    """The length that most of the first good vectors have, None if there is none; and all answers, unchanged.
 
     The first ones are kept until they are taken, so that nothing is parsed twice.
     """

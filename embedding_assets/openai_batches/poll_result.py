@@ -21,7 +21,7 @@ FINAL_STATUS = {
     "expired": Status.EXPIRED,
     "cancelled": Status.CANCELLED,
 }
-"""Our final status for OpenAI's, where there are embeddings; without any, `completed` ends FAILED."""
+"""Our final status for OpenAI's, if there are embeddings; without any, `completed` ends FAILED."""
 
 LIVE_STATUS = {
     "validating": Status.VALIDATING,
@@ -50,7 +50,7 @@ class RequestError(BaseModel):
 
 
 def read_errors(data: bytes) -> list[RequestError]:
-    """The lines of an `errors.jsonl`. Raises pydantic's ValidationError where one is broken."""
+    """The lines of an `errors.jsonl`. Raises pydantic's ValidationError if one is broken."""
     return [RequestError.model_validate_json(line) for line in data.splitlines()]
 
 

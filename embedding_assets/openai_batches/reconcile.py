@@ -133,7 +133,7 @@ def _one_input(answer: Good | Bad, requests: Requests) -> Good | Bad:
 
 
 def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
-    """Account for one answer; True where it is the first good one of a request."""
+    """Account for one answer; True if it is the first good one of a request."""
     if answer.id is None or answer.id not in requests.by_id:
         found.unknown += 1
         found.unknown_example = found.unknown_example or answer.id

@@ -54,7 +54,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Request:
-    """One record to embed, without its vector. `metadata` is canonical JSON; `text` None where it is unknown.
+    """One record to embed, without its vector. `metadata` is canonical JSON; `text` None if it is unknown.
 
     `inputs` is how many inputs it has; `line_sha256` tells requests without a text from each other. `line` is its
     line in the file, from 1.

@@ -37,7 +37,7 @@ class Group:
 
     @property
     def requested_text(self) -> str:
-        """For a person: `100`, `100+` where some are not counted, `?` where none is."""
+        """For a person: `100`, `100+` where some are not counted, `?` if none is."""
         if self.requested_unknown == self.batches:
             return "?"
         return f"{self.requested}{'+' * bool(self.requested_unknown)}"
@@ -62,7 +62,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Remark:
-    """A batch that wants attention, why, and the command that goes on; None where there is only waiting."""
+    """A batch that wants attention, why, and the command that goes on; None if there is only waiting."""
 
     batch_id: str
     status: Status
@@ -152,7 +152,7 @@ def _reasons(
     if row.status.live and row.openai_status is not None:
         yield "unknown status", f"OpenAI says {row.openai_status!r}, which is none of its statuses", None
     if is_overdue(row, now):
-        yield "late", f"late: OpenAI is to end a batch within 24 h{error}", story(row.batch_id)
+        yield "late", f"overdue: OpenAI's limit is 24 h{error}", story(row.batch_id)
     if row.status.live and row.error:
         yield "trouble", f"{row.error}; it is tried again", INGEST
     if row.status.live:

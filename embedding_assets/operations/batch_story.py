@@ -21,7 +21,7 @@ UNDECIDED = ("wait", "error")
 
 @dataclass(frozen=True)
 class Balance:
-    """What became of a batch's requests; None where nothing tells it yet. `source`: `row`, `poll` or `none`."""
+    """What became of a batch's requests; None if nothing tells it yet. `source`: `row`, `poll` or `none`."""
 
     requested: int | None
     embedded: int | None
@@ -38,7 +38,7 @@ class Balance:
 
     @property
     def balanced(self) -> bool | None:
-        """Whether requested = embedded + failed + unfinished; None where that cannot be said yet."""
+        """Whether requested = embedded + failed + unfinished; None if that cannot be said yet."""
         if self.requested is None or self.accounted is None:
             return None
         return self.requested == self.accounted
@@ -161,7 +161,7 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     if publication is not None and planned is not None:
         yield Happening(planned, f"planned in execution {publication.execution_id}")
     if facts.polled_at is not None and result is not None:
-        yield Happening(facts.polled_at, f"polled: OpenAI said {result.batch_status} ({result.action})")
+        yield Happening(facts.polled_at, f"polled: OpenAI's status {result.batch_status} ({result.action})")
     if publication is not None:
         yield Happening(publication.created_at, f"published in version {publication.version}")
     ended = _instant(row.completed_at)

@@ -18,7 +18,7 @@ def reset(batch_id: str) -> str:
 
 
 def reprocess(batch_id: str) -> str:
-    """Publishes a final batch anew."""
+    """Publishes a final batch again."""
     return f"embedding-assets reprocess --batch {batch_id}"
 
 

@@ -18,14 +18,14 @@ class Cost:
 
     @property
     def summary(self) -> str:
-        """For a person: `0.0123`, `0.0123+` where some are not counted, `?` where nothing is known."""
+        """For a person: `0.0123`, `0.0123+` where some are not counted, `?` if nothing is known."""
         if self.unknown and not self.usd:
             return "?"
         return f"{self.usd:.4f}{'+' * bool(self.unknown)}"
 
 
 def batch_cost(row: BatchSummary) -> float | None:
-    """USD for one batch; None where its row does not tell its tokens, or its model's price is not known.
+    """USD for one batch; None if its row does not tell its tokens, or its model's price is not known.
 
     OpenAI bills what it answered. Of a batch that ended with fewer embeddings than requests the share of its
     requests that were embedded is counted; one that goes on counts whole.

@@ -73,7 +73,7 @@ class BatchFacts:
 
 
 def gather(store: Store, ledger: Ledger, database: Database | None, row: BatchSummary) -> BatchFacts:
-    """Read what there is; `database` is None where no configured one has the row's batch type."""
+    """Read what there is; `database` is None if no configured one has the row's batch type."""
     batch_id = row.batch_id
     results = {stored.key: stored for stored in store.list(result_key(batch_id).removesuffix("result.json"))}
     stored_result = results.get(result_key(batch_id))

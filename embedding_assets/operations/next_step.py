@@ -16,7 +16,7 @@ from embedding_assets.operations.facts import BatchFacts
 
 @dataclass(frozen=True)
 class NextStep:
-    """Why, and the command; None where nothing is to be done."""
+    """Why, and the command; None if nothing is to be done."""
 
     why: str
     command: str | None
@@ -54,20 +54,20 @@ def _of_a_live_one(facts: BatchFacts, now: datetime) -> NextStep:
     if is_overdue(row, now):
         age = age_text(now - live_since(row))
         return NextStep(
-            f"it is live for {age}, and OpenAI is to end a batch within 24 h; an ingest publishes what there is",
+            f"it has been live for {age}, OpenAI's limit is 24 h; an ingest publishes what there is",
             INGEST,
         )
     if row.is_deletion:
         return NextStep("the next execution takes its records out", INGEST)
     if row.generation:
-        return NextStep("it was opened again; the next execution polls and publishes it anew", INGEST)
+        return NextStep("it was opened again; the next execution polls and publishes it again", INGEST)
     return NextStep("the first execution after OpenAI has finished publishes it", INGEST)
 
 
 def _of_a_final_one(facts: BatchFacts, now: datetime) -> NextStep:
     row = facts.row
     if facts.publication is not None and facts.publication.without is not None:
-        return NextStep("nothing, unless what the rollback took out shall come back", reprocess(row.batch_id))
+        return NextStep("nothing, unless the withdrawn records should be published again", reprocess(row.batch_id))
     missing = (row.failed_count or 0) + (row.unfinished_count or 0)
     if row.resubmitted_as is not None:
         beyond = max(0, missing - (row.retryable_count or 0))
@@ -86,7 +86,7 @@ def _of_a_final_one(facts: BatchFacts, now: datetime) -> NextStep:
             None,
         )
     if row.embedded_count:
-        return NextStep("nothing: it is done", None)
+        return NextStep("nothing: it is finished", None)
     return NextStep(_nothing_known(row), None)
 
 
@@ -120,7 +120,7 @@ def _helped_by_a_retry(facts: BatchFacts) -> int:
 
 def _nothing_known(row: BatchSummary) -> str:
     if row.status is Status.COMPLETED:
-        return "nothing: it is done"
+        return "nothing: it is finished"
     reason = f" ({row.error})" if row.error else ""
     return f"nothing came of it{reason}; what was requested is not known: submit the records again"
 

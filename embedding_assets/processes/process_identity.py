@@ -19,7 +19,7 @@ PLACE = 3
 
 
 def own_identity() -> str | None:
-    """This process: host, boot, process namespace, id, start time. None where the system has no /proc."""
+    """This process: host, boot, process namespace, id, start time. None if the system has no /proc."""
     return _identity(os.getpid())
 
 

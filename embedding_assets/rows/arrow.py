@@ -28,7 +28,7 @@ INSTANT = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which batch, opened for the how-many-th time, delivered a row, and what its precedence is."""
+    """Which batch and which generation of it delivered a row, and its precedence."""
 
     batch_id: str
     precedence_at: datetime
@@ -147,7 +147,7 @@ class RowWriter:
 
 
 class RowFile:
-    """An Arrow IPC file of rows: memory-mapped, or `data`, its bytes. Raises DamagedError where it is none."""
+    """An Arrow IPC file of rows: memory-mapped, or `data`, its bytes. Raises DamagedError if it is none."""
 
     def __init__(self, path: Path, data: bytes | None = None) -> None:
         self.path = path

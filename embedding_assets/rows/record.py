@@ -28,7 +28,7 @@ Metadata = Mapping[str, Scalar | list[Scalar]]
 
 
 def checked_metadata(metadata: object) -> Metadata | None:
-    """Return `metadata` as it will be published: without keys whose value is null, None where nothing is left.
+    """Return `metadata` as it will be published: without keys whose value is null, None if nothing is left.
 
     Chroma can store neither an empty mapping nor a null. Raises InputError naming the key that Chroma would
     refuse or store as something else: NaN, infinities, integers from 2^63, nested values, reserved keys.
@@ -89,7 +89,7 @@ def is_unicode(text: str) -> bool:
 
 
 def metadata_json(metadata: Metadata | None) -> str | None:
-    """Canonical JSON: sorted keys, no spaces, no ASCII escaping. None where there is no metadata."""
+    """Canonical JSON: sorted keys, no spaces, no ASCII escaping. None if there is no metadata."""
     if metadata is None:
         return None
     return CANONICAL.encode(metadata)

@@ -34,7 +34,7 @@ CARRIED = ("hash", "input_sha256", "metadata")
 
 
 def read_index(path: Path) -> pa.Table:
-    """A version's record index, in order of the UTF-8 bytes of the ids. DamagedError where it is none."""
+    """A version's record index, in order of the UTF-8 bytes of the ids. DamagedError if it is none."""
     try:
         batches = [batch.select(COLUMNS) for batch in RowFile(path).batches()]
         return pa.Table.from_batches(batches, schema=SCHEMA).combine_chunks()

@@ -96,7 +96,7 @@ def list_files(directory: Path) -> tuple[FileEntry, ...]:
 
 
 def find_manifest(store: Store, prefix: str) -> SnapshotManifest | None:
-    """The manifest of the snapshot under `prefix`; None where none was finished there."""
+    """The manifest of the snapshot under `prefix`; None if none was finished there."""
     found = store.find(prefix + MANIFEST)
     if found is None:
         return None
@@ -117,7 +117,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def find_complete(store: Store, prefix: str) -> SnapshotManifest | None:
-    """Like `find_manifest`, but None also where a file that it names is missing or has another size."""
+    """Like `find_manifest`, but None also if a file that it names is missing or has another size."""
     manifest = find_manifest(store, prefix)
     return manifest if manifest is not None and is_complete(store, prefix, manifest) else None
 
@@ -146,7 +146,7 @@ def download_snapshot(store: Store, prefix: str, directory: Path) -> SnapshotMan
     """Bring the snapshot under `prefix` to `directory`, every file checked against the manifest.
 
     Without a manifest (another program wrote it) every object under the prefix is brought and None returned.
-    Raises NotFoundError where nothing is there, DamagedError where bytes are wrong also the second time.
+    Raises NotFoundError if nothing is there, DamagedError if bytes are wrong also the second time.
     """
     manifest = find_manifest(store, prefix)
     if manifest is None:

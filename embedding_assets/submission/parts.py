@@ -99,7 +99,7 @@ def split(
 ) -> list[Part]:
     """Write `records`, in their order, as parts below `folder`.
 
-    Raises InputError where one record alone has more tokens than may be enqueued.
+    Raises InputError if one record alone has more tokens than may be enqueued.
     """
     limits = limits or Limits()
     parts: list[Part] = []

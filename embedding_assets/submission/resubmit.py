@@ -47,7 +47,7 @@ class Policy:
 
 
 def attempt_of(row: BatchSummary) -> int:
-    """For the how-many-th time the requests of a batch were submitted, counted from 1."""
+    """Attempt number of a batch's requests, from 1."""
     return row.attempt or 1
 
 
@@ -78,10 +78,10 @@ class Resubmitter:
     dry_run: bool = False
 
     def resubmit(self, row: BatchSummary, *, now: bool = False) -> Submission:
-        """Submit what a retry can help of one batch. With `now`, also where that is to wait.
+        """Submit what a retry can help of one batch. With `now`, also if that is to wait.
 
-        Where nothing is left that a retry can help, the row says so, and nobody comes back to it. Raises
-        InputError where the batch is not to be resubmitted, with what to do instead; BatchError where nobody has
+        If nothing is left that a retry can help, the row says so, and nobody comes back to it. Raises
+        InputError if the batch is not to be resubmitted, with what to do instead; BatchError if nobody has
         the texts any more.
         """
         self.check(row)
@@ -105,7 +105,7 @@ class Resubmitter:
                 return self._send(row, lines, alone)
 
     def check(self, row: BatchSummary) -> None:
-        """Raise InputError where a batch in this state is never resubmitted."""
+        """Raise InputError if a batch in this state is never resubmitted."""
         if row.status.live:
             raise InputError(f"batch {row.batch_id} is {row.status}: nobody knows yet what will be missing of it")
         if row.is_deletion:

@@ -80,7 +80,7 @@ class SubmissionIndex:
             self._own[row.batch_id] = row
 
     def latest(self, record_id: str) -> Latest | None:
-        """The latest submission of one id; None where there is none."""
+        """The latest submission of one id; None if there is none."""
         return self._latest.get(record_id)
 
     def _read(self, row: BatchSummary) -> None:

@@ -176,7 +176,7 @@ class Submitter:
         return done
 
     def _unused_ids(self, part: Part, known: SubmissionIndex) -> Iterator[str]:
-        """Ids that no row has; the rows there are become known, also where the table's index is late."""
+        """Ids that no row has; the rows there are become known, also if the table's index is late."""
         ids = part.batch_ids()
         while True:
             some = list(islice(ids, ROWS_AT_ONCE))
@@ -192,7 +192,7 @@ class Submitter:
     def _send_part(
         self, alone: DatabaseClaim, part: Part, known: SubmissionIndex, batch_id: str, done: _PartDone
     ) -> bool:
-        """Send what remains under this id. False where the id turned out to be used: then the rest needs another.
+        """Send what remains under this id. False if the id turned out to be used: then the rest needs another.
 
         What remains is asked again under the claim: another submit may have sent it while this one waited.
         """

@@ -106,7 +106,7 @@ def unpublished(
 
 
 def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: datetime) -> list[DeletedObjects]:
-    """Intermediate snapshots by execution, where none of an execution's is young."""
+    """Intermediate snapshots by execution, if none of an execution's is young."""
     groups: dict[str, list[StoredObject]] = {}
     for entry in listed:
         match = INTERMEDIATE.match(entry.key)
@@ -118,7 +118,7 @@ def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: dateti
 def by_delta(
     listed: Iterable[StoredObject], database: Database, min_age: timedelta, now: datetime
 ) -> list[DeletedObjects]:
-    """Deltas by their prefix, where none of a delta's objects is young."""
+    """Deltas by their prefix, if none of a delta's objects is young."""
     groups: dict[str, list[StoredObject]] = {}
     start = len(delta_prefix(database))
     for entry in listed:

@@ -63,8 +63,8 @@ class Collector(PublishingTask):
     def collect(self, purpose: str, *, dry_run: bool) -> Garbage:
         """Delete what may go and return it; with `dry_run` only return it.
 
-        Raises InputError where nothing was ever published: then nobody can say what is garbage. Raises LockError
-        or PreconditionError where another took over; what is deleted by then is reported by the next gc.
+        Raises InputError if nothing was ever published: then nobody can say what is garbage. Raises LockError
+        or PreconditionError if another took over; what is deleted by then is reported by the next gc.
         """
         with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer

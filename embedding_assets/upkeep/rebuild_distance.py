@@ -1,6 +1,6 @@
 """The published records, rebuilt under the distance that the database is configured for by now.
 
-Nothing is asked of OpenAI: the very same vectors, so the content digest stays. Also of use where nothing else
+Nothing is asked of OpenAI: the very same vectors, so the content digest stays. Also of use if nothing else
 changed: what deletions left behind in the graph is gone afterwards.
 """
 

@@ -77,7 +77,7 @@ class ModelRebuild(Rebuild):
         return f"{self.wanted.model}/{self.wanted.dimensions or 'own'}"
 
     def step(self, purpose: str, limits: Limits | None = None) -> RebuildProgress:
-        """Do what can be done now. Raises InputError where the published version is of that model already."""
+        """Do what can be done now. Raises InputError if the published version is of that model already."""
         pointer = self._published()
         index = published_index(self.store, pointer.manifest)
         texts = StoredTexts(self.store, self.ledger, self.sender.openai)

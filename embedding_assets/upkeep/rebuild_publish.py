@@ -42,9 +42,9 @@ class Rebuild(PublishingTask):
     def publish_rebuilt(
         self, rebuilt: RebuiltRecords, base: Pointer, purpose: str, lock: MergeLock
     ) -> VersionManifest:
-        """Publish `rebuilt` in place of `base`. Raises PreconditionError where another was published meanwhile.
+        """Publish `rebuilt` in place of `base`. Raises PreconditionError if another was published meanwhile.
 
-        Raises ConservationError where the rows are not those of the index.
+        Raises ConservationError if the rows are not those of the index.
         """
         started = time.monotonic()
         rows = sum(source.file.count for source in rebuilt.sources)

@@ -34,7 +34,7 @@ class StoredTexts:
     openai: OpenAIBatches
 
     def records(self, index: pa.Table) -> Iterator[Record]:
-        """Every published record, in the order of batches and ids. Raises BatchError where a text is nowhere."""
+        """Every published record, in the order of batches and ids. Raises BatchError if a text is nowhere."""
         by_batch: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
         published = alive(index)
         columns = (published.column(name).to_pylist() for name in ("batch_id", "id", "metadata"))

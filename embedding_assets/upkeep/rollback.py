@@ -32,7 +32,7 @@ class Rollback(PublishingTask):
         """Publish the content of the version (or tag) `name`, by default of the one before the published one.
 
         `purpose` stands in the lock and in the new manifest where a merge has its execution's id. Raises
-        InputError where `name` is not to be rolled back to, DamagedVersionError where its files are not whole.
+        InputError if `name` is not to be rolled back to, DamagedVersionError if its files are not whole.
         """
         with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer

@@ -18,7 +18,7 @@ from embedding_assets.versions.tags import Tag, tag_key
 def set_tag(publisher: Publisher, name: str, version: str | None) -> Tag:
     """Name a version (by default the published one); a tag that is there moves.
 
-    Raises InputError where the version's files are gone, or a gc has begun to sweep them; LockError where another
+    Raises InputError if the version's files are gone, or a gc has begun to sweep them; LockError if another
     had the lock while it was written: then a gc may not have seen it.
     """
     store, database = publisher.store, publisher.database
@@ -38,7 +38,7 @@ def set_tag(publisher: Publisher, name: str, version: str | None) -> Tag:
 
 
 def remove_tag(store: Store, database: Database, name: str) -> None:
-    """Take a tag away. InputError where there is none."""
+    """Take a tag away. InputError if there is none."""
     key = tag_key(database, name)
     if store.find(key) is None:
         raise InputError(f"{database.name} has no tag {name!r}")

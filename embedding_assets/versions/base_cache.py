@@ -3,7 +3,7 @@
     {root}/{bucket}/{database}/{version}/…
 
 A cache and nothing else: it may be deleted at any time, what cannot be written is left out, and a file in it is
-used only where it has the size and sha256 that the version's manifest says.
+used only if it has the size and sha256 that the version's manifest says.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BaseCache:
     def keep(self, manifest: VersionManifest, built: Path, progress: Progress) -> None:
         """Take over the files in `built`, which are given away, as those of `manifest`; forget older versions.
 
-        Where only the record index was built the rest is that of the version before. A failure is reported, never
+        If only the record index was built the rest is that of the version before. A failure is reported, never
         raised: the version is published.
         """
         try:

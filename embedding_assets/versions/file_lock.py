@@ -20,7 +20,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Be the only one inside for `folder`, also among machines that mount it; a process that dies lets go.
 
     The lock file stays: whoever deleted it would have to know that nobody waits for it. NFS, and so EFS, takes
-    `flock` for a lock of the whole file, for which it must be open for writing. Raises SharedRootError where
+    `flock` for a lock of the whole file, for which it must be open for writing. Raises SharedRootError if
     another stays inside for WAIT_SECONDS.
     """
     until = time.monotonic() + WAIT_SECONDS

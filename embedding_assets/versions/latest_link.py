@@ -26,7 +26,7 @@ class LatestLink:
     folder: Path
 
     def shown(self) -> str | None:
-        """The version that it shows; None where there is no link, or a broken or foreign one."""
+        """The version that it shows; None if there is no link, or a broken or foreign one."""
         try:
             target = os.readlink(self.folder / LINK)
         except OSError:

@@ -1,6 +1,6 @@
 """Marking: batches get their final status from the manifests of the published chain, and from nowhere else.
 
-Promise: a batch is marked only where a published version accounts for it, it is still live, and its generation
+Promise: a batch is marked only if a published version accounts for it, it is still live, and its generation
 is the manifest's. Marking again changes nothing; it also repairs what an earlier crash left unmarked.
 """
 

@@ -5,7 +5,7 @@ greater epoch; a commit whose answer was lost is recognised by its `commit_id`, 
 whoever reads sees the old version or the new one.
 
 1. every file of the version under a prefix that is used once,
-2. the version's `manifest.json`, created where none is,
+2. the version's `manifest.json`, created if none is,
 3. the pointer, replaced where it is still the one that was read. This is the one commit point.
 """
 
@@ -32,8 +32,8 @@ TRIES = 5
 def commit(store: Store, database: Database, manifest: VersionManifest, base: Pointer | None) -> None:
     """Publish `manifest`, built on `base`.
 
-    Raises PreconditionError where another version was published meanwhile: build on that one and try again.
-    Raises LockError where a greater epoch has written: the lock was lost, nothing may be published.
+    Raises PreconditionError if another version was published meanwhile: build on that one and try again.
+    Raises LockError if a greater epoch has written: the lock was lost, nothing may be published.
     Raises LostPointerError if `base` was the pointer and there is none now.
     """
     if base is not None:
@@ -58,7 +58,7 @@ def commit(store: Store, database: Database, manifest: VersionManifest, base: Po
 def fence(store: Store, database: Database, pointer: Pointer, epoch: int) -> Pointer:
     """Write our epoch into the pointer, so that a former holder's conditional write is sure to fail.
 
-    Returns the pointer as it stands then. Raises LockError where a greater epoch was there first.
+    Returns the pointer as it stands then. Raises LockError if a greater epoch was there first.
     """
     for _ in range(TRIES):
         try:
@@ -73,7 +73,7 @@ def amend(
 ) -> Pointer:
     """Replace exactly `pointer` by the same version with our epoch as its fence, and with `sweeping` where given.
 
-    Returns the pointer as it stands then. Raises PreconditionError where another was there, LockError where
+    Returns the pointer as it stands then. Raises PreconditionError if another was there, LockError if
     that one has a greater epoch.
     """
     _refuse_older(database, pointer, epoch)

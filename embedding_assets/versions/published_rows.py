@@ -1,4 +1,4 @@
-"""Every record of a published version as rows, with its vector: what a version is built from anew."""
+"""Every record of a published version as rows, with its vector: what a version is built from again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def published_rows(directory: Path, manifest: VersionManifest, index: pa.Table, 
     """Write the rows of the version in `directory`, a private copy, to `path`; none for an empty version.
 
     Metadata is taken from the record index, for Chroma may give floats back a last bit off. Raises
-    DamagedVersionError where a record is not what the index says.
+    DamagedVersionError if a record is not what the index says.
     """
     published = alive(index).combine_chunks()
     if not published.num_rows or manifest.dimensions is None:

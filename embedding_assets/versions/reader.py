@@ -45,7 +45,7 @@ class Hit:
 def find_version(store: Store, database: Database, name: str | None = None) -> VersionManifest:
     """The manifest of the version or tag `name`, or of the published one.
 
-    Raises NotFoundError where there is none, also for a version that was built and never published.
+    Raises NotFoundError if there is none, also for a version that was built and never published.
     """
     pointer = read_pointer(store, database)
     if pointer is None:
@@ -60,7 +60,7 @@ def find_version(store: Store, database: Database, name: str | None = None) -> V
 
 
 def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
-    """The record index of a version, tombstones included. Raises DamagedVersionError where it is another."""
+    """The record index of a version, tombstones included. Raises DamagedVersionError if it is another."""
     with tempfile.TemporaryDirectory(prefix="embedding-assets-index-") as folder:
         directory = Path(folder)
         entries = [(file, file.key) for file in manifest.files if file.path == INDEX_FILE]
@@ -74,7 +74,7 @@ def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
 def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnBytes = lambda size: None) -> None:
     """Bring a version to `directory`, which must not exist or be empty; it appears whole or not at all.
 
-    Raises InputError where something stands there, DamagedError where bytes are not what they should be.
+    Raises InputError if something stands there, DamagedError if bytes are not what they should be.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError(f"{directory} is not an empty directory")

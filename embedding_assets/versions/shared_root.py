@@ -81,7 +81,7 @@ class SharedVersions:
                 if not self.is_laid(manifest.version):
                     raise SharedRootError(f"version {manifest.version} was removed meanwhile")
                 if not self.link.move(manifest.version):
-                    raise SharedRootError(f"it shows version {self.link.shown()}, which is no older one")
+                    raise SharedRootError(f"it shows version {self.link.shown()}, which is not older")
                 _sync(self.versions.parent)
 
     def ensure(self, published: VersionManifest, progress: Progress) -> None:
@@ -91,7 +91,7 @@ class SharedVersions:
             if shown == published.version:
                 return
             if shown is not None and (epoch_of(shown) or 0) >= published.epoch:
-                raise SharedRootError(f"it shows version {shown}, which is no older one")
+                raise SharedRootError(f"it shows version {shown}, which is not older")
             self.publish(published, progress)
 
     def remove(self, version: str) -> bool:

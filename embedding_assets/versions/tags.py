@@ -27,14 +27,14 @@ class Tag(BaseModel):
 
 
 def tag_key(database: Database, name: str) -> str:
-    """Key of one tag. InputError where `name` cannot be one: a version's name, or other signs than the allowed."""
+    """Key of one tag. InputError if `name` cannot be one: a version's name, or other signs than the allowed."""
     if not NAME.fullmatch(name) or epoch_of(name) is not None:
         raise InputError(f"{name!r} cannot be a tag: letters, digits, _ . - and not the form of a version")
     return f"{tags_prefix(database)}{name}{ENDING}"
 
 
 def read_tags(store: Store, database: Database) -> tuple[Tag, ...]:
-    """All tags, by name. DamagedError where one cannot be read: gc must not sweep what it may name.
+    """All tags, by name. DamagedError if one cannot be read: gc must not sweep what it may name.
 
     Other objects, such as the folder that a console makes, are none.
     """

@@ -1,4 +1,4 @@
-"""The page's tables are written anew, what stands around them stays."""
+"""The page's tables are written again, what stands around them stays."""
 
 from __future__ import annotations
 

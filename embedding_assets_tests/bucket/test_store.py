@@ -27,7 +27,7 @@ def test_whole_objects(store: Store) -> None:
 
 
 def test_a_missing_key_is_told(store: Store, tmp_path: Path) -> None:
-    """Missing is its own error, or None where that was asked for."""
+    """Missing is its own error, or None if that was asked for."""
     assert store.find("missing") is None
     with pytest.raises(NotFoundError, match=f"s3://{store.bucket}/missing"):
         store.get("missing")
@@ -105,7 +105,7 @@ class RefusingClient:
 
 
 def test_a_deletion_that_was_refused_is_told() -> None:
-    """DeleteObjects answers 200 also where it deleted nothing; silence would leave an old manifest standing."""
+    """DeleteObjects answers 200 also if it deleted nothing; silence would leave an old manifest standing."""
     client = cast(Any, RefusingClient())
     with pytest.raises(ServiceError, match="AccessDenied"):
         Store("bucket", client, client).delete(["key"])

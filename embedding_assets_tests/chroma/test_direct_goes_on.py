@@ -92,7 +92,7 @@ SESSIONS: list[list[Callable[[Any, There], None]]] = [
     [upserts, updates_metadata, updates_vectors_and_documents],
     [deletes, adds_again],
 ]
-"""What follows each other in one session; between them the directory is opened anew. No update follows a deletion,
+"""Operations of one session; between sessions the directory is opened again. No update follows a deletion,
 for Chroma then loses vectors of its own."""
 
 

@@ -151,7 +151,7 @@ def test_a_header_of_another_length_is_none(version: Path, size: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 1000, 172 * 200 - 1])
 def test_elements_that_are_cut_off_are_damage(version: Path, size: int) -> None:
-    """Also where the last byte alone is missing."""
+    """Also if the last byte alone is missing."""
     path = graph_file(version, ELEMENTS_FILE)
     path.write_bytes(path.read_bytes()[:size])
     graph = find_graph(version)

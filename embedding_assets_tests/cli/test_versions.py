@@ -200,10 +200,10 @@ def test_verify_of_a_sound_version(story: Story) -> None:
 
 
 def test_tags_are_told(story: Story) -> None:
-    """A tag of a tag names its version; a tag that is gone is told as gone."""
+    """A tag of a tag names its version; a removed tag is reported as removed."""
     assert story.text("tag") == f"tag good is {story.first}\n"
     assert story.json("tag again") == {"tag": "oldest", "version": story.first}
-    assert story.text("delete") == "tag oldest is gone\n"
+    assert story.text("delete") == "tag oldest is removed\n"
     assert story.json("delete json") == {"tag": "good", "version": None}
 
 

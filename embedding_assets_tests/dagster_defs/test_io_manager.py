@@ -1,4 +1,4 @@
-"""The values of the six assets: typed, read from the contract's keys, also where only an event told of them."""
+"""The values of the six assets: typed, read from the contract's keys, also if only an event told of them."""
 
 from __future__ import annotations
 

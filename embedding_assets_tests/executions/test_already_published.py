@@ -120,7 +120,7 @@ def test_what_was_published_before_another_model_is_folded(bench: Workbench) -> 
 
 
 def test_another_precedence_is_folded(bench: Workbench) -> None:
-    """A row whose submission was corrected decides anew which record wins."""
+    """A row whose submission was corrected decides again which record wins."""
     first = bench.batch("b1", records("a", 3), at(0))
     bench.merge([first], 1)
     again = opened_again(bench, first).model_copy(update={"precedence_at": at(5)})

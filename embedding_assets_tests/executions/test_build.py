@@ -215,7 +215,7 @@ def test_hnswlib_fails(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error:
 
 
 def test_lists_in_the_base_are_left_to_chroma(bench: Workbench) -> None:
-    """Also where no new record has one."""
+    """Also if no new record has one."""
     listed = record("listed", 60, "t", {"l": ["a", "b"], "n": [1.5]})
     first(bench, "chroma", [*OLD, listed])
     new = records("b", 30, 100)

@@ -305,7 +305,7 @@ def test_two_executions_at_once_both_get_in(bench: Workbench) -> None:
 
 
 def test_a_version_published_meanwhile_is_built_upon(bench: Workbench) -> None:
-    """Also where the lock failed: the pointer's condition finds it, and the merge begins again on the new base."""
+    """Also if the lock failed: the pointer's condition finds it, and the merge begins again on the new base."""
     bench.merge([bench.batch("b1", records("a", 3), at(0))], 1)
     ours = [bench.batch("b2", records("b", 2, 20), at(1))]
     theirs = [bench.batch("b3", records("c", 2, 40), at(2))]
@@ -441,7 +441,7 @@ def test_a_result_polled_before_its_batch_was_opened_again_yields(bench: Workben
 
 
 def test_withdrawn_batches_stay_so_until_they_come_again(bench: Workbench) -> None:
-    """After a rollback the list is carried along; a batch that is published anew leaves it."""
+    """After a rollback the list is carried along; a batch that is published again leaves it."""
     bench.merge([bench.batch("b1", records("a", 3), at(0))], 1)
     base = bench.pointer()
     rolled_back = base.manifest.model_copy(

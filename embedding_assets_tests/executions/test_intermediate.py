@@ -64,7 +64,7 @@ def test_a_chunk_holds_the_union_of_its_deltas(
 
 
 def test_a_step_whose_output_is_there_does_nothing(bench: Workbench) -> None:
-    """The same sources: no object is written again. Another source, or another format: made anew."""
+    """The same sources: no object is written again. Another source, or another format: made again."""
     merger = IntermediateMerger(bench.store, LINES, "arrow")
     first = put_delta(bench.store, "first", records("a", 3))
     made = merger.merge_chunk(chunk(first))

@@ -92,7 +92,7 @@ def test_every_change_of_metadata(bench: Workbench, writer: Any, names: set[str]
 
 @pytest.mark.parametrize("what", ["document", "no document", "one bit of a vector"])
 def test_more_than_metadata_touches_the_graph(bench: Workbench, what: str) -> None:
-    """A changed document too: with it, the record is written anew as a whole."""
+    """A changed document too: with it, the record is written again as a whole."""
     base = records("a", 12)
     bench.merge([bench.batch("b1", base)], 1)
     before = bench.pointer().manifest

@@ -49,7 +49,7 @@ def load() -> dict[str, Listed]:
 
 
 def save(scenes: Mapping[str, Listed]) -> None:
-    """Write the file anew."""
+    """Write the file again."""
     written = {name: {"sites": _sites(scene), "later": _later(scene)} for name, scene in scenes.items()}
     FILE.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 

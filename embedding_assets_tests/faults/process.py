@@ -122,7 +122,7 @@ def current() -> Process | None:
 
 
 def run_as(process: Process, work: Callable[[], T]) -> T | None:
-    """Do `work` as that process, in a thread of its own; None where it died."""
+    """Do `work` as that process, in a thread of its own; None if it died."""
     outcome: list[T] = []
     problems: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""`make call-sites`: look which call sites runs come by, and write the list anew."""
+"""`make call-sites`: look which call sites runs come by, and write the list again."""
 
 from __future__ import annotations
 

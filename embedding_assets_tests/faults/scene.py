@@ -147,7 +147,7 @@ class Scene:
             return report
 
     def act(self) -> bool:
-        """Do what the scene is about; true where nothing was left to do.
+        """Do what the scene is about; true if nothing was left to do.
 
         What could not be laid on the shared root is told, and laid by the next run.
         """

@@ -58,7 +58,7 @@ class SubmitScene(Scene):
         self.world.plant_openai("expired", EXPIRED, status="expired", answered=EXPIRED[:1])
 
     def act(self) -> bool:
-        """What `embedding-assets submit` does; true where nothing was left to send."""
+        """What `embedding-assets submit` does; true if nothing was left to send."""
         services = self.world.services
         sender = services.sender(LINES, lambda line: None)
         submitter = Submitter(sender, SETTINGS, enqueued_tokens=BUDGET)

@@ -42,8 +42,6 @@ def test_the_warning_names_the_oldest() -> None:
     """One line, at most five names, how long each has been going on."""
     assert overdue_warning([batch()], at(1)) is None
     some = [batch("young", submitted_at=at(40)), batch("b"), batch("a", submitted_at=at(-2.5))]
-    assert (
-        overdue_warning(some, at(48)) == "still live are a (50 h), b (48 h): OpenAI is to end a batch within 24 h"
-    )
+    assert overdue_warning(some, at(48)) == "still live: a (50 h), b (48 h); OpenAI's limit is 24 h"
     many = overdue_warning([batch(f"b{number}") for number in range(8)], at(48)) or ""
     assert (many.count("(48 h)"), "and 3 more" in many) == (5, True)

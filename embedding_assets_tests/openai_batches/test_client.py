@@ -69,7 +69,7 @@ def test_an_unknown_batch_is_not_found_and_terminal(openai: OpenAIBatches, opena
 
 
 def test_empty_file_ids_mean_none(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
-    """OpenAI says `""` where there is no file."""
+    """OpenAI says `""` if there is no file."""
     openai_server.plant("b1", fields=dict.fromkeys(("input_file_id", "output_file_id", "error_file_id"), ""))
     batch = openai.retrieve("b1")
     assert (batch.input_file_id, batch.output_file_id, batch.error_file_id) == (None, None, None)
@@ -145,7 +145,7 @@ def test_a_refusal_of_one_batch_is_that_batchs(openai: OpenAIBatches, openai_ser
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 def test_the_key_is_in_no_error(stack: EmbeddedStack, openai_server: OpenAIServer, status: int) -> None:
-    """Also where OpenAI's own message repeats it."""
+    """Also if OpenAI's own message repeats it."""
     openai_server.fault("*", times=None, status=status, message=f"Incorrect API key provided: {SECRET}")
     sdk = openai_sdk.OpenAI(base_url=stack.environment["OPENAI_BASE_URL"], api_key=SECRET, max_retries=0)
     with sdk, pytest.raises((ServiceError, TransientError)) as raised:

@@ -331,7 +331,7 @@ def test_true_and_false_are_no_numbers(text: str) -> None:
 
 @given(st.text("AB/+=ä \n-_", max_size=12) | st.text("ABCD=", max_size=9))
 def test_base64_is_what_the_standard_library_takes_it_for(text: str) -> None:
-    """Also where its last bits are not zero, which the fast decoder refuses."""
+    """Also if its last bits are not zero, which the fast decoder refuses."""
     found = judged(output_line("r1", text))
     try:
         wanted = base64.b64decode(text, validate=True)

@@ -561,7 +561,7 @@ def test_a_download_that_fails_writes_nothing(
 def test_a_download_that_breaks_off_is_begun_again(
     store: Store, poller: Poller, openai_server: OpenAIServer, tmp_path: Path
 ) -> None:
-    """Once cut in its middle: the whole file is read anew, and the delta is complete."""
+    """Once cut in its middle: the whole file is read again, and the delta is complete."""
     openai_server.plant("openai-b1", input=input_lines(IDS), output=OUTPUT)
     openai_server.fault("GET /v1/files/{id}/content", truncate_after=300)
     assert len(delta(store, poller.poll(row()), tmp_path)) == 3

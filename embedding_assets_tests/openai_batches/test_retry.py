@@ -69,7 +69,7 @@ def test_a_retry_cannot_help(reason: str, code: str, status_code: int | None) ->
 
 
 def test_a_line_of_errors_tells_it() -> None:
-    """It is written with the line, and judged anew when a line without it, of an earlier version, is read."""
+    """It is written with the line, and judged again when a line without it, of an earlier version, is read."""
     line = '{"id": "r", "reason": "failed", "code": "server_error", "message": "m", "status_code": 500}'
     error = RequestError.model_validate_json(line)
     assert error.retryable

@@ -29,7 +29,7 @@ OUTCOMES: dict[str, tuple[BatchFacts, str, str, str | None]] = {
     "all good": (
         facts(ended("COMPLETED", 3), publication=published()),
         "requested 3 = 3 embedded + 0 failed + 0 unfinished",
-        "nothing: it is done",
+        "nothing: it is finished",
         None,
     ),
     "some failed, a retry helps": (
@@ -77,11 +77,11 @@ OUTCOMES: dict[str, tuple[BatchFacts, str, str, str | None]] = {
     "withdrawn": (
         facts(ended("COMPLETED", 3), publication=published(without="8-x")),
         "requested 3 = 3 embedded",
-        "unless what the rollback took out",
+        "unless the withdrawn records",
         "embedding-assets reprocess --batch b",
     ),
     "ended by hand": (facts(row("FAILED")), "how much it requested is not known yet", "submit the records", None),
-    "completed, written by another program": (facts(row("COMPLETED")), "not known yet", "it is done", None),
+    "completed, written by another program": (facts(row("COMPLETED")), "not known yet", "it is finished", None),
     "deletions, to come": (
         facts(row("PENDING", openai_batch_id="deletion", deletion_count=2)),
         "requested nothing",
@@ -240,7 +240,7 @@ def test_the_timeline_is_in_order_and_has_the_family() -> None:
         "parent: batch parent, EXPIRED",
         "submitted to OpenAI as openai-b, attempt 2",
         "planned in execution 20260304T110000Z-0123abcd",
-        "polled: OpenAI said expired (process_partial)",
+        "polled: OpenAI's status expired (process_partial)",
         "published in version 7-0123456789ab",
         "marked EXPIRED",
         "submitted again: batch child, attempt 3, PENDING",

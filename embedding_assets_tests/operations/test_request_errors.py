@@ -1,4 +1,4 @@
-"""`errors.jsonl` by code, also where its lines are of an older version or of nobody."""
+"""`errors.jsonl` by code, also if its lines are of an older version or of nobody."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the process that worked on a run is gone: said only where it is certain."""
+"""Whether the process that worked on a run is gone: said only if it is certain."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_an_empty_index_is_one(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_reproducible_and_of_the_asked_size() -> None:
-    """The same seed looks at the same records; all of them where there are few."""
+    """The same seed looks at the same records; all of them if there are few."""
     ids = [f"r{number}" for number in range(5000)]
     assert sample(ids, 1000, 1) == sample(ids, 1000, 1)
     assert sample(ids, 1000, 1) != sample(ids, 1000, 2)

@@ -58,7 +58,7 @@ def test_a_snapshot_comes_back(store: Store, uploaded: SnapshotManifest, tmp_pat
 def test_an_upload_that_breaks_off_leaves_no_manifest(
     store: Store, uploaded: SnapshotManifest, tmp_path: Path
 ) -> None:
-    """Writing anew over a finished snapshot, no moment shows the old manifest over new files."""
+    """Writing again over a finished snapshot, no moment shows the old manifest over new files."""
     newer = made(tmp_path / "newer", one=b"newer")
     (tmp_path / "newer" / "one").unlink()
     with pytest.raises((OSError, EmbeddingAssetsError)):

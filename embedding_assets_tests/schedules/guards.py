@@ -24,7 +24,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     ),
     (
         Guard(
-            "lock: created only where none is",
+            "lock: created only if none is",
             "ledger.lease_row",
             'return "attribute_not_exists(PK)"',
             'return "attribute_not_exists(nothing)"',
@@ -51,7 +51,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     ),
     (
         Guard(
-            "lock: a changed record version begins the lease anew",
+            "lock: a changed record version begins the lease again",
             "ledger.lease",
             "if last is None or seen is None or seen.stamp != last.stamp:",
             "if last is None or seen is None:",
@@ -94,7 +94,7 @@ GUARDS: list[tuple[Guard, Story]] = [
         story.another_publishes_while_one_is_about_to,
     ),
     (
-        Guard("pointer: created only where none is", "bucket.store", 'IfNoneMatch="*", ', ""),
+        Guard("pointer: created only if none is", "bucket.store", 'IfNoneMatch="*", ', ""),
         story.two_publish_the_first_version,
     ),
     (
@@ -135,7 +135,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     ),
     (
         Guard(
-            "manifest: created only where none is",
+            "manifest: created only if none is",
             "versions.publish",
             "            store.create(key, data)\n",
             "            store.put(key, data)\n",

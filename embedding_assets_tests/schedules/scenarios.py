@@ -1,4 +1,4 @@
-"""What each guard is for, as a story that goes wrong without it. Each raises AssertionError where it did."""
+"""What each guard is for, as a story that goes wrong without it. Each raises AssertionError if it did."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def two_take_a_free_lock(yard: Yard) -> None:
 
 
 def two_take_the_very_first_lock(yard: Yard) -> None:
-    """As above, where there is no item yet."""
+    """As above, if there is no item yet."""
     second = lock(yard)
     got: list[int] = []
 

@@ -24,7 +24,7 @@ class Guard:
 
 @contextmanager
 def without(guard: Guard) -> Iterator[None]:
-    """The product without this guard. AssertionError where its text does not stand there exactly once."""
+    """The product without this guard. AssertionError if its text does not stand there exactly once."""
     module = importlib.import_module(f"embedding_assets.{guard.module}")
     source = inspect.getsource(module)
     assert source.count(guard.text) == 1, f"{guard.name}: its text stands there {source.count(guard.text)} times"

@@ -55,7 +55,7 @@ class Writer:
         self._ours.send(order)
 
     def answer(self, seconds: float) -> list[tuple[str, int]] | None:
-        """Which batches it marked, with their generation; None where it died."""
+        """Which batches it marked, with their generation; None if it died."""
         try:
             return self._ours.recv() if self._ours.poll(seconds) else None
         except (EOFError, ConnectionResetError):

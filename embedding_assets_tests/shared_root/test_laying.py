@@ -143,14 +143,12 @@ def test_who_looked_before_the_link_moved_does_not_move_it_back(
 
 
 def test_an_older_version_is_laid_and_not_shown(shelf: Shelf) -> None:
-    """Also where it is to be made sure of, and one of the same epoch: that is told, and nothing moves."""
+    """Also if it is to be made sure of, and one of the same epoch: that is told, and nothing moves."""
     old, same, new = shelf.version(3), shelf.version(7), shelf.version(7)
     shelf.publish(new)
     for other in (old, same):
         shelf.publish(other)
-        assert shelf.messages[-1].endswith(
-            f"does not show it: it shows version {new.version}, which is no older one"
-        )
+        assert shelf.messages[-1].endswith(f"does not show it: it shows version {new.version}, which is not older")
         shelf.messages.clear()
         shelf.shared.ensure(other, shelf.messages.append)
         assert len(shelf.messages) == 1
@@ -184,7 +182,7 @@ def test_a_broken_or_foreign_link_is_replaced(shelf: Shelf, target: Callable[[Pa
 
 
 def test_a_laid_version_is_never_repaired(shelf: Shelf) -> None:
-    """A reader may have it open: what it changed stays, also where the version is laid again."""
+    """A reader may have it open: what it changed stays, also if the version is laid again."""
     manifest = shelf.version(1)
     shelf.publish(manifest)
     changed = shelf.shared.directory(manifest.version) / PATHS[0]

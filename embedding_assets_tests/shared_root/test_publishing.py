@@ -109,7 +109,7 @@ def test_only_the_changed_file_is_downloaded(
 
 
 def test_a_reader_that_opened_the_version_does_no_damage(bench: SharedBench) -> None:
-    """Chroma changes what it opens, also where one only asks: the next merge neither takes nor mends that."""
+    """Chroma changes what it opens, also if one only asks: the next merge neither takes nor mends that."""
     base = first_merge(bench)
     directory = bench.shared.directory(base.version)
     with open_collection(directory, "lines") as collection:
@@ -239,7 +239,7 @@ def test_gc_takes_old_versions_from_the_root(
 def test_gc_keeps_what_the_link_shows(
     bench: SharedBench, three: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it is not the published one, for its successor could not be laid yet."""
+    """Also if it is not the published one, for its successor could not be laid yet."""
     backdated(bench, monkeypatch)
     bench.shared.link.folder.joinpath("latest").unlink()
     bench.shared.link.move(three[0])

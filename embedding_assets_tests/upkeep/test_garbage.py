@@ -67,7 +67,7 @@ def test_what_an_earlier_gc_began_to_sweep_is_not_kept() -> None:
     ],
 )
 def test_files_that_a_kept_version_names_stay(kept: set[int], wanted: list[str]) -> None:
-    """Also where they lie under a version that goes; no manifest of a version ever goes."""
+    """Also if they lie under a version that goes; no manifest of a version ever goes."""
     found = old_versions(CHAIN, {name(one) for one in kept}, LISTED, LINES, hours(0), at(9))
     assert [entry.key for swept in found for entry in swept.objects] == wanted
     assert [swept.owner for swept in found] == sorted({one.split("/")[3] for one in wanted})

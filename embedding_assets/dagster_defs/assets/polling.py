@@ -154,7 +154,7 @@ def _poll_again(embedding_services: Services, database: Database, batch_id: str)
             settle_row(embedding_services.ledger, row, result)
         raise EmbeddingAssetsError(f"{result.message}; it is looked for again")
     if result.action == "wait":
-        raise EmbeddingAssetsError(f"OpenAI has not finished with it, it says {result.batch_status}")
+        raise EmbeddingAssetsError(f"OpenAI has not finished it: {result.batch_status}")
     polled = poll_event(embedding_services, database, result)
     changed = row
     if row.status.live:

@@ -30,7 +30,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Kept:
-    """What the bucket and the table say of one polled batch; None where they do not say it of this poll."""
+    """What the bucket and the table say of one polled batch; None if they do not say it of this poll."""
 
     requested: int | None
     in_delta: int | None

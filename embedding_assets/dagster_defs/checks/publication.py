@@ -27,7 +27,7 @@ MARKED_WITHIN = timedelta(minutes=10)
 
 
 def latest_execution(store: Store, database: Database) -> str | None:
-    """The execution that published last: rollbacks are passed over. None where nothing was published."""
+    """The execution that published last: rollbacks are passed over. None if nothing was published."""
     pointer = read_pointer(store, database)
     versions = chain(store, database, pointer.manifest) if pointer is not None else iter(())
     return next((one.execution_id for one in versions if planned_at(one.execution_id) is not None), None)

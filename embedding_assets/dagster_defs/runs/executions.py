@@ -62,7 +62,7 @@ def _inherited(instance: DagsterInstance, run: DagsterRun) -> bool:
 
 
 def _newest_event(instance: DagsterInstance, run: DagsterRun) -> float:
-    """Epoch seconds of the newest event, or of the run's creation where there is none."""
+    """Epoch seconds of the newest event, or of the run's creation if there is none."""
     records = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
     if records:
         return records[0].timestamp

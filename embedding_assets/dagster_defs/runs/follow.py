@@ -28,7 +28,7 @@ def follow(instance: DagsterInstance, execution_id: str, progress: Progress) -> 
             _follow(instance, execution_id, progress, ended)
         except Exception as error:  # noqa: BLE001 - a thread's boundary: the run goes on without being followed
             if not ended.is_set():
-                progress(f"warning: progress is not shown any more: {type(error).__name__}: {error}")
+                progress(f"warning: progress is no longer shown: {type(error).__name__}: {error}")
 
     thread = threading.Thread(target=run, name="follow", daemon=True)
     thread.start()

@@ -20,7 +20,7 @@ def heartbeat(log: Callable[[str], object], what: str, interval: float = INTERVA
         while not ended.wait(interval):
             # If the event log takes no line, the step itself fails for it, or the next line comes through.
             with suppress(Exception):
-                log(f"{what}: still at it after {time.monotonic() - started:.0f} s")
+                log(f"{what}: still running after {time.monotonic() - started:.0f} s")
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -126,10 +126,10 @@ class _Done:
 def _one_execution(
     services: Services, instance: DagsterInstance, database: Database, report: IngestReport, progress: Progress
 ) -> _Done:
-    """Plan and run one execution. No more where nothing was ready, or the execution failed."""
+    """Plan and run one execution. No more if nothing was ready, or the execution failed."""
     _wait_for_others(services, instance, database, progress)
     _note_marked(mark_and_tell(services, instance, database, progress), report)
-    progress(f"{database.name}: asking the ledger and OpenAI what is ready")
+    progress(f"{database.name}: looking in the table and at OpenAI for batches that are ready")
     found = ask_openai(services, services.ledger.live(database))
     _warn(survey_warnings(found, datetime.now(UTC)), database, report, progress)
     if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:

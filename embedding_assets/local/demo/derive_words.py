@@ -23,7 +23,7 @@ def derive_words(lines: Iterable[Record], limit: int = LIMIT) -> list[Record]:
     """Return the words of the first receipts of `lines`, whole receipts only, `limit` words at most.
 
     A word is a run of characters without white space. Its box is cut out of its line's box in proportion to
-    the characters, counted from the left in the order of the text, also where the script runs to the left.
+    the characters, counted from the left in the order of the text, also if the script runs to the left.
     """
     words: list[Record] = []
     for _, receipt in groupby(lines, key=_receipt):

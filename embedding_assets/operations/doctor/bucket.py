@@ -146,7 +146,7 @@ class BucketChecks:
 
     @contextmanager
     def _upload(self, key: str) -> Iterator[str]:
-        """A begun upload in parts, given up where anything goes wrong: it would be stored, and paid, unseen."""
+        """A begun upload in parts, given up if anything goes wrong: it would be stored, and paid, unseen."""
         with translated(f"beginning to upload {self.store.uri(key)} in parts"):
             upload_id = self.s3.create_multipart_upload(Bucket=self.store.bucket, Key=key)["UploadId"]
         try:

@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check saw, in one line; where something is wrong, also what to do about it."""
+    """What a check saw, in one line; if something is wrong, also what to do about it."""
 
     status: Status
     message: str

@@ -1,6 +1,6 @@
 """All checks of one account, in order, and the sweeping after them.
 
-Promise: nothing that the checks wrote stays, also where a check failed or the examination was interrupted.
+Promise: nothing that the checks wrote stays, also if a check failed or the examination was interrupted.
 """
 
 from __future__ import annotations

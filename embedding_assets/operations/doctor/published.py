@@ -107,7 +107,7 @@ class PublishedChecks:
         return Finding(Status.OK, "nothing published yet")
 
     def _chain(self, pointer: Pointer) -> int:
-        """How many versions there are. Raises DamagedVersionError where the chain does not lead to the first."""
+        """How many versions there are. Raises DamagedVersionError if the chain does not lead to the first."""
         newest = self._manifest(pointer.manifest.version, "the pointer names")
         if _as_written(newest) != _as_written(pointer.manifest):
             raise DamagedVersionError(

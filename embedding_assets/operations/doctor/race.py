@@ -33,7 +33,7 @@ class Contest(Protocol):
         """Make the state from which one write of round `number` can succeed."""
 
     def write(self, content: str) -> None:
-        """Try once. PreconditionError where another was first."""
+        """Try once. PreconditionError if another was first."""
 
     def stored(self) -> str | None:
         """What is there now, read consistently."""
@@ -89,7 +89,7 @@ _WRONG: Mapping[Outcome, str] = {
 
 
 def race(contest: Contest, rounds: int, writers: int) -> Tally:
-    """Race `rounds` times with `writers` threads. Raises ServiceError where a write fails for another reason."""
+    """Race `rounds` times with `writers` threads. Raises ServiceError if a write fails for another reason."""
     with ThreadPoolExecutor(writers) as pool:
         return Tally(writers, tuple(_round(pool, contest, number, writers) for number in range(rounds)))
 
@@ -116,7 +116,7 @@ def _write(contest: Contest, start: threading.Barrier, content: str) -> Answer:
 def judge(given: Mapping[str, Answer], stored: str | None, *, resent: bool) -> Outcome:
     """What a round came to: by writer's content its answer, and the content that is there afterwards.
 
-    Whose content is there has won, also where its answer was lost.
+    Whose content is there has won, also if its answer was lost.
     """
     winners = {content for content, answer in given.items() if answer is Answer.WON}
     if stored is not None and stored in given:

@@ -51,7 +51,7 @@ class ScratchItem:
         self._written = False
 
     def create(self, record_version: str) -> None:
-        """Write the item where it is not. PreconditionError where it is."""
+        """Write the item where it is not. PreconditionError if it is."""
         self._put(record_version, ConditionExpression="attribute_not_exists(PK)")
 
     def put(self, record_version: str) -> None:
@@ -59,7 +59,7 @@ class ScratchItem:
         self._put(record_version)
 
     def replace(self, seen: str, record_version: str) -> None:
-        """Change the item that has `seen`, as a holder renews the lock. PreconditionError where it has another."""
+        """Change the item that has `seen`, as a holder renews the lock. PreconditionError if it has another."""
         with translated(f"updating item {self.name} in table {self._table}"):
             self._client.update_item(
                 TableName=self._table,
@@ -70,7 +70,7 @@ class ScratchItem:
             )
 
     def read(self) -> str | None:
-        """Its record version, read consistently; None where it is not there."""
+        """Its record version, read consistently; None if it is not there."""
         with translated(f"reading item {self.name} of table {self._table}"):
             item = self._client.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get("Item")
         return None if item is None else item["record_version"]["S"]

@@ -50,7 +50,7 @@ def check_table(ledger: Ledger) -> Finding:
         problems = list(_key_problems(table, table.get("KeySchema", []), ("PK", "SK")))
         if problems:
             return Finding(
-                Status.FAILED, f"table {ledger.table}: {'; '.join(problems)}: make it anew as the README says"
+                Status.FAILED, f"table {ledger.table}: {'; '.join(problems)}: create it as the README says"
             )
     ledger.get_many([ABSENT_BATCH])
     return Finding(Status.OK, f"table {ledger.table}: {UNSEEN if table is None else 'its keys are PK and SK'}")
@@ -73,7 +73,7 @@ def check_index(ledger: Ledger) -> Finding:
 
 
 def _described(ledger: Ledger) -> TableDescriptionTypeDef | None:
-    """The table's definition; None where it is refused: nothing else here needs that permission."""
+    """The table's definition; None if it is refused: nothing else here needs that permission."""
     try:
         with translated(f"describing table {ledger.table}"):
             return ledger.client.describe_table(TableName=ledger.table)["Table"]

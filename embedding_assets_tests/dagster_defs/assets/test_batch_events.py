@@ -1,4 +1,4 @@
-"""Of batches that were polled Dagster is told many at a time, but soon, and also where the polling ends badly."""
+"""Of batches that were polled Dagster is told many at a time, but soon, and also if the polling ends badly."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def why_not(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_batches_polled_by_hand_come_into_a_new_version(world: World) -> None:
-    """Of four, one is not ready: three are told done, the run fails, and the next ingest publishes them anew."""
+    """Of four, one is not ready: three are told done, the run fails, and the next ingest publishes them again."""
     for batch_id, wanted in DONE.items():
         world.plant(batch_id, wanted)
     assert sorted(world.ingest().marked) == ["a", "b", "d"]

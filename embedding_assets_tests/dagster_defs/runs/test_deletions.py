@@ -48,7 +48,7 @@ def test_records_are_taken_out_of_the_next_version(world: World, tmp_path: Path)
 
 
 def test_deletions_alone_make_a_version(world: World, tmp_path: Path) -> None:
-    """Also where nothing is left, and where nothing was ever published."""
+    """Also if nothing is left, and if nothing was ever published."""
     world.delete("early", ["a0"])
     world.ingest()
     assert (world.published().total_embeddings, published_ids(world, tmp_path)) == (0, [])

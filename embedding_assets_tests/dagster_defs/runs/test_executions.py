@@ -189,6 +189,6 @@ def test_a_long_step_gives_signs_of_life() -> None:
     with heartbeat(log, "merging", interval=0.02):
         assert third.wait(10)
     told = len(lines)
-    assert all(line.startswith("merging: still at it after ") for line in lines)
+    assert all(line.startswith("merging: still running after ") for line in lines)
     time.sleep(0.1)
     assert len(lines) == told

@@ -35,7 +35,7 @@ def test_an_event_log_that_cannot_be_read_is_one_warning() -> None:
     ):
         wait_for(lines)
         time.sleep(0.05)
-    assert lines == ["warning: progress is not shown any more: OSError: [Errno 24] Too many open files"]
+    assert lines == ["warning: progress is no longer shown: OSError: [Errno 24] Too many open files"]
     assert ended == []
 
 

@@ -53,7 +53,7 @@ def test_an_ingest(world: World) -> None:
 
 
 def test_what_is_preloaded(world: World) -> None:
-    """The module that steps are forked from can be imported where nothing answers, and without an AWS region."""
+    """The module that steps are forked from can be imported if nothing answers, and without an AWS region."""
     settings = world.services.settings.model_copy(update={"executor": "multiprocess"})
     multiprocess = run_config(settings)["execution"]["config"]["multiprocess"]
     assert multiprocess["start_method"] == {"forkserver": {"preload_modules": [PRELOADED]}}

@@ -1,7 +1,7 @@
 """A world of its own for tests of the Dagster layer: a bucket, a table, a Dagster home, and batches planted in it.
 
 Everything in it is real: server processes, a Dagster instance on disk with the project's `dagster.yaml`, and the
-definitions loaded anew for this bucket.
+definitions loaded again for this bucket.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def test_a_model_that_openai_does_not_know(patient: Patient) -> None:
 
 
 def test_a_wrong_key(patient: Patient, stack: EmbeddedStack, openai_server: OpenAIServer) -> None:
-    """The variable is named, the key is not, also where OpenAI's answer repeats it; the model is not asked for."""
+    """The variable is named, the key is not, also if OpenAI's answer repeats it; the model is not asked for."""
     openai_server.fault("*", times=None, status=401, message=f"Incorrect API key provided: {SECRET}")
     with openai_sdk.OpenAI(base_url=stack.environment["OPENAI_BASE_URL"], api_key=SECRET, max_retries=0) as sdk:
         results = patient.examine(openai=OpenAIBatches(sdk), rounds=1)

@@ -145,7 +145,7 @@ WON, REFUSED, LOST = Answer.WON, Answer.REFUSED, Answer.LOST
 def test_the_verdict_on_a_round(
     told: dict[str, Answer], stored: str | None, resent: bool, outcome: Outcome
 ) -> None:
-    """Who was told so, or is stored, has won; a refused write is stored only where the SDK sent it twice."""
+    """Who was told so, or is stored, has won; a refused write is stored only if the SDK sent it twice."""
     assert judge(told, stored, resent=resent) is outcome
 
 
