@@ -13,8 +13,10 @@ demo: $(VENV)/.local
 dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev
 
+# One worker more than processors: tests wait for servers and children a part of their time.
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal --durations 10
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count()) + 1)') \
+	  --dist worksteal --durations 10
 
 # No server, no Dagster run, no Chroma.
 T := embedding_assets_tests

@@ -1,7 +1,7 @@
 """What libraries prepare again for each client, run and connection, prepared once in a process of tests.
 
-A sixth of the processor time of tests that run executions: Alembic loads all of Dagster's migrations for each run's
-database, botocore makes a session for each client, and each HTTP client loads the certificates of all authorities.
+A third of the processor time of tests that run executions: Alembic loads all of Dagster's migrations for each
+run's database, botocore makes a session for each client, and each HTTP client loads all certificates.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx._transports.default as transports
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -29,7 +28,7 @@ def prepared_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", _once(ScriptDirectory.from_config, _scripts))
         patch.setattr(aws, "_session", _once(aws._session, _environment))
-        patch.setattr(transports, "create_ssl_context", _once(transports.create_ssl_context, _trust))
+        patch.setattr(ssl, "create_default_context", _once(ssl.create_default_context, _trust))
         yield
 
 
@@ -38,8 +37,6 @@ def _once(make: Callable[..., Any], key: Callable[..., Hashable]) -> Callable[..
 
     def given(*arguments: Any, **options: Any) -> Any:
         name = key(*arguments, **options)
-        if name is None:
-            return make(*arguments, **options)
         if name not in made:
             made[name] = make(*arguments, **options)
         return made[name]
@@ -56,7 +53,5 @@ def _environment() -> Hashable:
     return tuple(sorted(item for item in os.environ.items() if item[0].startswith(SEEN_BY_BOTOCORE)))
 
 
-def _trust(verify: Any = True, cert: Any = None, trust_env: bool = True) -> Hashable:
-    if verify is not True or cert is not None:
-        return None
-    return trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"), ssl.OPENSSL_VERSION
+def _trust(*purpose: Any, **options: Any) -> Hashable:
+    return purpose, tuple(sorted(options.items())), os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
