@@ -1,6 +1,6 @@
 """A Dagster component: one database's assets, checks, jobs, sensors and schedule, from YAML."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -10,6 +10,17 @@ from embedding_assets.factory import build_definitions
 from embedding_assets.settings import Settings, load_settings
 
 
+class DatabaseScaffolder(dg.Scaffolder[Any]):
+    """Writes what `dg scaffold defs` leaves to be edited: a database that is named like its folder."""
+
+    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
+        """Write the component's file with both required attributes."""
+        folder = request.target_path.parent if request.append else request.target_path
+        name = folder.name.lower()
+        dg.scaffold_component(request, {"name": name, "batch_type": f"{name.upper()}_EMBEDDING"})
+
+
+@dg.scaffold_with(DatabaseScaffolder)
 class EmbeddingDatabase(dg.Component, dg.Model, dg.Resolvable):
     """One database of embeddings: batches of OpenAI's Batch API become published ChromaDB snapshots.
 
