@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, cast
@@ -75,12 +77,18 @@ def test_without_the_pipeline_one_line_names_it(tmp_path: Path) -> None:
     ]
 
 
+@cache
+def installed_modules() -> Mapping[str, list[str]]:
+    """The distributions of each installed module; looking takes a second."""
+    return packages_distributions()
+
+
 def modules_of(requirement: str) -> set[str]:
     """The modules of the distribution that is required."""
     name = re.split(r"[\[<>=! ]", requirement)[0].lower()
     return {
         module
-        for module, distributions in packages_distributions().items()
+        for module, distributions in installed_modules().items()
         if name in {distribution.lower().replace("_", "-") for distribution in distributions}
     }
 

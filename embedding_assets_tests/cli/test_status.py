@@ -182,7 +182,7 @@ def test_what_wants_attention_is_listed(told: Told) -> None:
     assert "good" not in remarks
     assert "expired" not in remarks, "it was submitted again"
     assert told.document["late"] == ["late"]
-    assert "warning: still live are late (21 h)" in told.backlog.stderr
+    assert "warning: still live: late (21 h)" in told.backlog.stderr
     assert "the model does not fit; `embedding-assets reset --batch aside" in told.backlog.stdout
 
 
