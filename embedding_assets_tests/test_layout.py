@@ -30,6 +30,7 @@ ORDER = (
     "versions",
     "openai_batches",
     "snapshot",
+    "serving",
     "submission",
     "executions",
     "upkeep",

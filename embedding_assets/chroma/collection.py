@@ -22,7 +22,7 @@ from chromadb.api.models.Collection import Collection as Collection
 from chromadb.config import Settings as ChromaSettings
 from chromadb.errors import ChromaError as ChromaError
 
-from embedding_assets.errors import DamagedError, MismatchError
+from embedding_assets.errors import DamagedError, InputError, MismatchError
 
 CHROMA_VERSION = chromadb.__version__
 """The version of chromadb that writes and reads here."""
@@ -83,6 +83,17 @@ def open_collection(directory: Path, name: str | None) -> Iterator[Collection]:
             yield client.get_collection(name, embedding_function=None)
         except ChromaError as error:
             raise DamagedError(f"Chroma cannot read the snapshot: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def refused_filter(where: dict[str, Any] | None) -> Iterator[None]:
+    """Raise InputError if a query in the block fails for its filter of metadata; without one, as it was."""
+    try:
+        yield
+    except (ChromaError, ValueError, TypeError) as error:
+        if where is None:
+            raise
+        raise InputError(f"where is no filter that Chroma takes: {' '.join(str(error).split())}") from error
 
 
 def refuse_cosine(collection: Collection) -> None:

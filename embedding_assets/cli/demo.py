@@ -17,7 +17,7 @@ from rich.filesize import decimal
 from embedding_assets.cli.home import ensure_dagster_home
 from embedding_assets.cli.ingest import ingest_here
 from embedding_assets.cli.output import STDOUT, Table, print_error, progress, warn
-from embedding_assets.cli.search import print_hits, search_texts
+from embedding_assets.cli.search import Choice, print_hits, search_texts
 from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
@@ -61,7 +61,7 @@ def demo(
             _print_database(services, services.settings.database(name))
         searches = SEARCHES if records is None else tuple((database, text) for text in OWN_SEARCHES)
         for name, text in searches:
-            _, found = search_texts(services, services.settings.database(name), [text], nearest=3)
+            _, found = search_texts(services, services.settings.database(name), [text], Choice(nearest=3))
             print_hits(text, found[0])
     STDOUT.print(f"done in {time.monotonic() - started:.0f} s")
 

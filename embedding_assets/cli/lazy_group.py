@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "reset": ("batches:reset", "Change the row alone: its status, and no longer set aside."),
     "search": ("search:search", "Find the records of the published version that are nearest to TEXT."),
+    "serve": (
+        "serve:serve",
+        "Search the published versions by HTTP and on a page, read-only; new versions are taken up at once.",
+    ),
     "doctor": (
         "doctor:doctor",
         "Check bucket, table and key for real, from permissions to the published version.",
@@ -42,7 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """By name: where it is below `embedding_assets.cli`, and the first line of its help (a test compares them)."""
 
 
-EXTRAS: dict[str, Extra] = {"demo": "local", "dev": "local"}
+EXTRAS: dict[str, Extra] = {"demo": "local", "dev": "local", "serve": "serve"}
 """The extra that a command needs, if it is not `pipeline`."""
 
 

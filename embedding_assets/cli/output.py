@@ -107,16 +107,20 @@ def requests_line(sent: Submission, *, dry_run: bool) -> str:
     return f"{what} {'would be sent' if dry_run else 'sent'}: {counted(sent.tokens, 'token')}, {price}"
 
 
+def note(line: str) -> None:
+    """A line on stderr about what goes on; one that begins with WARNING is shown as a warning."""
+    if line.startswith(WARNING):
+        warn(line.removeprefix(WARNING))
+    else:
+        _on_stderr("", line)
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """A line that changes on a terminal, lines elsewhere; gives the function that says what goes on."""
     if not STDERR.is_terminal:
-        yield lambda line: _on_stderr("", line)
+        yield note
         return
     with STDERR.status("starting") as status:
-        yield lambda line: _stay(line) if line.startswith(WARNING) else status.update(_escaped(line))
-
-
-def _stay(line: str) -> None:
-    """A warning must not be gone with the next line."""
-    warn(line.removeprefix(WARNING))
+        # A warning must not be gone with the next line.
+        yield lambda line: note(line) if line.startswith(WARNING) else status.update(_escaped(line))

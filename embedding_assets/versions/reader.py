@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,34 +89,56 @@ def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnB
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def search(directory: Path, manifest: VersionManifest, vector: list[float], nearest: int) -> list[Hit]:
-    """The `nearest` records to `vector` in a private copy of a version."""
+def search(
+    directory: Path,
+    manifest: VersionManifest,
+    vector: list[float],
+    nearest: int,
+    where: dict[str, Any] | None = None,
+    batch: str | None = None,
+) -> list[Hit]:
+    """The `nearest` records to `vector` in a private copy of a version, as `nearest_in` chooses them."""
     from embedding_assets.chroma.collection import open_collection
 
     with open_collection(directory, manifest.collection) as collection:
-        return nearest_in(collection, directory, vector, nearest)
+        return nearest_in(collection, batches_in(directory), vector, nearest, where, batch)
+
+
+def batches_in(directory: Path) -> dict[str, str | None]:
+    """The batch that each record of a private copy came from, by id."""
+    index = read_index(directory / INDEX_FILE)
+    return dict(zip(index.column("id").to_pylist(), index.column("batch_id").to_pylist(), strict=True))
 
 
 def nearest_in(
     collection: Collection,
-    directory: Path,
-    vector: list[float],
+    batches: dict[str, str | None],
+    vector: Sequence[float],
     nearest: int,
     where: dict[str, Any] | None = None,
+    batch: str | None = None,
 ) -> list[Hit]:
-    """The `nearest` records to `vector` `(dim,)` in an open collection, of those that `where` lets pass."""
-    found: Any = collection.query(
-        query_embeddings=np.asarray([vector], dtype=np.float32),
-        n_results=nearest,
-        where=where,
-        include=["documents", "metadatas", "distances"],
-    )
-    index = read_index(directory / INDEX_FILE)
-    ids = found["ids"][0]
-    batches = dict(zip(index.column("id").to_pylist(), index.column("batch_id").to_pylist(), strict=True))
+    """The `nearest` records to `vector` `(dim,)` in an open collection, nearest first.
+
+    Only of those that `where`, Chroma's filter of metadata, lets pass and that `batch` delivered.
+    Raises InputError if `where` is no filter that Chroma takes.
+    """
+    from embedding_assets.chroma.collection import refused_filter
+
+    ids = None if batch is None else [record_id for record_id, source in batches.items() if source == batch]
+    if ids == []:
+        return []
+    with refused_filter(where):
+        found: Any = collection.query(
+            ids=ids,
+            query_embeddings=np.asarray([vector], dtype=np.float32),
+            n_results=nearest,
+            where=where,
+            include=["documents", "metadatas", "distances"],
+        )
     return [
         Hit(record_id, distance, document, metadata, batches.get(record_id))
         for record_id, distance, document, metadata in zip(
-            ids, found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True
+            found["ids"][0], found["distances"][0], found["documents"][0], found["metadatas"][0], strict=True
         )
     ]

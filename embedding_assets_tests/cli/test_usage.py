@@ -51,7 +51,7 @@ def test_the_commands_are_there() -> None:
 def test_a_missing_extra_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command of the bare installation says at once which extra it needs; the list of commands is there."""
     monkeypatch.setattr(extras, "find_spec", lambda module: None)
-    wanted = "local" if name in ("demo", "dev") else "pipeline"
+    wanted = {"demo": "local", "dev": "local", "serve": "serve"}.get(name, "pipeline")
     start = f"`embedding-assets {name}` needs the extra `{wanted}`: pip install 'embedding-assets[{wanted}]' (not"
     assert failed(name).startswith(start)
     assert (command("--help").code, command("--version").code) == (0, 0)
@@ -145,7 +145,7 @@ def test_help_imports_no_command() -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (("embedding-assets", "s"), ["search", "snapshots", "status", "submit"]),
+        (("embedding-assets", "s"), ["search", "serve", "snapshots", "status", "submit"]),
         (("embedding-assets", "snapshots", "r"), ["rebuild", "repair", "rollback"]),
         (("embedding-assets", "status", "--b"), ["--batch"]),
     ],

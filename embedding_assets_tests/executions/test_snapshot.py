@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,13 @@ def publish(bench: Workbench, number: int) -> None:
 
 
 @pytest.mark.parametrize("cached", [False, True])
-def test_it_follows_what_is_published(bench: Workbench, settings: Settings, tmp_path: Path, cached: bool) -> None:
+def test_it_follows_what_is_published(
+    bench: Workbench, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
     """Found by vector, with its documents; `refresh` opens the next version; nothing is left behind."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     publish(bench, 1)
     cache = tmp_path / "cache" if cached else None
     with open_snapshot("lines", bucket=settings.bucket, cache_dir=cache) as snapshot:
@@ -39,8 +45,8 @@ def test_it_follows_what_is_published(bench: Workbench, settings: Settings, tmp_
         assert snapshot.refresh() is True
         assert (snapshot.collection.count(), snapshot.manifest) == (8, bench.pointer().manifest)
         assert snapshot.search(SECOND[0].vector, k=1)[0].id == SECOND[0].id
-        directory = snapshot._directory
-    assert not directory.exists()
+        copies = list(temporary.iterdir())
+    assert (len(copies), list(temporary.iterdir())) == (1, [])
 
 
 def test_reading_needs_the_base_alone(bench: Workbench, settings: Settings, tmp_path: Path) -> None:
