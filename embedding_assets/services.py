@@ -23,6 +23,7 @@ from embedding_assets.submission.resubmit import Policy, Resubmitter
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submit import Submitter
 from embedding_assets.upkeep.gc import Collector
+from embedding_assets.upkeep.import_snapshot import SnapshotImport
 from embedding_assets.upkeep.rebuild_distance import DistanceRebuild
 from embedding_assets.upkeep.rebuild_model import ModelRebuild
 from embedding_assets.upkeep.repair import Repair
@@ -73,6 +74,10 @@ class Services:
             Policy(settings.max_attempts, timedelta(seconds=settings.resubmit_wait_seconds)),
             dry_run=dry_run,
         )
+
+    def importer(self, database: Database, progress: Progress) -> SnapshotImport:
+        """What publishes the records of another index."""
+        return SnapshotImport(self.publisher(database, progress), self.settings.index_writer)
 
     def publisher(self, database: Database, progress: Progress) -> Publisher:
         """What every change of the published version of `database` works with."""

@@ -85,6 +85,22 @@ def open_collection(directory: Path, name: str | None) -> Iterator[Collection]:
             raise DamagedError(f"Chroma cannot read the snapshot: {' '.join(str(error).split())}") from error
 
 
+def choose_collection(directory: Path, name: str | None) -> str:
+    """The collection `name` of a private copy, or the only one. InputError, naming all, if there is no such one."""
+    try:
+        with _client(directory) as client:
+            names = sorted(collection.name for collection in client.list_collections())
+    except (DamagedError, ChromaError) as error:
+        raise InputError(f"it is no Chroma directory that can be read: {' '.join(str(error).split())}") from error
+    if name in names:
+        return name
+    if name is None and len(names) == 1:
+        return names[0]
+    there = ", ".join(names) or "none"
+    wanted = "--collection chooses one" if name is None else f"there is no {name!r}"
+    raise InputError(f"it has the collections {there}: {wanted}")
+
+
 @contextmanager
 def refused_filter(where: dict[str, Any] | None) -> Iterator[None]:
     """Raise InputError if a query in the block fails for its filter of metadata; without one, as it was."""

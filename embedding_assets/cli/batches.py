@@ -1,4 +1,4 @@
-"""`reprocess`, `resubmit`, `reset`: batches again from OpenAI's output, their failed requests, the row alone."""
+"""`reprocess`, `resubmit`, `reset`, `cancel`: what is done to batches that are named."""
 
 from __future__ import annotations
 
@@ -10,33 +10,39 @@ import typer
 from embedding_assets.cli.output import STDOUT, print_json, progress, requests_line
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
-from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.services import connect
+from embedding_assets.services import Services, connect
+from embedding_assets.submission.cancel import Canceller
 from embedding_assets.submission.submit import Submission
 
-BatchOption = Annotated[list[str], typer.Option("--batch", "-b", help="A batch id; may be given again.")]
+BatchOption = Annotated[
+    list[str],
+    typer.Option("--batch", "-b", help="Batch ids, or their unique beginnings; several may follow."),
+]
+MoreBatches = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="More batch ids.")]
+SHOWN = 5
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-def reprocess(batch: BatchOption, as_json: JsonOption = False) -> None:
+def reprocess(batch: BatchOption, more: MoreBatches = None, as_json: JsonOption = False) -> None:
     """Open final batches again: the next execution publishes them again."""
-    ledger = connect().ledger
-    rows = _all(ledger, batch)
+    services = connect()
+    rows = named_rows(services, [*batch, *(more or [])])
     for row in rows:
         if row.status.live:
             raise InputError(f"batch {row.batch_id} is {row.status}: there is nothing to open again")
-    _print([ledger.reopen(row) for row in rows], as_json)
+    _print([services.ledger.reopen(row) for row in rows], as_json)
 
 
 def resubmit(
     batch: BatchOption,
+    more: MoreBatches = None,
     now: Annotated[bool, typer.Option("--now", help="Also what waits for OpenAI's limit of tokens.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Submit failed and unfinished requests that a retry can help as new batches."""
     services = connect()
-    rows = _all(services.ledger, batch)
+    rows = named_rows(services, [*batch, *(more or [])])
     total = Submission(price_usd=0.0)
     with progress() as report:
         for row in rows:
@@ -61,19 +67,48 @@ def resubmit(
 def reset(
     batch: BatchOption,
     status: Annotated[Status, typer.Option("--status", "-s", help="The status that the row gets.")],
+    more: MoreBatches = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change the row alone: its status, and no longer set aside."""
-    ledger = connect().ledger
-    _print([ledger.reset(row, status) for row in _all(ledger, batch)], as_json)
+    services = connect()
+    rows = named_rows(services, [*batch, *(more or [])])
+    _print([services.ledger.reset(row, status) for row in rows], as_json)
 
 
-def _all(ledger: Ledger, batch_ids: list[str]) -> list[BatchSummary]:
-    """Every named row, or none: one that is missing or refused stops the command before it changes anything."""
+def cancel(batch: BatchOption, more: MoreBatches = None, as_json: JsonOption = False) -> None:
+    """Ask OpenAI to cancel batches; what was embedded by then is published and paid for."""
+    services = connect()
+    canceller = Canceller(services.ledger, services.openai)
+    rows = named_rows(services, [*batch, *(more or [])])
+    for row in rows:
+        canceller.check(row)
+    with progress() as report:
+        _print([canceller.cancel(row, report) for row in rows], as_json)
+
+
+def named_rows(services: Services, names: list[str]) -> list[BatchSummary]:
+    """Every row that is named by its batch id or a unique beginning of it.
+
+    One that is missing, refused or not unique raises InputError, before a command changes anything.
+    """
+    rows = [_named(services, name) for name in dict.fromkeys(names)]
+    return list({row.batch_id: row for row in rows}.values())
+
+
+def _named(services: Services, name: str) -> BatchSummary:
+    ledger = services.ledger
     try:
-        return [ledger.get(batch_id) for batch_id in dict.fromkeys(batch_ids)]
+        return ledger.get(name)
     except NotFoundError as error:
-        raise InputError(str(error)) from error
+        types = [database.batch_type for database in services.settings.databases]
+        found = ledger.ids_beginning_with(name, types) if name else []
+        if not found:
+            raise InputError(str(error)) from error
+        if len(found) > 1:
+            shown = ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+            raise InputError(f"{len(found)} batches begin with {name!r}: {shown}") from error
+        return ledger.get(found[0])
 
 
 def _print(rows: list[BatchSummary], as_json: bool) -> None:

@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Submit failed and unfinished requests that a retry can help as new batches.",
     ),
     "reset": ("batches:reset", "Change the row alone: its status, and no longer set aside."),
+    "cancel": (
+        "batches:cancel",
+        "Ask OpenAI to cancel batches; what was embedded by then is published and paid for.",
+    ),
     "search": ("search:search", "Find the records of the published version that are nearest to TEXT."),
     "serve": (
         "serve:serve",

@@ -11,11 +11,12 @@ from rich.filesize import decimal
 from rich.progress import Progress
 
 from embedding_assets.bucket.keys import versions_prefix
-from embedding_assets.cli import inspect, rebuild, upkeep
+from embedding_assets.cli import import_snapshot, inspect, rebuild, upkeep
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
 from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
+from embedding_assets.versions.export import export as export_version
 from embedding_assets.versions.manifest import VersionManifest, chain, read_pointer
 from embedding_assets.versions.reader import find_version
 from embedding_assets.versions.reader import pull as pull_version
@@ -30,6 +31,7 @@ app.command()(upkeep.gc)
 app.command()(upkeep.tag)
 app.command()(upkeep.repair)
 app.command()(rebuild.rebuild)
+app.command("import")(import_snapshot.import_snapshot)
 
 
 @app.command("list")
@@ -121,3 +123,27 @@ def pull(
         print_json({"version": manifest.version, "directory": str(to), "bytes": manifest.size})
     else:
         STDOUT.print(f"version {manifest.version}, {manifest.total_embeddings} embeddings, is in {to}")
+
+
+@app.command()
+def export(
+    database: DatabaseArgument,
+    to: Annotated[Path, typer.Option("--to", help="The Parquet file to write.")],
+    version: Annotated[
+        str | None, typer.Option("--version", help="A version or a tag; by default the published one.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write every record of a version, with its vector, to a Parquet file."""
+    services = connect()
+    manifest = find_version(services.store, services.settings.database(database), version)
+    with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
+        task = bar.add_task("downloading", total=manifest.size)
+        written = export_version(
+            services.store, manifest, to, overwrite=force, progress=lambda size: bar.advance(task, size)
+        )
+    if as_json:
+        print_json({"version": manifest.version, "file": str(to), "records": written})
+    else:
+        STDOUT.print(f"version {manifest.version}, {written} records, is in {to}")

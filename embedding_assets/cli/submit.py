@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,9 @@ from embedding_assets.cli.output import STDOUT, counted, print_json, progress, r
 from embedding_assets.services import connect
 from embedding_assets.submission.record_file import STANDARD_INPUT
 from embedding_assets.submission.submit import Submission
+
+MOST_GONE = 0.2
+"""The share of a database's records that `--complete` deletes without `--yes`."""
 
 
 def submit(
@@ -26,6 +29,11 @@ def submit(
     force: Annotated[
         bool, typer.Option("--all", help="Also what is published, or on its way, with the same input.")
     ] = False,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="The files are the whole set: all other records are deleted."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --complete: delete more than a fifth.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -37,9 +45,15 @@ def submit(
         raise typer.BadParameter("a FILE of records, or --delete-ids, is needed")
     if [*(files or []), delete_ids].count(STANDARD_INPUT) > 1:
         raise typer.BadParameter("- is standard input, which can be read only once")
+    if complete and (not files or delete_ids is not None):
+        raise typer.BadParameter("--complete goes with FILEs that are the whole set, and not with --delete-ids")
+    if yes and not complete:
+        raise typer.BadParameter("--yes goes with --complete")
     services = connect()
     with progress() as report:
         submitter = services.submitter(services.settings.database(database), report, force=force, dry_run=dry_run)
+        if complete:
+            submitter = replace(submitter, most_gone=1.0 if yes else MOST_GONE)
         sent = submitter.submit(files or [], delete_ids)
     if as_json:
         print_json(asdict(sent))

@@ -99,6 +99,18 @@ class Ledger(RowTable):
             raise InputError(f"batch {batch_id!r} is refused: {row.reason}")
         return row
 
+    def ids_beginning_with(self, beginning: str, batch_types: Iterable[str]) -> list[str]:
+        """Batch ids that begin so, of these batch types, as the index has them."""
+        found = (
+            str(row["PK"]).removeprefix("BATCH#")
+            for batch_type in batch_types
+            for status in Status
+            for row in self._index(
+                status, f"BATCH_TYPE#{batch_type}#BATCH_ID#{beginning}", ProjectionExpression="PK"
+            )
+        )
+        return sorted(set(found))
+
     def get_many(self, batch_ids: Iterable[str]) -> dict[str, BatchSummary]:
         """Rows by batch id, read consistently; those missing or refused are left out."""
         rows = [parse_row(row) for row in self._rows(f"BATCH#{batch_id}" for batch_id in batch_ids)]
@@ -217,7 +229,7 @@ class Ledger(RowTable):
     def reset(self, batch: BatchSummary, status: Status) -> BatchSummary:
         """Give the row another status; final to live opens it again, one generation on.
 
-        What it failed before `reset_at` counts no more against it.
+        What it failed before `reset_at` counts no more against it. `resubmitted_as` stays: that is paid for.
         """
         generation = batch.generation + (status.live and not batch.status.live)
         now = format_instant(datetime.now(UTC))
@@ -229,7 +241,7 @@ class Ledger(RowTable):
         changed = self._update(
             batch.batch_id,
             sets,
-            removes=("set_aside", "ingest_attempts", "error", "resubmitted_as", *ABSENCE),
+            removes=("set_aside", "ingest_attempts", "error", *ABSENCE),
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},
         )

@@ -197,6 +197,16 @@ class OpenAIBatches:
             raise UnusableAnswerError(f"{subject}: the answer has no id")
         return remote
 
+    def cancel_batch(self, openai_batch_id: str) -> RemoteBatch:
+        """Ask for a batch to be cancelled; the answer is the batch as it is then.
+
+        Raises BatchError if OpenAI refuses, for one that has ended say, NotFoundError if it does not know it.
+        """
+        subject = f"cancelling batch {openai_batch_id} at OpenAI"
+        with translated(subject, refusal=BatchError):
+            answer = self.sdk.batches.with_raw_response.cancel(openai_batch_id)
+        return read_batch({**json_object(answer.content, subject), "id": openai_batch_id})
+
     def find_batch(self, metadata: Mapping[str, str], since: datetime) -> RemoteBatch | None:
         """The oldest batch with this metadata that was created at `since` or later; None without one."""
         found = None

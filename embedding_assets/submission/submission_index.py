@@ -45,13 +45,13 @@ class Latest:
 
 
 class SubmissionIndex:
-    """The latest submission of each of `ids`, as far as it is known; `refresh` looks again."""
+    """The latest submission of each of `ids` (None: of all), as far as it is known; `refresh` looks again."""
 
-    def __init__(self, store: Store, ledger: Ledger, database: Database, ids: Collection[str]) -> None:
+    def __init__(self, store: Store, ledger: Ledger, database: Database, ids: Collection[str] | None) -> None:
         self._store = store
         self._ledger = ledger
         self._database = database
-        self._ids = frozenset(ids)
+        self._ids = None if ids is None else frozenset(ids)
         self._version: str | None = None
         self._published: dict[str, Latest] = {}
         self._of_batch: dict[str, dict[str, Latest]] = {}
@@ -83,11 +83,15 @@ class SubmissionIndex:
         """The latest submission of one id; None if there is none."""
         return self._latest.get(record_id)
 
+    def present(self) -> set[str]:
+        """The ids that are published or on their way, and whose latest submission is no deletion."""
+        return {record_id for record_id, latest in self._latest.items() if not latest.deletion}
+
     def _read(self, row: BatchSummary) -> None:
         found: dict[str, Latest] = {}
         for value in self._stored(row.batch_id):
             record_id = usable_id(value.get("id"))
-            if record_id is not None and record_id in self._ids:
+            if record_id is not None and (self._ids is None or record_id in self._ids):
                 asked, deleted = value.get("input_sha256"), bool(value.get("deleted"))
                 found[record_id] = Latest(row.precedence, row.batch_id, asked, deleted)
         self._of_batch[row.batch_id] = found
@@ -110,10 +114,19 @@ class SubmissionIndex:
 
     def _read_published(self, manifest: VersionManifest) -> dict[str, Latest]:
         index = published_index(self._store, manifest)
-        wanted = index.filter(pc.is_in(index.column("id"), pa.array(sorted(self._ids), pa.string())))
+        wanted = index
+        if self._ids is not None:
+            wanted = index.filter(pc.is_in(index.column("id"), pa.array(sorted(self._ids), pa.string())))
         names = ("id", "hash", "batch_id", "precedence_at", "input_sha256")
         columns = (wanted.column(name).to_pylist() for name in names)
         return {
             record_id: Latest(precedence_at, batch_id, sha256 if record else None, record is None)
             for record_id, record, batch_id, precedence_at, sha256 in zip(*columns, strict=True)
         }
+
+
+def everything_submitted(store: Store, ledger: Ledger, database: Database) -> set[str]:
+    """The ids of all records of a database that are published or on their way and not deleted."""
+    index = SubmissionIndex(store, ledger, database, None)
+    index.refresh()
+    return index.present()

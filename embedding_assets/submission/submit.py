@@ -21,7 +21,7 @@ from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, Part, split, split_deletions
 from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
 from embedding_assets.submission.sender import Sender
-from embedding_assets.submission.submission_index import Latest, SubmissionIndex
+from embedding_assets.submission.submission_index import Latest, SubmissionIndex, everything_submitted
 from embedding_assets.submission.tokens import price_usd
 from embedding_assets.text.bounded_text import shown
 
@@ -81,7 +81,8 @@ class Submitter:
     """Submits records of one database.
 
     `enqueued_tokens` is how many OpenAI takes at once; None means any number. With `force`, what is published or
-    on its way is sent all the same. With `dry_run` nothing is sent or written.
+    on its way is sent all the same. With `dry_run` nothing is sent or written. With `most_gone` the files are the
+    whole set: other records are deleted, if they are not more than this share of all.
     """
 
     sender: Sender
@@ -89,6 +90,7 @@ class Submitter:
     enqueued_tokens: int | None = None
     force: bool = False
     dry_run: bool = False
+    most_gone: float | None = None
 
     def submit(
         self, files: Sequence[Path], deletions: Path | None = None, limits: Limits | None = None
@@ -100,12 +102,28 @@ class Submitter:
         limits = limits or Limits(tokens=self.enqueued_tokens)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-parts-") as name:
             parts = self._parts(files, deletions, Path(name), limits)
-            ids = {line.id for part in parts for line in part.lines()}
-            known = SubmissionIndex(self.sender.store, self.sender.ledger, self.sender.database, ids)
             if self.dry_run:
-                return self._submit(parts, known, None)
+                return self._submit_whole(parts, Path(name), None)
             with self.sender.alone() as alone:
-                return self._submit(parts, known, alone)
+                return self._submit_whole(parts, Path(name), alone)
+
+    def _submit_whole(self, parts: list[Part], folder: Path, alone: DatabaseClaim | None) -> Submission:
+        """Submit the parts, and the deletion of what is in none of them if they are the whole set."""
+        sender = self.sender
+        ids = {line.id for part in parts for line in part.lines()}
+        if self.most_gone is not None:
+            there = everything_submitted(sender.store, sender.ledger, sender.database)
+            gone = sorted(there - ids)
+            if len(gone) > self.most_gone * len(there):
+                raise InputError(
+                    f"{len(gone)} of {len(there)} records of {sender.database.name} are in none of the files and "
+                    "would be deleted; --yes deletes them"
+                )
+            if gone:
+                parts = [*parts, split_deletions(sender.database, gone, folder / "gone")]
+                ids.update(gone)
+        known = SubmissionIndex(sender.store, sender.ledger, sender.database, ids)
+        return self._submit(parts, known, alone)
 
     def _parts(self, files: Sequence[Path], deletions: Path | None, folder: Path, limits: Limits) -> list[Part]:
         database = self.sender.database

@@ -1,4 +1,4 @@
-"""`reprocess` and `reset`: what they do to the row, and that they do it to all named rows or to none."""
+"""`reprocess`, `reset` and `cancel`: what they do to the row, and that they do it to all named rows or to none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from embedding_assets.databases import LINES
 from embedding_assets_tests.cli.commands import command, failed
-from embedding_assets_tests.dagster_defs.runs.world import World
+from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 FINAL = ("COMPLETED", "FAILED", "EXPIRED", "CANCELLED")
 LIVE = ("PENDING", "VALIDATING", "IN_PROGRESS", "FINALIZING", "CANCELING")
@@ -24,7 +24,7 @@ def new_row(shared: World) -> NewRow:
     """Makes a row of these values with an id of its own; gives the id."""
 
     def make(**values: Any) -> str:
-        batch_id = f"batch-{next(numbers)}"
+        batch_id = str(values.pop("name", f"batch-{next(numbers)}"))
         shared.put_row(batch_id, **values)
         return batch_id
 
@@ -64,6 +64,46 @@ def test_reprocess_counts_on(new_row: NewRow) -> None:
     one, two = new_row(status="COMPLETED", generation=4), new_row(status="COMPLETED")
     told = command("reprocess", "-b", one, "-b", two, "-b", one, "--json").json["batches"]
     assert [(row["batch_id"], row["generation"]) for row in told] == [(one, 5), (two, 1)]
+
+
+def test_several_ids_and_their_beginnings(new_row: NewRow) -> None:
+    """After one `--batch` several ids; a beginning is enough if it is of one batch alone."""
+    names = ("apple-1", "apricot-1", "pear-1")
+    one, two, three = (new_row(status="COMPLETED", name=name) for name in names)
+    told = command("reprocess", "--batch", one, "apr", "pe", "--json").json["batches"]
+    assert [row["batch_id"] for row in told] == [one, two, three]
+    error = failed("reset", "--batch", "ap", "--status", "FAILED")
+    assert error == f"2 batches begin with 'ap': {one}, {two}"
+    assert "there is no batch 'nobody'" in failed("reset", "--batch", "nobody", "--status", "FAILED")
+
+
+def test_cancelled_batches_publish_what_they_have(world: World) -> None:
+    """OpenAI is asked, the row says so; what was embedded by then is published, and the batch ends CANCELLED."""
+    world.plant("slow", texts("s", 3), status="in_progress")
+    told = command("cancel", "--batch", "slow", "--json").json["batches"]
+    assert [(row["batch_id"], row["status"]) for row in told] == [("slow", "CANCELING")]
+    world.plant_openai("slow", texts("s", 3), status="cancelled", answered=texts("s", 2))
+    world.ingest()
+    row = world.row("slow")
+    counts = [int(row[name]) for name in ("embedded_count", "failed_count", "unfinished_count")]
+    assert (row["status"], counts, world.published().total_embeddings) == ("CANCELLED", [2, 0, 1], 2)
+
+
+def test_what_is_not_at_openai_is_not_cancelled(world: World) -> None:
+    """One clear line, and no batch is cancelled beside it."""
+    world.plant("slow", texts("s", 3), status="in_progress")
+    world.put_row("done", status="COMPLETED")
+    world.delete("gone", ["a"])
+    assert failed("cancel", "-b", "slow", "done") == "batch done is COMPLETED: there is nothing to cancel"
+    assert "holds deletions" in failed("cancel", "-b", "slow", "gone")
+    assert world.server.requests("POST /v1/batches/{id}/cancel") == 0
+
+
+def test_a_reset_keeps_what_was_submitted_again(shared: World, new_row: NewRow) -> None:
+    """Else the same requests would be paid a second time."""
+    batch_id = new_row(status="COMPLETED", resubmitted_as="child")
+    command("reset", "--batch", batch_id, "--status", "PENDING")
+    assert shared.row(batch_id)["resubmitted_as"] == "child"
 
 
 @pytest.mark.parametrize("other", ["live", "missing", "a/b"])

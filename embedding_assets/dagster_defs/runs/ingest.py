@@ -63,6 +63,13 @@ class IngestReport:
     failures: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
 
+    def add(self, later: IngestReport) -> None:
+        """Count what a later ingest did as well; what waits, is refused or set aside is as it is then."""
+        for name in ("executions", "marked", "failed", "failures", "warned"):
+            getattr(self, name).extend(getattr(later, name))
+        self.versions |= later.versions
+        self.set_aside, self.refused, self.waiting = later.set_aside, later.refused, later.waiting
+
 
 def ingest(
     services: Services,
