@@ -86,7 +86,7 @@ def open_collection(directory: Path, name: str | None) -> Iterator[Collection]:
 
 
 def choose_collection(directory: Path, name: str | None) -> str:
-    """The collection `name` of a private copy, or the only one. InputError, naming all, if there is no such one."""
+    """The collection `name` of a private copy, or the only one. InputError, naming all, if there is none."""
     try:
         with _client(directory) as client:
             names = sorted(collection.name for collection in client.list_collections())

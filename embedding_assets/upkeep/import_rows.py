@@ -47,7 +47,7 @@ def read_imported(
     Without `as_of` the records are older than any submission, and newer than those of an earlier import. A record
     with a document counts as embedded from that text by `model`: the same text is not sent again.
 
-    Raises InputError if there is no such collection, if it is empty, or if no submission could have a record of it.
+    Raises InputError if there is no such collection, if it is empty, or if one of its records is not allowed.
     """
     chosen = choose_collection(directory, collection)
     rows = folder / "imported.arrow"

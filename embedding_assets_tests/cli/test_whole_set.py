@@ -16,7 +16,6 @@ def line(number: int, text: str = "text") -> dict[str, str]:
 
 def test_what_is_in_no_file_is_deleted(world: World, file: Callable[..., Path]) -> None:
     """What is published and what is on its way; more than a fifth only with --yes. The same again does nothing."""
-    world.server.order("defaults", {"latency_seconds": 0})
     command("submit", "lines", str(file(*(line(number) for number in range(10)))))
     assert command("ingest", "--wait", "--timeout", "60", "--json").json["waiting"] == []
     command("submit", "lines", str(file(line(10), line(11))))

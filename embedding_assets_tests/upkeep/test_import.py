@@ -16,6 +16,7 @@ import pytest
 from embedding_assets.databases import LINES
 from embedding_assets.errors import InputError
 from embedding_assets.rows.record import input_sha256
+from embedding_assets.settings import Settings
 from embedding_assets.submission.parts import EmbeddingModel
 from embedding_assets.upkeep.import_rows import read_imported
 from embedding_assets.upkeep.import_snapshot import Imported, SnapshotImport
@@ -78,7 +79,7 @@ class Importer:
 
 
 @pytest.fixture
-def importer(bench: Workbench, tmp_path: Path) -> Importer:
+def importer(bench: Workbench, settings: Settings, tmp_path: Path) -> Importer:
     """Imports into the bench's database."""
     folder = tmp_path / "imports"
     folder.mkdir()
