@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from embedding_assets.changes import RecordChange, changes_since
     from embedding_assets.component import EmbeddingDatabase
     from embedding_assets.databases import Database
     from embedding_assets.errors import EmbeddingAssetsError
@@ -21,10 +22,12 @@ __all__ = [
     "Database",
     "EmbeddingAssetsError",
     "EmbeddingDatabase",
+    "RecordChange",
     "Settings",
     "Snapshot",
     "__version__",
     "build_definitions",
+    "changes_since",
     "open_snapshot",
 ]
 
@@ -32,9 +35,11 @@ _HOMES = {
     "Database": "databases",
     "EmbeddingAssetsError": "errors",
     "EmbeddingDatabase": "component",
+    "RecordChange": "changes",
     "Settings": "settings",
     "Snapshot": "snapshot",
     "build_definitions": "factory",
+    "changes_since": "changes",
     "open_snapshot": "snapshot",
 }
 

@@ -147,11 +147,11 @@ def open_snapshot(
     bucket = bucket or os.environ.get(BUCKET_VARIABLE)
     if not bucket:
         raise SettingsError(f"no bucket: give `bucket`, or set {BUCKET_VARIABLE}")
-    known = database if isinstance(database, Database) else _database(database)
+    known = database if isinstance(database, Database) else database_called(database)
     return Snapshot(Store(bucket), known, Path(cache_dir) if cache_dir is not None else None, version)
 
 
-def _database(name: str) -> Database:
+def database_called(name: str) -> Database:
     """A database by its name: reading needs nothing else of it."""
     for shipped in (LINES, WORDS):
         if shipped.name == name:

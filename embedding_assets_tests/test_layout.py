@@ -30,6 +30,7 @@ ORDER = (
     "versions",
     "openai_batches",
     "snapshot",
+    "changes",
     "serving",
     "submission",
     "executions",

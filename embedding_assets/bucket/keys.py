@@ -124,6 +124,16 @@ def pointer_key(database: Database) -> str:
     return f"{latest_prefix(database)}manifest.json"
 
 
+def changes_prefix(database: Database) -> str:
+    """Prefix of the files that say what each version changed."""
+    return f"{database.name}/snapshot/changes/"
+
+
+def changes_key(database: Database, version: str) -> str:
+    """Key of what one version changed."""
+    return f"{changes_prefix(database)}{version}.parquet"
+
+
 def tags_prefix(database: Database) -> str:
     """Prefix of the names that people gave to versions."""
     return f"{database.name}/snapshot/tags/"

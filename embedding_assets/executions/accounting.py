@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 
+import pyarrow as pa
+from pydantic import ValidationError
+
+from embedding_assets.bucket.keys import errors_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
-from embedding_assets.errors import ConservationError, WithdrawnError
+from embedding_assets.errors import ConservationError, DamagedError, WithdrawnError
 from embedding_assets.executions.intermediate import IntermediateSnapshots
-from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.openai_batches.poll_result import PollResult, read_errors
+from embedding_assets.versions.changes_file import RecordChange, rows_of
 from embedding_assets.versions.history import withdrawn_generations
 from embedding_assets.versions.manifest import VersionBatch, VersionManifest, whole_chain
 from embedding_assets.versions.next_version import Withdrawn
@@ -101,3 +106,21 @@ def refuse_withdrawn(accounted: Sequence[PollResult], out: Withdrawn) -> None:
                 f"batch {result.batch_id} was published and rolled back since it was polled: "
                 "only reprocess brings it back"
             )
+
+
+def without_embedding(store: Store, accounted: Sequence[PollResult]) -> pa.Table:
+    """What of the batches has no embedding, as changes of a version: failed or unfinished, with its code.
+
+    Raises DamagedError if the errors of a batch cannot be read.
+    """
+    changes = []
+    for result in accounted:
+        if not result.failed_count + result.unfinished_count:
+            continue
+        found = store.find(errors_key(result.batch_id))
+        try:
+            errors = read_errors(found.data) if found else []
+        except ValidationError as error:
+            raise DamagedError(f"{store.uri(errors_key(result.batch_id))} cannot be read") from error
+        changes += [RecordChange(error.id, error.reason, result.batch_id, error.code) for error in errors]
+    return rows_of(changes)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from embedding_assets.bucket.keys import latest_prefix
 from embedding_assets.chroma.collection import CHROMA_VERSION
 from embedding_assets.chroma.row_source import RowSource
@@ -28,6 +30,7 @@ from embedding_assets.executions.accounting import (
     still_withdrawn,
     version_batch,
     without,
+    without_embedding,
 )
 from embedding_assets.executions.already_published import LOOKED_AT_UNDER_THE_LOCK, already_published
 from embedding_assets.executions.build import BuiltVersion, IndexWriter, VersionBuilder, Written
@@ -41,7 +44,8 @@ from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
 from embedding_assets.versions.base_cache import BaseCache
-from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, read_pointer
+from embedding_assets.versions.changes_file import changed_records, write_changes
+from embedding_assets.versions.manifest import ChangesFile, Pointer, VersionManifest, new_version, read_pointer
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
 from embedding_assets.versions.published_by import published_by
 from embedding_assets.versions.publisher import PublishingTask
@@ -151,7 +155,12 @@ class FinalMerger(PublishingTask):
             )
             built = builder.build(version, sources, changes, merge.lock.check)
             self.progress(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
-            manifest = self._manifest(version, merge, changes, base, built, without(out, merge.accounted))
+            listed = [
+                without_embedding(self.store, merge.accounted),
+                changed_records(builder.base_index(), changes.index),
+            ]
+            file = write_changes(self.store, self.database, version, pa.concat_tables(listed))
+            manifest = self._manifest(version, merge, changes, base, built, without(out, merge.accounted), file)
             merge.lock.check()
             self.store.upload_files(built.uploads)
             merge.lock.check()
@@ -213,6 +222,7 @@ class FinalMerger(PublishingTask):
         base: Pointer | None,
         built: BuiltVersion,
         withdrawn: Withdrawn,
+        file: ChangesFile,
     ) -> VersionManifest:
         published = base.manifest if base else None
         models = [result.model for result in merge.accounted if result.model]
@@ -239,6 +249,7 @@ class FinalMerger(PublishingTask):
             withdrawn=withdrawn,
             batches=tuple(version_batch(result) for result in merge.accounted),
             inputs_digest=inputs_digest(merge.accounted),
+            changes=file,
         )
         seconds = time.monotonic() - merge.started
         execution_id = merge.snapshots.execution_id

@@ -20,7 +20,8 @@ from embedding_assets.executions.guard import configured_otherwise, same_model
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
 from embedding_assets.upkeep.import_rows import ImportedRows
-from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version
+from embedding_assets.versions.changes_file import changed_records, write_changes
+from embedding_assets.versions.manifest import ChangesFile, Pointer, VersionManifest, new_version
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
 from embedding_assets.versions.publisher import PublishingTask
 
@@ -63,7 +64,9 @@ class SnapshotImport(PublishingTask):
                 version = new_version(held.lock.epoch)
                 built = builder.build(version, [rows.source], changes, held.lock.check)
                 self.progress(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
-                manifest = self._manifest(version, rows, changes, base, built, held.lock, started)
+                listed = changed_records(builder.base_index(), changes.index)
+                file = write_changes(self.store, self.database, version, listed)
+                manifest = self._manifest(version, rows, changes, base, built, file, held.lock, started)
                 held.lock.check()
                 self.store.upload_files(built.uploads)
                 held.lock.check()
@@ -105,6 +108,7 @@ class SnapshotImport(PublishingTask):
         changes: Changes,
         base: Pointer | None,
         built: BuiltVersion,
+        file: ChangesFile,
         lock: MergeLock,
         started: float,
     ) -> VersionManifest:
@@ -126,7 +130,9 @@ class SnapshotImport(PublishingTask):
         )
         out = Withdrawn(published.withdrawn, published.withdrawn_generations) if published else Withdrawn()
         account = Account(
-            difference=Difference(changes.added, changes.updated, 0, changes.unchanged), withdrawn=out
+            difference=Difference(changes.added, changes.updated, 0, changes.unchanged),
+            withdrawn=out,
+            changes=file,
         )
         seconds = time.monotonic() - started
         return next_manifest(self.database, published, version, lock.epoch, rows.name, content, account, seconds)

@@ -18,9 +18,11 @@ from embedding_assets.executions.build import IndexWriter, VersionBuilder
 from embedding_assets.executions.changes import Changes
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.record_index import alive, digest_of
+from embedding_assets.versions.changes_file import changed_records, write_changes
 from embedding_assets.versions.manifest import Pointer, VersionBatch, VersionManifest, new_version
 from embedding_assets.versions.next_version import Account, Content, Difference, Withdrawn, next_manifest
 from embedding_assets.versions.publisher import PublishingTask
+from embedding_assets.versions.reader import published_index
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Rebuild(PublishingTask):
             changes = Changes(every, ~every, ids, (), 0, rebuilt.index, index_changed=True)
             built = builder.build(version, rebuilt.sources, changes, lock.check)
             self.progress(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
+            before = published_index(self.store, base.manifest)
             content = Content(
                 collection=self.database.collection,
                 model=rebuilt.model,
@@ -74,6 +77,7 @@ class Rebuild(PublishingTask):
                 difference=Difference(updated=total),
                 withdrawn=Withdrawn(base.manifest.withdrawn, base.manifest.withdrawn_generations),
                 batches=rebuilt.batches,
+                changes=write_changes(self.store, self.database, version, changed_records(before, rebuilt.index)),
             )
             seconds = time.monotonic() - started
             manifest = next_manifest(

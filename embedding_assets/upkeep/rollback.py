@@ -14,10 +14,12 @@ from embedding_assets.errors import DamagedVersionError, InputError, Preconditio
 from embedding_assets.executions.guard import configured_otherwise
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.upkeep.inspection import problems_of
+from embedding_assets.versions.changes_file import changed_records, write_changes
 from embedding_assets.versions.history import accounted, before, withdrawn
 from embedding_assets.versions.manifest import Pointer, VersionManifest, new_version, whole_chain
 from embedding_assets.versions.next_version import Account, Difference, Withdrawn, content_of, next_manifest
 from embedding_assets.versions.publisher import PublishingTask
+from embedding_assets.versions.reader import published_index
 from embedding_assets.versions.tags import resolve
 
 TRIES = 5
@@ -60,10 +62,12 @@ class Rollback(PublishingTask):
         lock.check()
         version = new_version(lock.epoch)
         out, last = withdrawn(versions, target), accounted(versions)
+        indexes = [published_index(self.store, one) for one in (current, target)]
         account = Account(
             difference=Difference(unchanged=target.total_embeddings),
             withdrawn=Withdrawn(out, {batch_id: last[batch_id].generation for batch_id in out}),
             rolled_back_to=target.version,
+            changes=write_changes(self.store, self.database, version, changed_records(*indexes)),
         )
         manifest = next_manifest(self.database, current, version, lock.epoch, purpose, content_of(target), account)
         self.publisher.publish(manifest, pointer, lock)

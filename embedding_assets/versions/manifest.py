@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from embedding_assets.bucket.keys import pointer_key, version_prefix, versions_prefix
+from embedding_assets.bucket.keys import changes_key, pointer_key, version_prefix, versions_prefix
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, NotFoundError
@@ -39,6 +39,16 @@ class VersionFile(FileEntry):
     key: str
 
 
+class ChangesFile(BaseModel):
+    """The file that says what a version changed. `key` is a whole bucket key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    size: Annotated[int, Field(ge=0)]
+    sha256: str
+
+
 class VersionBatch(BaseModel):
     """One batch that a version accounts for. `status` is the final status that marking writes."""
 
@@ -62,7 +72,8 @@ class VersionManifest(BaseModel):
     `rolled_back_to` names the version whose files a rollback published again. `withdrawn_generations` has the
     generation in which each withdrawn batch was published: only a greater one may come back; None in manifests
     from before there was such a field. `sweeping` lists versions whose own files a gc has begun to delete:
-    nothing may be built on them. `merge_seconds` is how long it took from the lock to the commit.
+    nothing may be built on them. `merge_seconds` is how long it took from the lock to the commit. `changes` names
+    the file that lists what this version changed; None in manifests from before there were such files.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -95,6 +106,7 @@ class VersionManifest(BaseModel):
     rolled_back_to: Name | None = None
     sweeping: tuple[str, ...] = ()
     merge_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    changes: ChangesFile | None = None
 
     @field_validator("created_at")
     @classmethod
@@ -216,6 +228,11 @@ def parse_version(store: Store, database: Database, key: str, data: bytes) -> Ve
                 f"{store.uri(key)} is not a version's manifest: the key of file {number} is not below "
                 f"{versions_prefix(database)}"
             )
+    changes = manifest.changes
+    if changes is not None and changes.key != changes_key(database, manifest.version):
+        raise DamagedVersionError(
+            f"{store.uri(key)} is not a version's manifest: the key of its changes is not its own"
+        )
     return manifest
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import format_instant
-from embedding_assets.versions.manifest import VersionBatch, VersionFile, VersionManifest
+from embedding_assets.versions.manifest import ChangesFile, VersionBatch, VersionFile, VersionManifest
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,17 @@ class Withdrawn:
 
 @dataclass(frozen=True)
 class Account:
-    """What a version accounts for. `inputs_digest` identifies what an execution merged, None if none did."""
+    """What a version accounts for. `inputs_digest` identifies what an execution merged, None if none did.
+
+    `changes` is the file that lists what became of each record.
+    """
 
     difference: Difference
     withdrawn: Withdrawn
     batches: tuple[VersionBatch, ...] = ()
     inputs_digest: str | None = None
     rolled_back_to: str | None = None
+    changes: ChangesFile | None = None
 
 
 def content_of(version: VersionManifest) -> Content:
@@ -115,4 +119,5 @@ def next_manifest(
         rolled_back_to=account.rolled_back_to,
         sweeping=base.sweeping if base else (),
         merge_seconds=round(merge_seconds, 3),
+        changes=account.changes,
     )
