@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -13,7 +14,8 @@ from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import ConservationError, DamagedError, WithdrawnError
 from embedding_assets.executions.intermediate import IntermediateSnapshots
-from embedding_assets.openai_batches.poll_result import PollResult, read_errors
+from embedding_assets.openai_batches.poll_result import PollResult, RequestError, read_errors
+from embedding_assets.processes.concurrency import concurrently
 from embedding_assets.versions.changes_file import RecordChange, rows_of
 from embedding_assets.versions.history import withdrawn_generations
 from embedding_assets.versions.manifest import VersionBatch, VersionManifest, whole_chain
@@ -113,14 +115,18 @@ def without_embedding(store: Store, accounted: Sequence[PollResult]) -> pa.Table
 
     Raises DamagedError if the errors of a batch cannot be read.
     """
-    changes = []
-    for result in accounted:
-        if not result.failed_count + result.unfinished_count:
-            continue
-        found = store.find(errors_key(result.batch_id))
-        try:
-            errors = read_errors(found.data) if found else []
-        except ValidationError as error:
-            raise DamagedError(f"{store.uri(errors_key(result.batch_id))} cannot be read") from error
-        changes += [RecordChange(error.id, error.reason, result.batch_id, error.code) for error in errors]
-    return rows_of(changes)
+    without = [result for result in accounted if result.failed_count + result.unfinished_count]
+    kept = concurrently([partial(_errors, store, result.batch_id) for result in without])
+    return rows_of(
+        RecordChange(error.id, error.reason, result.batch_id, error.code)
+        for result, errors in zip(without, kept, strict=True)
+        for error in errors
+    )
+
+
+def _errors(store: Store, batch_id: str) -> list[RequestError]:
+    found = store.find(errors_key(batch_id))
+    try:
+        return read_errors(found.data) if found else []
+    except ValidationError as error:
+        raise DamagedError(f"{store.uri(errors_key(batch_id))} cannot be read") from error

@@ -68,12 +68,16 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Merge:
-    """One merge under way: the batches it accounts for, what they were folded to, when it got the lock."""
+    """One merge under way: the batches it accounts for, what they were folded to, when it got the lock.
+
+    `without_embedding` are the changes that are failed or unfinished requests.
+    """
 
     accounted: Sequence[PollResult]
     snapshots: IntermediateSnapshots
     lock: MergeLock
     started: float
+    without_embedding: pa.Table
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,10 @@ class FinalMerger(PublishingTask):
             return self._result(snapshots.execution_id, outcome, started)
         check_complete(accounted, snapshots)
         purpose = snapshots.execution_id
+        failures = without_embedding(self.store, accounted)
         with self.publisher.publication_lock(purpose) as held:
             pointer = held.pointer
-            merge = _Merge(accounted, snapshots, held.lock, time.monotonic())
+            merge = _Merge(accounted, snapshots, held.lock, time.monotonic(), failures)
             for _ in range(REBASES):
                 try:
                     outcome = self._published(merge, pointer) or self._next(merge, pointer)
@@ -155,11 +160,9 @@ class FinalMerger(PublishingTask):
             )
             built = builder.build(version, sources, changes, merge.lock.check)
             self.progress(f"built and verified {built.size:,} bytes, {len(built.uploads)} files to upload")
-            listed = [
-                without_embedding(self.store, merge.accounted),
-                changed_records(builder.base_index(), changes.index),
-            ]
-            file = write_changes(self.store, self.database, version, pa.concat_tables(listed))
+            changed = changed_records(builder.base_index(), changes.index)
+            listed = pa.concat_tables([merge.without_embedding, changed])
+            file = write_changes(self.store, self.database, version, listed)
             manifest = self._manifest(version, merge, changes, base, built, without(out, merge.accounted), file)
             merge.lock.check()
             self.store.upload_files(built.uploads)

@@ -1,8 +1,8 @@
 """What a version changed, as one Parquet file beside it, for owners of records who follow what is published.
 
 Written before the pointer and named in the manifest. Columns: `id`, `change` (`added`, `updated`, `removed`,
-`failed`, `unfinished`), `batch_id` (its batch), `code` (of what failed or is unfinished, else null). An id may be there
-twice: failed in one batch and delivered by another. The later row is what holds.
+`failed`, `unfinished`), `batch_id` (its batch), `code` (of what failed or is unfinished, else null). An id may be
+there twice: failed in one batch and delivered by another. The later row is what holds.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from embedding_assets.bucket.keys import changes_key, pointer_key, version_prefix, versions_prefix
+from embedding_assets.bucket.keys import changes_prefix, pointer_key, version_prefix, versions_prefix
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, NotFoundError
@@ -229,9 +229,10 @@ def parse_version(store: Store, database: Database, key: str, data: bytes) -> Ve
                 f"{versions_prefix(database)}"
             )
     changes = manifest.changes
-    if changes is not None and changes.key != changes_key(database, manifest.version):
+    if changes is not None and path_problem(changes.key.removeprefix(changes_prefix(database))) is not None:
         raise DamagedVersionError(
-            f"{store.uri(key)} is not a version's manifest: the key of its changes is not its own"
+            f"{store.uri(key)} is not a version's manifest: the key of its changes is not below "
+            f"{changes_prefix(database)}"
         )
     return manifest
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from embedding_assets.bucket.keys import delta_prefix
+from embedding_assets.bucket.keys import changes_key, delta_prefix
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedVersionError, TransientError
 from embedding_assets.executions.already_published import with_published
@@ -44,7 +44,11 @@ def test_what_is_published_is_not_folded_again(bench: Workbench) -> None:
     assert after.writer == before.writer
     assert [(one.batch_id, one.generation, one.embedded) for one in after.batches] == [("b1", 1, 5)]
     receipt = receipt_key(LINES, after.execution_id, after.inputs_digest)
-    assert bench.keys() - keys == {f"lines/snapshot/versions/{after.version}/manifest.json", receipt}
+    assert bench.keys() - keys == {
+        f"lines/snapshot/versions/{after.version}/manifest.json",
+        changes_key(LINES, after.version),
+        receipt,
+    }
 
 
 def test_an_id_counts_once(bench: Workbench) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from embedding_assets.bucket.keys import changes_key
 from embedding_assets.chroma.collection import ChromaRows, ChromaWriter
 from embedding_assets.databases import LINES, Database
 from embedding_assets.errors import ConservationError, DamagedError, LockError, MismatchError
@@ -18,6 +19,7 @@ from embedding_assets.executions.result import FinalMergeResult
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.snapshot_directory import Format
+from embedding_assets.versions.changes_file import rows_of
 from embedding_assets.versions.manifest import chain, read_pointer
 from embedding_assets.versions.publish import commit, fence
 from embedding_assets.versions.publisher import Publisher
@@ -78,6 +80,7 @@ def test_a_first_version(bench: Workbench) -> None:
         POINTER,
         f"{prefix}manifest.json",
         *(file.key for file in manifest.files),
+        changes_key(LINES, manifest.version),
         receipt_key(LINES, execution(1), manifest.inputs_digest),
     }
 
@@ -322,7 +325,7 @@ def test_a_version_published_meanwhile_is_built_upon(bench: Workbench) -> None:
             epoch_floor=lambda: pointer.epoch - 1,
         ) as lock:
             merger = bench.merger()
-            merger._next(_Merge(theirs, other, lock, 0.0), pointer)
+            merger._next(_Merge(theirs, other, lock, 0.0, rows_of([])), pointer)
 
     faulty, _ = faulty_store(bench.store, POINTER, (without_a_lock, nothing))
     result = bench.merger(faulty).merge(ours, bench.intermediates(ours, 2))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.bucket.keys import version_prefix
+from embedding_assets.bucket.keys import changes_key, version_prefix
 from embedding_assets.databases import LINES
 from embedding_assets.errors import DamagedError, InputError, LockError, PreconditionError
 from embedding_assets.ledger.locks import MergeLock
@@ -135,7 +135,10 @@ def test_a_rollback_while_a_gc_is_paused_before_it_tells(
     hooked.on_replace = meanwhile
     with pytest.raises((LockError, PreconditionError)):
         collect(bench, store=hooked, lease=SHORT_LEASE)
-    assert bench.keys() - before == {f"{version_prefix(LINES, published[0])}{MANIFEST}"}
+    assert bench.keys() - before == {
+        f"{version_prefix(LINES, published[0])}{MANIFEST}",
+        changes_key(LINES, published[0]),
+    }
     assert before <= bench.keys()
     assert bench.pointer().manifest.version == published[0]
     check_whole(bench, tmp_path / "published", published)

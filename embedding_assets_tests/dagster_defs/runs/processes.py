@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 PRELOADED = [
     "embedding_assets.cli.main",
@@ -19,6 +21,14 @@ PRELOADED = [
     "embedding_assets.dagster_defs.sensors.completion",
     "dagster_aws.s3",
 ]
+
+
+DEFAULTS: dict[signal.Signals, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""How a command finds the signals that end it."""
 
 
 def start_command(
@@ -42,6 +52,9 @@ def start_command(
 def _run(
     arguments: list[str], environment: dict[str, str], folder: str, prepare: Callable[[], None] | None
 ) -> None:
+    # As a shell starts it: whoever started the tests may ignore signals, which a fork server passes on.
+    for number, handler in DEFAULTS.items():
+        signal.signal(number, handler)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
