@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
+from embedding_assets.dagster_defs.runs.executor import executor_of
 from embedding_assets.factory import build_definitions
+from embedding_assets.settings import load_settings
 
-defs = build_definitions()
+settings = load_settings()
+defs = dg.Definitions.merge(build_definitions(settings), dg.Definitions(executor=executor_of(settings)))
 
 
 def load_job(name: str) -> dg.JobDefinition:

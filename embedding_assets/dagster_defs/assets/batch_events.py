@@ -16,10 +16,14 @@ from embedding_assets.bucket.keys import (
 )
 from embedding_assets.dagster_defs.runs.event_batches import log_together
 from embedding_assets.databases import Database
-from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
+from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, format_instant
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.operations.commands import resubmit
+from embedding_assets.operations.commands import story as story_of
 from embedding_assets.services import Services
 
+OPENAI_BATCHES = "https://platform.openai.com/batches/"
+"""Where OpenAI shows a batch to a person."""
 REPORTED_AT_ONCE = 1000
 """Batches that are reported together at most."""
 REPORTED_WITHIN_SECONDS = 10.0
@@ -90,7 +94,34 @@ def batch_event(services: Services, database: Database, row: BatchSummary) -> dg
         "table_row": dg.MetadataValue.text(f"{services.settings.table_name} BATCH#{row.batch_id} / STATUS"),
         "s3_location": dg.MetadataValue.path(services.store.uri(batch_key(row.batch_id))),
     }
+    if row.openai_batch_id != NOT_AT_OPENAI:
+        metadata["openai"] = dg.MetadataValue.url(f"{OPENAI_BATCHES}{row.openai_batch_id}")
+    counts = (row.embedded_count, row.failed_count, row.unfinished_count)
+    if None not in counts:
+        names = ("embedded", "failed", "unfinished")
+        metadata |= {name: dg.MetadataValue.int(count or 0) for name, count in zip(names, counts, strict=True)}
+    if row.error:
+        metadata["error"] = dg.MetadataValue.text(row.error)
+    if row.set_aside:
+        metadata["set_aside"] = dg.MetadataValue.text(row.set_aside)
     return dg.AssetMaterialization(asset_key=[database.name, "batches"], partition=row.batch_id, metadata=metadata)
+
+
+def _what_is_missing(result: PollResult) -> str | None:
+    """Markdown about what has no embedding: how much, and what to do next. None if all is well."""
+    without = result.failed_count + result.unfinished_count
+    if not without:
+        return None
+    requested = result.embedding_count + without
+    story = (
+        f"**{without} of {requested} requests have no embedding**: {requested} requested = "
+        f"{result.embedding_count} embedded + {result.failed_count} failed + {result.unfinished_count} unfinished."
+    )
+    next_command = resubmit(result.batch_id) if result.retryable_count else story_of(result.batch_id)
+    helped = (
+        f"{result.retryable_count} of them can be sent again" if result.retryable_count else "No retry can help"
+    )
+    return f"{story}\n\n{helped}. Next: `{next_command}`"
 
 
 def poll_event(services: Services, database: Database, result: PollResult) -> dg.AssetMaterialization:
@@ -107,6 +138,9 @@ def poll_event(services: Services, database: Database, result: PollResult) -> dg
     }
     if result.delta_key:
         metadata["delta"] = dg.MetadataValue.path(store.uri(result.delta_key))
+    story = _what_is_missing(result)
+    if story is not None:
+        metadata["needs_attention"] = dg.MetadataValue.md(story)
     if result.failed_count or result.unfinished_count:
         metadata["errors"] = dg.MetadataValue.path(store.uri(errors_key(result.batch_id)))
     if result.message:

@@ -261,5 +261,7 @@ def _final_metadata(embedding_services: ServicesResource, merged: FinalMergeResu
         "content_digest": dg.MetadataValue.text(merged.content_digest or ""),
         "writer": dg.MetadataValue.text(merged.written),
         "pointer": dg.MetadataValue.path(store.uri(f"{merged.snapshot_key}manifest.json")),
+        "dagster/row_count": dg.MetadataValue.int(merged.total_embeddings),
+        "dagster/uri": dg.MetadataValue.text(store.uri(merged.snapshot_key)),
     }
     return metadata

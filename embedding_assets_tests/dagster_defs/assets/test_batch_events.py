@@ -12,12 +12,18 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from embedding_assets.dagster_defs.assets import batch_events
-from embedding_assets.dagster_defs.assets.batch_events import PolledBatches, reported_batches
+from embedding_assets.dagster_defs.assets.batch_events import (
+    PolledBatches,
+    batch_event,
+    poll_event,
+    reported_batches,
+)
 from embedding_assets.databases import LINES
 from embedding_assets.errors import ServiceError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.services import Services
+from embedding_assets_tests.deltas import poll_result
 
 Told = list[list[tuple[str, str | None]]]
 
@@ -147,3 +153,40 @@ def test_what_could_not_be_told_is_told_with_the_next(
         monkeypatch.setattr(batch_events, "log_together", tell)
         add(polled, "b1")
     assert told == [both("b0", "b1")]
+
+
+def test_a_partition_says_what_needs_attention(services: Services) -> None:
+    """How much has no embedding and the next command; a healthy batch says nothing of the kind."""
+    good = poll_result("good", 3, None)
+    assert "needs_attention" not in (poll_event(services, LINES, good).metadata or {})
+    odd = good.model_copy(update={"failed_count": 1, "unfinished_count": 1, "retryable_count": 1})
+    said = story_in(services, odd)
+    assert "**2 of 5 requests have no embedding**: 5 requested = 3 embedded + 1 failed + 1 unfinished." in said
+    assert "1 of them can be sent again. Next: `embedding-assets resubmit --batch good`" in said
+    hopeless = odd.model_copy(update={"retryable_count": 0})
+    assert "No retry can help. Next: `embedding-assets status --batch good`" in story_in(services, hopeless)
+
+
+def story_in(services: Services, result: PollResult) -> str:
+    """What the partition of this poll result says."""
+    return str(poll_event(services, LINES, result).metadata["needs_attention"].value)
+
+
+def test_a_partition_leads_to_openai(services: Services) -> None:
+    """By a link, with the row's counts and error; a batch of deletions has none."""
+    row = BatchSummary(
+        batch_id="one",
+        openai_batch_id="batch_abc",
+        batch_type=LINES.batch_type,
+        status=Status.EXPIRED,
+        submitted_at=datetime.now(UTC),
+        embedded_count=2,
+        failed_count=1,
+        unfinished_count=0,
+        error="why",
+    )
+    metadata = batch_event(services, LINES, row).metadata
+    assert metadata["openai"].value == "https://platform.openai.com/batches/batch_abc"
+    assert [metadata[name].value for name in ("embedded", "failed", "unfinished", "error")] == [2, 1, 0, "why"]
+    deletions = row.model_copy(update={"openai_batch_id": "deletion"})
+    assert "openai" not in batch_event(services, LINES, deletions).metadata

@@ -184,6 +184,7 @@ def test_exactly_the_keys_of_the_contract_are_written(story: Story) -> None:
             f"intermediate/{execution}/chunk-0/records.arrow",
             f"{versions_prefix(database)}{version['version']}/manifest.json",
             f"{receipts_prefix(database)}{execution}/{version['inputs_digest']}.json",
+            version["changes"]["key"],
             pointer_key(database),
         }
         wanted |= {f"poll_results/{batch}/{name}.json" for batch in batches for name in ("result", "batch")}
