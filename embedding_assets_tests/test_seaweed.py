@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from embedding_assets.bucket.aws import s3_client
-from embedding_assets.bucket.keys import pointer_key, versions_prefix
+from embedding_assets.bucket.keys import changes_key, pointer_key, versions_prefix
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.errors import NotFoundError, PreconditionError, ServiceError
@@ -148,6 +148,7 @@ def test_a_whole_merge(seaweed_store: Store, ledger: Ledger, tmp_path: Path) -> 
     assert bench.keys("lines/snapshot/") == {
         pointer_key(LINES),
         *(f"{versions_prefix(LINES)}{one.version}/manifest.json" for one in versions),
+        *(changes_key(LINES, one.version) for one in versions),
         *(receipt_key(LINES, one.execution_id, one.inputs_digest) for one in versions),
         *(file.key for one in versions for file in one.files),
     }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -23,24 +26,42 @@ from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.services import Services, connect
 from embedding_assets.submission.parts import Limits
+from embedding_assets.submission.record_file import read_records
 from embedding_assets.versions.reader import find_version
 
 RECORDS_A_BATCH = 120
 """Small batches, so that chunks and groups have something to do."""
 BATCH_SECONDS = 3.0
 GIVE_UP_SECONDS = 600.0
+SETTINGS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_DEFAULT_REGION",
+    "OPENAI_BASE_URL",
+    "OPENAI_API_KEY",
+    "DYNAMODB_TABLE_NAME",
+    "CHROMADB_BUCKET",
+    "DAGSTER_HOME",
+)
+"""What leads another shell to the embedded servers."""
 
 SEARCHES = (
     ("lines", "total to pay including tax"),
     ("lines", "can I return or refund an item?"),
     ("words", "coffee"),
 )
-OWN_SEARCHES = ("total rounding", "thank you, please come again", "address")
+OWN_SEARCHES = 3
+"""Texts of own records that are looked for, if no other query is given."""
 
 
 def demo(
     records: Annotated[Path | None, typer.Option("--records", help="Your own JSONL or Parquet.")] = None,
     database: Annotated[str, typer.Option("--database", "-d", help="Which database they are for.")] = "lines",
+    query: Annotated[
+        list[str] | None, typer.Option("--query", "-q", help="What to look for in it; may be given again.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the servers until Ctrl-C.")] = False,
 ) -> None:
     """Run everything once on this machine: no account, no key, no download."""
     started = time.monotonic()
@@ -59,11 +80,34 @@ def demo(
             raise typer.Exit(1)
         for name in inputs:
             _print_database(services, services.settings.database(name))
-        searches = SEARCHES if records is None else tuple((database, text) for text in OWN_SEARCHES)
-        for name, text in searches:
+        for name, text in _searches(records, database, query):
             _, found = search_texts(services, services.settings.database(name), [text], Choice(nearest=3))
             print_hits(text, found[0])
-    STDOUT.print(f"done in {time.monotonic() - started:.0f} s")
+        STDOUT.print(f"done in {time.monotonic() - started:.0f} s")
+        if keep:
+            _print_next_steps(database)
+            threading.Event().wait()
+    STDOUT.print(
+        "next: `demo --keep --query TEXT` for a search of your own, `demo --records FILE` for your own texts"
+    )
+
+
+def _searches(records: Path | None, database: str, query: list[str] | None) -> list[tuple[str, str]]:
+    """What to look for: the queries, else a few texts of one's own records, else those of the demo."""
+    if query:
+        return [(database, text) for text in query]
+    if records is None:
+        return [*SEARCHES]
+    return [(database, record.text) for record in islice(read_records(records), OWN_SEARCHES)]
+
+
+def _print_next_steps(database: str) -> None:
+    """The settings for another shell, and what to try there."""
+    STDOUT.print("the servers stay until Ctrl-C; in another shell:")
+    for name in SETTINGS:
+        STDOUT.print(f"export {name}={shlex.quote(os.environ[name])}", soft_wrap=True)
+    for line in (f"search {database} 'a text'", f"status {database}", f"snapshots list {database}", "serve"):
+        STDOUT.print(f"embedding-assets {line}", soft_wrap=True)
 
 
 def embedded(stack: ExitStack, folder: Path, latency: float, jitter: float = 0) -> Services:

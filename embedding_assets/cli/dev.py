@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
 from typing import Annotated
+from urllib.request import urlopen
 
 import typer
 
@@ -27,6 +28,8 @@ RECORDS_A_BATCH = 20
 TRICKLE_SECONDS = 12.0
 BATCH_SECONDS = 10.0
 SENSOR_SECONDS = "5"
+ANSWER_SECONDS = 1.0
+"""Between two looks whether the UI answers, and how long one may take."""
 
 
 def dev(
@@ -44,7 +47,9 @@ def dev(
         threading.Thread(
             target=_trickle, args=(services, demo_files(folder), trickle, ended), name="trickle", daemon=True
         ).start()
-        STDOUT.print(f"Dagster's UI: http://127.0.0.1:{chosen}  (Ctrl-C ends everything)")
+        address = f"http://127.0.0.1:{chosen}"
+        STDOUT.print(f"Dagster's UI: {address}  (starting; Ctrl-C ends everything)")
+        threading.Thread(target=_say_when_it_answers, args=(address, ended), name="answers", daemon=True).start()
         try:
             code = _serve(chosen)
         finally:
@@ -87,6 +92,17 @@ def _trickle(services: Services, files: dict[str, Path], seconds: float, ended: 
                     print_error(str(error) or type(error).__name__)
         if ended.wait(seconds):
             return
+
+
+def _say_when_it_answers(address: str, ended: threading.Event) -> None:
+    """Dagster's own lines come before: say the address again once it leads somewhere."""
+    while not ended.wait(ANSWER_SECONDS):
+        try:
+            with urlopen(f"{address}/server_info", timeout=ANSWER_SECONDS):
+                STDOUT.print(f"Dagster's UI answers: {address}")
+                return
+        except OSError:
+            continue
 
 
 def _free_port() -> int:

@@ -17,6 +17,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "dev:dev",
         "Open the Dagster UI on the embedded servers, with demo batches arriving.",
     ),
+    "local": (
+        "local:local",
+        "Run the embedded S3, DynamoDB and OpenAI until Ctrl-C, and print the settings that lead to them.",
+    ),
     "submit": (
         "submit:submit",
         "Submit records as OpenAI batches, after every file was checked whole.",
@@ -50,7 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """By name: where it is below `embedding_assets.cli`, and the first line of its help (a test compares them)."""
 
 
-EXTRAS: dict[str, Extra] = {"demo": "local", "dev": "local", "serve": "serve"}
+EXTRAS: dict[str, Extra] = {"demo": "local", "dev": "local", "local": "local", "serve": "serve"}
 """The extra that a command needs, if it is not `pipeline`."""
 
 

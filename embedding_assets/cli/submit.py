@@ -14,6 +14,8 @@ from embedding_assets.services import connect
 from embedding_assets.submission.record_file import STANDARD_INPUT
 from embedding_assets.submission.submit import Submission
 
+SHOWN_BATCHES = 5
+"""Ids that are printed; --json has all."""
 MOST_GONE = 0.2
 """The share of a database's records that `--complete` deletes without `--yes`."""
 
@@ -66,6 +68,10 @@ def _lines(sent: Submission, *, dry_run: bool) -> list[str]:
     lines = [requests_line(sent, dry_run=dry_run)] if sent.requests or not sent.deletions else []
     if sent.deletions:
         lines.append(f"{counted(sent.deletions, 'deletion')} {'would be sent' if dry_run else 'sent'}")
+    if sent.batches and not dry_run:
+        names = sent.batches[:SHOWN_BATCHES]
+        more = f" and {len(sent.batches) - len(names)} more" if len(sent.batches) > len(names) else ""
+        lines.append(f"{'batch' if len(sent.batches) == 1 else 'batches'} {', '.join(names)}{more}")
     if sent.skipped:
         lines.append(f"{sent.skipped} skipped: published, or on their way, as they are")
     if sent.deferred:

@@ -224,13 +224,16 @@ class Ledger(RowTable):
 
     def reopen(self, batch: BatchSummary) -> BatchSummary:
         """Make a final batch PENDING again, one generation on. PreconditionError if it changed meanwhile."""
-        return self.reset(batch, Status.PENDING)
+        return self._reset(batch, Status.PENDING, also=("resubmitted_as",))
 
     def reset(self, batch: BatchSummary, status: Status) -> BatchSummary:
         """Give the row another status; final to live opens it again, one generation on.
 
         What it failed before `reset_at` counts no more against it. `resubmitted_as` stays: that is paid for.
         """
+        return self._reset(batch, status)
+
+    def _reset(self, batch: BatchSummary, status: Status, also: tuple[str, ...] = ()) -> BatchSummary:
         generation = batch.generation + (status.live and not batch.status.live)
         now = format_instant(datetime.now(UTC))
         sets = {"status": str(status), "generation": generation, "reset_at": now}
@@ -241,7 +244,7 @@ class Ledger(RowTable):
         changed = self._update(
             batch.batch_id,
             sets,
-            removes=("set_aside", "ingest_attempts", "error", *ABSENCE),
+            removes=("set_aside", "ingest_attempts", "error", *also, *ABSENCE),
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},
         )

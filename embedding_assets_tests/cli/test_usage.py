@@ -51,7 +51,7 @@ def test_the_commands_are_there() -> None:
 def test_a_missing_extra_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command of the bare installation says at once which extra it needs; the list of commands is there."""
     monkeypatch.setattr(extras, "find_spec", lambda module: None)
-    wanted = {"demo": "local", "dev": "local", "serve": "serve"}.get(name, "pipeline")
+    wanted = {"demo": "local", "dev": "local", "local": "local", "serve": "serve"}.get(name, "pipeline")
     start = f"`embedding-assets {name}` needs the extra `{wanted}`: pip install 'embedding-assets[{wanted}]' (not"
     assert failed(name).startswith(start)
     assert (command("--help").code, command("--version").code) == (0, 0)
