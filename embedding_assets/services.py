@@ -63,6 +63,7 @@ class Services:
             enqueued_tokens=self.settings.enqueued_tokens,
             force=force,
             dry_run=dry_run,
+            cache=self._base_cache(database),
         )
 
     def resubmitter(self, database: Database, progress: Progress, *, dry_run: bool = False) -> Resubmitter:
@@ -140,9 +141,13 @@ class Services:
 
     def final_merger(self, database: Database, progress: Progress) -> FinalMerger:
         """Merges executions into versions."""
+        return FinalMerger(
+            self.publisher(database, progress), self.settings.index_writer, self._base_cache(database)
+        )
+
+    def _base_cache(self, database: Database) -> BaseCache | None:
         root = self.settings.base_cache
-        cache = BaseCache(root, self.store.bucket, database) if root is not None else None
-        return FinalMerger(self.publisher(database, progress), self.settings.index_writer, cache)
+        return None if root is None else BaseCache(root, self.store.bucket, database)
 
     def rollback(self, database: Database, progress: Progress) -> Rollback:
         """Publishes older versions again."""

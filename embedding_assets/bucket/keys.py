@@ -28,6 +28,11 @@ def records_key(batch_id: str) -> str:
     return f"records/{batch_id}.jsonl"
 
 
+def answers_key(batch_id: str) -> str:
+    """Key of the answers of a batch that was not sent to OpenAI, in the form of OpenAI's output file."""
+    return f"records/{batch_id}.answers.jsonl"
+
+
 def batch_key(batch_id: str) -> str:
     """Key of a batch's row as it was when the batch was last polled or marked."""
     return f"poll_results/{batch_id}/batch.json"

@@ -34,6 +34,7 @@ from embedding_assets.rows.arrow import (
     row_schema,
     vector_array,
     vectors_of,
+    with_text_hashes,
 )
 from embedding_assets.rows.record import checked_metadata, metadata_json, parse_metadata
 from embedding_assets.rows.snapshot_directory import Format
@@ -59,7 +60,7 @@ class RowSource:
         schema = row_schema(self.dimensions)
         for batch in self.file.batches():
             complete = batch if "hash" in batch.schema.names else _hashed(batch)
-            yield self._with_provenance(complete).select(schema.names).cast(schema)
+            yield self._with_provenance(with_text_hashes(complete)).select(schema.names).cast(schema)
 
     def _with_provenance(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.provenance is None:

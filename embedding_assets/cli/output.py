@@ -103,8 +103,16 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 def requests_line(sent: Submission, *, dry_run: bool) -> str:
     """What was sent, or would be, and what it costs."""
     price = "of unknown price" if sent.price_usd is None else f"{sent.price_usd:.6f} USD"
-    what = f"{counted(sent.requests, 'request')} in {counted(len(sent.batches), 'batch', 'batches')}"
-    return f"{what} {'would be sent' if dry_run else 'sent'}: {counted(sent.tokens, 'token')}, {price}"
+    batches = counted(len(sent.batches), "batch", "batches")
+    what = f"{counted(sent.sent, 'request')} in {batches} {'would be sent' if dry_run else 'sent'}"
+    shared = sent.requests - sent.reused - sent.sent
+    saved = [
+        f"{counted(shared, 'record')} share{'s' if shared == 1 else ''} the request of another" if shared else "",
+        f"{counted(sent.reused, 'record')} take{'s' if sent.reused == 1 else ''} a published vector"
+        if sent.reused
+        else "",
+    ]
+    return "; ".join([f"{what}: {counted(sent.tokens, 'token')}, {price}", *filter(None, saved)])
 
 
 def note(line: str) -> None:

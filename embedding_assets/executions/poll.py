@@ -131,7 +131,7 @@ class ExecutionPoller:
                 raise
         report()
         results |= endings.end(add)
-        left = [row for row in rows.values() if not row.is_deletion and not is_old(row, datetime.now(UTC))]
+        left = [row for row in rows.values() if row.at_openai and not is_old(row, datetime.now(UTC))]
         if another_project and left:
             raise ServiceError(ANOTHER_PROJECT)
         fitting = self._guarded([results[planned.batch_id] for planned in manifest.batches], rows, add)
@@ -147,7 +147,7 @@ class ExecutionPoller:
 
     def _asked(self, row: BatchSummary | None) -> RemoteBatch | Exception | None:
         """What OpenAI returns for a batch, or the error that says why not; None if it is not asked."""
-        if row is None or row.is_deletion:
+        if row is None or not row.at_openai:
             return None
         try:
             return self.poller.ask(row)
@@ -167,7 +167,7 @@ class ExecutionPoller:
 
         A row that ends without an embedding is as it will be: it ends once that is reported.
         """
-        if row is not None and another_project and not row.is_deletion and not is_old(row, datetime.now(UTC)):
+        if row is not None and another_project and row.at_openai and not is_old(row, datetime.now(UTC)):
             return None, self._failed(planned, row.generation, ANOTHER_PROJECT)
         settled, result = self._polled(planned, row, beat, asked)
         if another_project and result.missing:

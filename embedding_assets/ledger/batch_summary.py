@@ -45,8 +45,10 @@ class Status(StrEnum):
 LIVE = (Status.PENDING, Status.VALIDATING, Status.IN_PROGRESS, Status.FINALIZING, Status.CANCELING)
 
 
-NOT_AT_OPENAI = "deletion"
+DELETION = "deletion"
 """The `openai_batch_id` of a batch of deletions: OpenAI has no part in it."""
+LOCAL = "local"
+"""The `openai_batch_id` of a batch whose vectors were there already: it was never sent to OpenAI."""
 
 
 def parse_instant(text: str) -> datetime:
@@ -68,6 +70,7 @@ def format_instant(instant: datetime) -> str:
 class BatchSummary(BaseModel):
     """One row. Attributes of the row that are not ours stay in the table and are not read.
 
+    `request_count` counts records, `sent_count` the requests that were sent for them: records may share one.
     `missing_since` is when OpenAI was first found not to show the batch or its output. `openai_status` is OpenAI's
     own word for the status of a live batch if it is none that we know.
     """
@@ -84,6 +87,7 @@ class BatchSummary(BaseModel):
     model: str | None = None
     dimensions: int | None = None
     request_count: int | None = None
+    sent_count: int | None = None
     embedded_count: int | None = None
     failed_count: int | None = None
     unfinished_count: int | None = None
@@ -139,6 +143,16 @@ class BatchSummary(BaseModel):
     def is_deletion(self) -> bool:
         """Whether it takes records out; OpenAI has no part in it."""
         return self.deletion_count is not None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its vectors were there already: its answers are in the bucket."""
+        return self.openai_batch_id == LOCAL
+
+    @property
+    def at_openai(self) -> bool:
+        """Whether it was sent to OpenAI, which can be asked for it."""
+        return not self.is_deletion and not self.is_local
 
     @property
     def precedence(self) -> datetime:

@@ -21,9 +21,9 @@ def live_since(batch: BatchSummary) -> datetime:
 def is_overdue(batch: BatchSummary, now: datetime) -> bool:
     """Whether OpenAI should have finished it: 20 hours after it was submitted it is still live.
 
-    What is set aside waits for a person, and in deletions OpenAI has no part.
+    What is set aside waits for a person; what is not at OpenAI does not wait for it.
     """
-    waits_for_openai = batch.status.live and batch.set_aside is None and not batch.is_deletion
+    waits_for_openai = batch.status.live and batch.set_aside is None and batch.at_openai
     return waits_for_openai and now - live_since(batch) > LATE_AFTER
 
 

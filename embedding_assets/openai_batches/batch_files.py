@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.keys import answers_key, records_key
 from embedding_assets.bucket.store import Store
-from embedding_assets.errors import NotFoundError
+from embedding_assets.errors import BatchError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.disk_budget import DiskShare
 from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.openai_batches.requests import Requests, read_input_file, read_records
+from embedding_assets.rows.snapshot_directory import file_sha256
 
 EMPTY_SHA256 = hashlib.sha256().hexdigest()
 
@@ -49,12 +50,29 @@ class BatchFiles:
     store: Store
     openai: OpenAIBatches
 
-    def fetch_answers(self, remote: RemoteBatch, folder: Path, beat: Beat, share: DiskShare) -> Fetched:
-        """Bring what OpenAI delivered; room on the disk is taken from `share` first."""
+    def fetch_answers(
+        self, batch: BatchSummary, remote: RemoteBatch, folder: Path, beat: Beat, share: DiskShare
+    ) -> Fetched:
+        """Bring what OpenAI delivered; room on the disk is taken from `share` first.
+
+        Raises BatchError if the answers of a batch that was not sent to OpenAI are not there.
+        """
         output, error = folder / "output.jsonl", folder / "error.jsonl"
+        if batch.is_local:
+            return self._answers_here(batch, output, error, share)
         output_sha256 = self._fetch(remote.output_file_id, output, beat, share.reserve)
         error_sha256 = self._fetch(remote.error_file_id, error, beat, share.reserve)
         return Fetched(folder, output, error, output_sha256, error_sha256)
+
+    def _answers_here(self, batch: BatchSummary, output: Path, error: Path, share: DiskShare) -> Fetched:
+        key = answers_key(batch.batch_id)
+        share.reserve(None)
+        try:
+            self.store.download_file(key, output)
+        except NotFoundError as missing:
+            raise BatchError(f"batch {batch.batch_id}: {key}, which has its vectors, is not there") from missing
+        error.touch()
+        return Fetched(output.parent, output, error, file_sha256(output), EMPTY_SHA256)
 
     def _fetch(
         self,

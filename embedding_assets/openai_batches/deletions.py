@@ -9,14 +9,14 @@ import orjson
 from embedding_assets.bucket.keys import records_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.errors import BatchError, NotFoundError
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary
+from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.record_ids import usable_id
 from embedding_assets.openai_batches.remote import RemoteBatch
 
 
 def finished_itself(batch: BatchSummary) -> RemoteBatch:
-    """A batch of deletions, as if OpenAI had returned it."""
-    return RemoteBatch(NOT_AT_OPENAI, "completed", batch.submitted_at, batch.submitted_at)
+    """A batch in which OpenAI has no part, as if OpenAI had returned it."""
+    return RemoteBatch(batch.openai_batch_id, "completed", batch.submitted_at, batch.submitted_at)
 
 
 def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from embedding_assets.rows.snapshot_directory import (
     upload_snapshot,
 )
 
-DELTA_VERSION = "2"
+DELTA_VERSION = "3"
 """Part of every delta id: raised when the same input would give other bytes."""
 
 

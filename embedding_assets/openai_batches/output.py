@@ -25,6 +25,7 @@ import pybase64
 from embedding_assets.openai_batches.error_details import body_error, error_details
 from embedding_assets.openai_batches.file_lines import numbered_lines
 from embedding_assets.openai_batches.record_ids import usable_id
+from embedding_assets.rows.arrow import Vector
 from embedding_assets.text.bounded_text import NAME_CHARS, bounded
 
 EXPIRED_CODE = "batch_expired"
@@ -37,7 +38,6 @@ CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 NUMBERS = frozenset({int, float, type(None)})
 """What JSON numbers become; a null becomes NaN, which is reported as such."""
 
-Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 Reason = Literal["failed", "unfinished"]
 
 
@@ -174,6 +174,18 @@ def _doubles(delivered: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64
     if not NUMBERS.issuperset(map(type, delivered)):
         raise ValueError("not a list of numbers")
     return np.array(delivered, dtype=np.float64)
+
+
+def answer_line(answered: str, vector: Vector, model: str) -> bytes:
+    """A line of an output file, as OpenAI would have written it for this vector, `(dim,) float32`."""
+    embedding = base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode()
+    body = {
+        "object": "list",
+        "model": model,
+        "data": [{"object": "embedding", "index": 0, "embedding": embedding}],
+    }
+    answer = {"custom_id": answered, "response": {"status_code": 200, "body": body}, "error": None}
+    return orjson.dumps(answer) + b"\n"
 
 
 def usual_dimensions(answers: Iterable[Good | Bad]) -> tuple[int | None, Iterator[Good | Bad]]:

@@ -13,12 +13,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embedding_assets.bucket.keys import (
-    delta_key,
-    errors_key,
-    records_key,
-    result_key,
-)
+from embedding_assets.bucket.keys import delta_key, errors_key, records_key, result_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.row_source import ARROW_FILE
 from embedding_assets.databases import Database
@@ -36,6 +31,7 @@ from embedding_assets.openai_batches.reasons import (
     MISFIT,
     NO_ANSWER,
     none_fits,
+    not_all_records,
     why_missing,
     why_nothing,
     wrong_number,
@@ -78,7 +74,7 @@ class Poller:
 
     def ask(self, batch: BatchSummary) -> RemoteBatch:
         """The batch as OpenAI returns it now. Raises BatchError or TransientError."""
-        return finished_itself(batch) if batch.is_deletion else self.openai.retrieve(batch.openai_batch_id)
+        return self.openai.retrieve(batch.openai_batch_id) if batch.at_openai else finished_itself(batch)
 
     def poll(
         self, batch: BatchSummary, beat: Beat = lambda: None, remote: RemoteBatch | None = None
@@ -117,7 +113,7 @@ class Poller:
             self._disk.share() as share,
             tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder,
         ):
-            fetched = self._files.fetch_answers(remote, Path(folder), beat, share)
+            fetched = self._files.fetch_answers(batch, remote, Path(folder), beat, share)
             absent = why_missing(remote, fetched.output_sha256 is None, fetched.error_sha256 is None)
             believed = self.absence.is_gone(batch, datetime.now(UTC))
             if absent is not None and not believed:
@@ -141,6 +137,7 @@ class Poller:
                 misfit = wrong_number(records_key(batch.batch_id), requests.lines, batch.request_count)
             else:
                 requests = self._files.input_file(batch, remote, asked)
+                misfit = not_all_records(records_key(batch.batch_id), batch) if requests is not None else None
         except BatchError as problem:
             if fetched.has_answers:
                 raise
@@ -158,9 +155,15 @@ class Poller:
             return self._misfit(batch, remote, requests, f"{refused}; {misfit}" if refused else misfit)
         arrow = fetched.folder / "delta" / ARROW_FILE
         with self._parsing:
-            answers, batch_error = (fetched.output, fetched.error), _batch_error(remote)
             found = reconcile(
-                requests, batch.dimensions, answers, remote.status, arrow, batch_error, remote.line_errors
+                requests,
+                batch.dimensions,
+                (fetched.output, fetched.error),
+                remote.status,
+                arrow,
+                _batch_error(remote),
+                remote.line_errors,
+                (batch.model, batch.dimensions) if batch.model else None,
             )
         if not last and any(error.code == NO_ANSWER for error in found.errors.values()):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.reconcile import Reconciled
 from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
 
@@ -48,6 +49,16 @@ def wrong_number(key: str, lines: int, request_count: int | None) -> str | None:
         return None
     has = f"{key} has {lines} line{'' if lines == 1 else 's'}"
     return f"{has}, but the row's request_count is {request_count}" if request_count else has
+
+
+def not_all_records(key: str, batch: BatchSummary) -> str | None:
+    """Why OpenAI's input file cannot stand for what was submitted: records share its requests; None if it can."""
+    if batch.sent_count is None or batch.request_count is None or batch.sent_count >= batch.request_count:
+        return None
+    return (
+        f"{key} is not there: it alone says which of the {batch.request_count} records share the "
+        f"{batch.sent_count} requests that were sent"
+    )
 
 
 def none_fits(found: Reconciled) -> str | None:

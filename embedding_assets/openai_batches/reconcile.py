@@ -11,11 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from embedding_assets.errors import ConservationError
-from embedding_assets.openai_batches.output import Bad, Good, Vector, read_answers, usual_dimensions
+from embedding_assets.openai_batches.output import Bad, Good, read_answers, usual_dimensions
 from embedding_assets.openai_batches.poll_result import RequestError
 from embedding_assets.openai_batches.remote import NOT_FOUND
-from embedding_assets.openai_batches.requests import Problem, Requests
-from embedding_assets.rows.arrow import ROWS_AT_ONCE, RowWriter, delta_batch, delta_schema
+from embedding_assets.openai_batches.requests import Problem, Request, Requests
+from embedding_assets.rows.arrow import ROWS_AT_ONCE, RowWriter, Vector, delta_batch, delta_schema
+from embedding_assets.rows.record import text_sha256
 
 NO_ANSWER_CODE = {
     "expired": "batch_expired",
@@ -24,6 +25,9 @@ NO_ANSWER_CODE = {
     NOT_FOUND: "batch_not_found",
 }
 """Code of a request without an answer, by OpenAI's status of its batch."""
+
+AskedModel = tuple[str, int | None]
+"""A model and the dimensions that were asked for; None: its own."""
 
 NO_LINE_ERRORS: Mapping[int, tuple[str, str]] = MappingProxyType({})
 
@@ -75,8 +79,12 @@ def reconcile(
     arrow: Path,
     batch_error: tuple[str, str] | None = None,
     line_errors: Mapping[int, tuple[str, str]] = NO_LINE_ERRORS,
+    model: AskedModel | None = None,
 ) -> Reconciled:
     """Write the first good answer of each request to `arrow`; note why the others have none.
+
+    One answer is for each record that shares its request, and each of them counts. `model` is the one that the
+    batch's row names: with it each row keeps the hash of the text that was embedded.
 
     `dimensions` is the length a vector must have, if that is known; else the usual one of the file counts.
     `answers` are OpenAI's output and error file. `batch_error` is code and message of what OpenAI failed the
@@ -93,7 +101,7 @@ def reconcile(
             _note(found, requests, answer)
     else:
         with RowWriter(arrow, delta_schema(expected)) as writer:
-            _write(found, requests, judged, expected, writer)
+            _write(found, requests, judged, expected, writer, model)
         found.written = writer.count
     _note_problems(found, requests)
     _note_unanswered(found, requests, status, batch_error, line_errors if requests.sent else NO_LINE_ERRORS)
@@ -102,18 +110,24 @@ def reconcile(
 
 
 def _write(
-    found: Reconciled, requests: Requests, answers: Iterator[Good | Bad], expected: int, writer: RowWriter
+    found: Reconciled,
+    requests: Requests,
+    answers: Iterator[Good | Bad],
+    expected: int,
+    writer: RowWriter,
+    model: AskedModel | None,
 ) -> None:
     waiting: list[tuple[str, Vector]] = []
     for answer in answers:
         judged = _one_input(_right_length(answer, expected), requests)
-        if _note(found, requests, judged) and isinstance(judged, Good):
-            waiting.append((judged.id, judged.vector))
-        if len(waiting) == ROWS_AT_ONCE:
-            _flush(writer, requests, waiting)
-            waiting.clear()
+        for record_id in _note(found, requests, judged):
+            assert isinstance(judged, Good), "only a good answer embeds"
+            waiting.append((record_id, judged.vector))
+            if len(waiting) == ROWS_AT_ONCE:
+                _flush(writer, requests, waiting, model)
+                waiting.clear()
     if waiting:
-        _flush(writer, requests, waiting)
+        _flush(writer, requests, waiting, model)
 
 
 def _right_length(answer: Good | Bad, expected: int) -> Good | Bad:
@@ -132,27 +146,30 @@ def _one_input(answer: Good | Bad, requests: Requests) -> Good | Bad:
     return Bad(answer.id, "failed", "several_inputs", message)
 
 
-def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> bool:
-    """Account for one answer; True if it is the first good one of a request."""
-    if answer.id is None or answer.id not in requests.by_id:
+def _note(found: Reconciled, requests: Requests, answer: Good | Bad) -> list[str]:
+    """Account for one answer, for each record that it is for; the ids of those that it embeds."""
+    answered = requests.answered_by(answer.id)
+    if not answered:
         found.unknown += 1
         found.unknown_example = found.unknown_example or answer.id
-        return False
+        return []
     found.fitting += 1
-    if requests.by_id[answer.id].problem is not None:
-        return False
-    if answer.id in found.embedded:
+    publishable = [record_id for record_id in answered if requests.by_id[record_id].problem is None]
+    open_ones = [record_id for record_id in publishable if record_id not in found.embedded]
+    if publishable and not open_ones:
         found.repeated += 1
-        return False
+        return []
     if isinstance(answer, Bad):
-        if answer.id in found.errors:
+        if any(record_id in found.errors for record_id in open_ones):
             found.repeated += 1
-        found.errors.setdefault(answer.id, _request_error(answer.id, answer))
-        return False
-    found.errors.pop(answer.id, None)
-    found.embedded.add(answer.id)
-    found.model = found.model or answer.model
-    return True
+        for record_id in open_ones:
+            found.errors.setdefault(record_id, _request_error(record_id, answer))
+        return []
+    for record_id in open_ones:
+        found.errors.pop(record_id, None)
+        found.embedded.add(record_id)
+        found.model = found.model or answer.model
+    return open_ones
 
 
 def _request_error(request_id: str, answer: Bad) -> RequestError:
@@ -165,7 +182,13 @@ def _request_error(request_id: str, answer: Bad) -> RequestError:
     )
 
 
-def _flush(writer: RowWriter, requests: Requests, waiting: list[tuple[str, Vector]]) -> None:
+def _text_hash(request: Request, model: AskedModel | None) -> bytes | None:
+    return None if model is None or request.text is None else text_sha256(request.text, *model)
+
+
+def _flush(
+    writer: RowWriter, requests: Requests, waiting: list[tuple[str, Vector]], model: AskedModel | None
+) -> None:
     asked = [requests.by_id[record_id] for record_id, _ in waiting]
     writer.write(
         delta_batch(
@@ -174,6 +197,7 @@ def _flush(writer: RowWriter, requests: Requests, waiting: list[tuple[str, Vecto
             [request.document for request in asked],
             [request.metadata for request in asked],
             [request.input_sha256 for request in asked],
+            [_text_hash(request, model) for request in asked],
         )
     )
 

@@ -17,8 +17,9 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,7 @@ class Problem:
 class Request:
     """One record to embed, without its vector. `metadata` is canonical JSON; `text` None if it is unknown.
 
+    `request_id` is the id of the record whose request it shares, None if it has one of its own.
     `inputs` is how many inputs it has; `line_sha256` tells requests without a text from each other. `line` is its
     line in the file, from 1.
     """
@@ -70,6 +72,12 @@ class Request:
     line_sha256: str | None = None
     problem: Problem | None = None
     line: int = field(default=0, compare=False)
+    request_id: str | None = None
+
+    @property
+    def answered_as(self) -> str:
+        """The id under which its answer arrives: its own, unless it shares the request of another record."""
+        return self.request_id or self.id
 
 
 @dataclass(frozen=True)
@@ -99,8 +107,25 @@ class Requests:
 
     @property
     def count(self) -> int:
-        """How many requests there are."""
+        """How many requests there are; records that share one count each."""
         return len(self.by_id) + len(self.odd)
+
+    @cached_property
+    def shared(self) -> Mapping[str, tuple[str, ...]]:
+        """The ids of the records whose answer arrives under another id, by that id."""
+        found: dict[str, list[str]] = {}
+        for request in self.by_id.values():
+            if request.answered_as != request.id:
+                found.setdefault(request.answered_as, []).append(request.id)
+        return {answered: tuple(ids) for answered, ids in found.items()}
+
+    def answered_by(self, answered: str | None) -> tuple[str, ...]:
+        """The ids of the records that an answer to this id is for; none if nobody asked for it."""
+        if answered is None:
+            return ()
+        own = self.by_id.get(answered)
+        first = () if own is None or own.answered_as != answered else (answered,)
+        return first + self.shared.get(answered, ())
 
 
 def read_records(path: Path, name: str) -> Requests:
@@ -204,6 +229,7 @@ def _record(value: dict[str, Any], number: int) -> Request:
         text=_text(value.get("text")),
         problem=problem,
         line=number,
+        request_id=usable_id(value.get("request_id")),
     )
 
 

@@ -57,8 +57,8 @@ def survey(
 ) -> Survey:
     """Sort `batches` (live, oldest first) by whether OpenAI has finished with them.
 
-    Batches of deletions are ready at once: OpenAI has no part in them. One that OpenAI does not know is ready too,
-    so that the poll notes it; after that it is `missing` until OpenAI shows it again or the grace is over.
+    Batches in which OpenAI has no part, deletions say, are ready at once. One that OpenAI does not know is ready
+    too, so that the poll notes it; after that it is `missing` until OpenAI shows it again or the grace is over.
     At most `singles` batches that the list does not show are asked for one by one (None: all), beginning with
     another one at each `turn`. Without a `table` nobody asks whether the key is of another project. Raises
     TransientError or ServiceError if OpenAI cannot be asked.
@@ -66,8 +66,8 @@ def survey(
     if not batches:
         return Survey((), (), (), None)
     now = datetime.now(UTC)
-    deletions = {batch.openai_batch_id: finished_itself(batch) for batch in batches if batch.is_deletion}
-    at_openai = [batch for batch in batches if not batch.is_deletion]
+    here = {batch.openai_batch_id: finished_itself(batch) for batch in batches if not batch.at_openai}
+    at_openai = [batch for batch in batches if batch.at_openai]
     known, warnings = _listed(openai, at_openai)
     with ThreadPoolExecutor(concurrency) as pool:
         asked = _in_turn([batch for batch in at_openai if batch.openai_batch_id not in known], singles, turn)
@@ -92,7 +92,7 @@ def survey(
             shown = pool.map(lambda batch: _shows(openai, known[batch.openai_batch_id]), looked)
             again = {batch.batch_id for batch, there in zip(looked, shown, strict=True) if there}
             missing = {batch.batch_id for batch in in_doubt} - again
-    known |= deletions
+    known |= here
     ready = tuple(
         batch for batch in batches if batch.batch_id not in missing and _finished(known.get(batch.openai_batch_id))
     )

@@ -16,6 +16,8 @@ from embedding_assets.operations.facts import BatchFacts
 from embedding_assets.operations.next_step import NextStep, next_step
 
 UNDECIDED = ("wait", "error")
+NOT_SENT = {True: "deletions", False: "records whose vectors were there already: nothing was sent to OpenAI"}
+"""How a batch without OpenAI was submitted, by whether it is one of deletions."""
 """Actions of a poll that tells no counts yet."""
 
 
@@ -149,7 +151,7 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     for attempt in facts.attempts:
         number = f", attempt {attempt.attempt}" if attempt.attempt else ""
         if attempt.batch_id == row.batch_id:
-            where = "deletions" if row.is_deletion else f"to OpenAI as {row.openai_batch_id}"
+            where = f"to OpenAI as {row.openai_batch_id}" if row.at_openai else NOT_SENT[row.is_deletion]
             yield Happening(row.submitted_at, f"submitted {where}{number}")
         else:
             whose = "parent" if attempt.submitted_at < row.submitted_at else "submitted again"

@@ -59,6 +59,8 @@ def _of_a_live_one(facts: BatchFacts, now: datetime) -> NextStep:
         )
     if row.is_deletion:
         return NextStep("the next execution takes its records out", INGEST)
+    if row.is_local:
+        return NextStep("the next execution publishes it: its vectors are there already", INGEST)
     if row.generation:
         return NextStep("it was opened again; the next execution polls and publishes it again", INGEST)
     return NextStep("the first execution after OpenAI has finished publishes it", INGEST)

@@ -23,7 +23,13 @@ ROWS_AT_ONCE = 1024
 
 PROVENANCE = ("batch_id", "precedence_at", "generation")
 
+TEXT_HASH = "text_sha256"
+"""Column with the hash of what was embedded, `record.text_sha256`: null if that is not known."""
+
 INSTANT = pa.timestamp("us", tz="UTC")
+
+
+Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ def row_schema(dimensions: int) -> pa.Schema:
             pa.field("document", pa.large_string()),
             pa.field("metadata", pa.large_string()),
             pa.field("input_sha256", pa.string()),
+            pa.field("text_sha256", pa.binary(32)),
             pa.field("hash", pa.binary(32), nullable=False),
             pa.field("batch_id", pa.string(), nullable=False),
             pa.field("precedence_at", INSTANT, nullable=False),
@@ -64,8 +71,9 @@ def delta_batch(
     documents: Sequence[str | None],
     metadata: Sequence[str | None],
     input_hashes: Sequence[str | None],
+    text_hashes: Sequence[bytes | None] | None = None,
 ) -> pa.RecordBatch:
-    """Rows of a delta, with their hashes. `vectors` is `(len(ids), dim) float32`."""
+    """Rows of a delta, with their hashes. `vectors` is `(len(ids), dim) float32`; `text_hashes` None: unknown."""
     little = np.ascontiguousarray(vectors, dtype="<f4")
     dimensions = int(little.shape[1])
     hashes = [
@@ -78,9 +86,17 @@ def delta_batch(
         pa.array(documents, pa.large_string()),
         pa.array(metadata, pa.large_string()),
         pa.array(input_hashes, pa.string()),
+        pa.array(text_hashes or [None] * len(ids), pa.binary(32)),
         pa.array(hashes, pa.binary(32)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=delta_schema(dimensions))
+
+
+def with_text_hashes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows or an index that an older release wrote, with the column `text_sha256`, which it did not have yet."""
+    if TEXT_HASH in batch.schema.names:
+        return batch
+    return batch.append_column(pa.field(TEXT_HASH, pa.binary(32)), pa.nulls(batch.num_rows, pa.binary(32)))
 
 
 def vector_array(vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> pa.Array:

@@ -120,6 +120,12 @@ def content_digest(hashes_in_id_order: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+def text_sha256(text: str, model: str, dimensions: int | None) -> bytes:
+    """32 bytes that are equal for equal texts asked of the same model with the same dimensions (None: its own)."""
+    parts = json.dumps([text, model, dimensions], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(parts.encode()).digest()
+
+
 def input_sha256(text: str, document: str | None, metadata: str | None, model: str, dimensions: int | None) -> str:
     """What was asked of the model for one record, as hex: equal means that nothing would change."""
     parts = [text, document, metadata, model, dimensions]

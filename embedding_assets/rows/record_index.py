@@ -3,6 +3,7 @@
 It tells what is unchanged without opening Chroma, lets a later submission win whatever the order of ingestion,
 and gives the content digest. A record that was deleted stays as a tombstone: `hash` is null. `metadata` is the
 canonical JSON that was sent: Chroma gives back about one float in seven a last bit off (chromadb 1.5.9).
+`text_sha256` tells what was embedded: the same text of another record needs no request of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedding_assets.errors import DamagedError
-from embedding_assets.rows.arrow import INSTANT, ROWS_AT_ONCE, RowFile, RowWriter
+from embedding_assets.rows.arrow import INSTANT, ROWS_AT_ONCE, RowFile, RowWriter, with_text_hashes
 from embedding_assets.rows.record import content_digest
 
 SCHEMA = pa.schema(
@@ -24,19 +25,20 @@ SCHEMA = pa.schema(
         pa.field("batch_id", pa.string(), nullable=False),
         pa.field("precedence_at", INSTANT, nullable=False),
         pa.field("input_sha256", pa.string()),
+        pa.field("text_sha256", pa.binary(32)),
         pa.field("metadata", pa.large_string()),
     ]
 )
 
 COLUMNS = tuple(SCHEMA.names)
-CARRIED = ("hash", "input_sha256", "metadata")
+CARRIED = ("hash", "input_sha256", "text_sha256", "metadata")
 """Columns that the index takes from the rows, beside those that decide which row wins."""
 
 
 def read_index(path: Path) -> pa.Table:
     """A version's record index, in order of the UTF-8 bytes of the ids. DamagedError if it is none."""
     try:
-        batches = [batch.select(COLUMNS) for batch in RowFile(path).batches()]
+        batches = [with_text_hashes(batch).select(COLUMNS) for batch in RowFile(path).batches()]
         return pa.Table.from_batches(batches, schema=SCHEMA).combine_chunks()
     except (KeyError, pa.ArrowInvalid) as error:
         raise DamagedError(f"{path.name} is not a record index: {' '.join(str(error).split())}") from error

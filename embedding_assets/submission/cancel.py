@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from embedding_assets.errors import InputError
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.progress import Progress
@@ -25,8 +25,8 @@ class Canceller:
         """Raise InputError if there is nothing at OpenAI to cancel."""
         if not batch.status.live:
             raise InputError(f"batch {batch.batch_id} is {batch.status}: there is nothing to cancel")
-        if batch.openai_batch_id == NOT_AT_OPENAI:
-            raise InputError(f"batch {batch.batch_id} holds deletions and is not at OpenAI: nothing to cancel")
+        if not batch.at_openai:
+            raise InputError(f"batch {batch.batch_id} is not at OpenAI: there is nothing to cancel")
 
     def cancel(self, batch: BatchSummary, progress: Progress) -> BatchSummary:
         """Cancel one live batch; the row as it is then.

@@ -24,6 +24,7 @@ from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import EmbeddingModel, Line, line_of
 from embedding_assets.submission.record_file import Record
 from embedding_assets.submission.sender import Sender
+from embedding_assets.submission.shared_requests import needed
 from embedding_assets.submission.submission_index import SubmissionIndex
 from embedding_assets.submission.submit import Submission
 from embedding_assets.submission.tokens import count_tokens, price_usd
@@ -158,6 +159,10 @@ class Resubmitter:
             yield line_of(Record(request.id, request.text, document, request.metadata, tokens), asked)
 
     def _input_file(self, row: BatchSummary, path: Path) -> dict[str, Request]:
+        if not row.at_openai:
+            raise BatchError(
+                f"batch {row.batch_id}: {records_key(row.batch_id)}, which has its texts, is not there"
+            )
         missing = f"batch {row.batch_id}: OpenAI does not show the file with its texts"
         remote = self.sender.openai.retrieve(row.openai_batch_id)
         if remote.status == NOT_FOUND and not is_old(row, datetime.now(UTC)):
@@ -192,8 +197,10 @@ class Resubmitter:
         if not lines:
             self._note(row, None)
             return submission
+        requests = needed(lines)
         submission.requests = len(lines)
-        submission.tokens = sum(line.tokens for line in lines)
+        submission.sent = requests.count
+        submission.tokens = requests.tokens
         submission.price_usd = price_usd(submission.tokens, self._asked(row).model)
         submission.batches = [batch_id]
         if alone is not None:

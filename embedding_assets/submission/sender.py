@@ -17,18 +17,21 @@ from typing import Any
 
 import orjson
 
-from embedding_assets.bucket.keys import records_key
+from embedding_assets.bucket.keys import answers_key, records_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import PreconditionError, TransientError
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, Status
+from embedding_assets.ledger.batch_summary import DELETION, LOCAL, BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import SubmitClaim
 from embedding_assets.openai_batches.client import OpenAIBatches
+from embedding_assets.openai_batches.output import answer_line
 from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.progress import Progress
+from embedding_assets.rows.arrow import Vector
 from embedding_assets.submission.claims import BatchClaim, DatabaseClaim
 from embedding_assets.submission.parts import EmbeddingModel, Line
+from embedding_assets.submission.shared_requests import SharedRequests
 from embedding_assets.submission.tokens import count_tokens
 
 CREATE_TRIES = 4
@@ -83,8 +86,13 @@ class Sender:
         if found is None:
             return None
         self.progress(f"batch {batch_id} was made before as {found.id}: it is adopted")
-        texts = [orjson.loads(line)["text"] for line in self.store.get(key).splitlines()]
-        counts = {"request_count": len(texts), "token_count": sum(map(count_tokens, texts))}
+        lines = [orjson.loads(line) for line in self.store.get(key).splitlines()]
+        sent = [line["text"] for line in lines if line.get("request_id") in (None, line["id"])]
+        counts = {
+            "request_count": len(lines),
+            "sent_count": len(sent),
+            "token_count": sum(map(count_tokens, sent)),
+        }
         return self._create_row(batch_id, found.id, {**row, **counts})
 
     def send(
@@ -95,26 +103,51 @@ class Sender:
         asked: EmbeddingModel,
         row: Mapping[str, Any],
         *,
-        deletion: bool = False,
+        singly: bool = False,
     ) -> BatchSummary:
         """Send `lines` as the batch `batch_id`, of which there is none; return its row.
 
-        Raises LockError, before anything is paid for, where the claim was lost.
+        Records with equal text share the request of the first; `singly`: each has its own. Raises LockError,
+        before anything is paid for, if the claim was lost.
         """
-        key = records_key(batch_id)
+        requests = SharedRequests(singly=singly)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-submit-") as name:
             records_file, requests_file = Path(name) / "records.jsonl", Path(name) / "requests.jsonl"
             with records_file.open("wb") as kept, requests_file.open("wb") as sent:
                 for line in lines:
-                    kept.write(line.stored)
-                    if not deletion:
+                    request_id = requests.of(line)
+                    kept.write(line.answered_as(request_id))
+                    if request_id == line.id:
                         sent.write(line.request(asked))
-            self.store.upload_file(records_file, key)
-            if deletion:
-                return self._create_row(batch_id, NOT_AT_OPENAI, row)
+            self.store.upload_file(records_file, records_key(batch_id))
             file_id = self.openai.upload_requests(requests_file)
         remote = self._create_batch(claim, batch_id, file_id)
-        return self._create_row(batch_id, remote.id, row)
+        return self._create_row(batch_id, remote.id, {**row, "sent_count": requests.count})
+
+    def write_deletions(self, batch_id: str, lines: Iterable[Line], row: Mapping[str, Any]) -> BatchSummary:
+        """Make a batch of deletions, of which there is none; return its row."""
+        self._upload(records_key(batch_id), (line.stored for line in lines))
+        return self._create_row(batch_id, DELETION, row)
+
+    def write_answered(
+        self, batch_id: str, lines: Iterable[Line], answers: Iterable[tuple[str, Vector]], row: Mapping[str, Any]
+    ) -> BatchSummary:
+        """Make a batch whose vectors are there already, of which there is none; return its row.
+
+        `answers` has the vector of each distinct text, under the id of the first record that has it.
+        """
+        requests = SharedRequests()
+        model = str(row["model"])
+        self._upload(answers_key(batch_id), (answer_line(one, vector, model) for one, vector in answers))
+        self._upload(records_key(batch_id), (line.answered_as(requests.of(line)) for line in lines))
+        return self._create_row(batch_id, LOCAL, {**row, "sent_count": 0, "token_count": 0})
+
+    def _upload(self, key: str, lines: Iterable[bytes]) -> None:
+        with tempfile.TemporaryDirectory(prefix="embedding-assets-submit-") as name:
+            path = Path(name) / "lines.jsonl"
+            with path.open("wb") as sink:
+                sink.writelines(lines)
+            self.store.upload_file(path, key)
 
     def _create_batch(self, claim: BatchClaim, batch_id: str, file_id: str) -> RemoteBatch:
         """Start the batch. After an answer that was lost it is looked for before it is started again."""

@@ -26,6 +26,8 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.file_lines import numbered_lines
 from embedding_assets.openai_batches.record_ids import usable_id
+from embedding_assets.rows.arrow import TEXT_HASH
+from embedding_assets.rows.record_index import alive
 from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets.versions.reader import published_index
 from embedding_assets.versions.witnesses import trusted_pointer
@@ -45,14 +47,26 @@ class Latest:
 
 
 class SubmissionIndex:
-    """The latest submission of each of `ids` (None: of all), as far as it is known; `refresh` looks again."""
+    """The latest submission of each of `ids` (None: of all), as far as it is known; `refresh` looks again.
 
-    def __init__(self, store: Store, ledger: Ledger, database: Database, ids: Collection[str] | None) -> None:
+    It knows too which of `texts`, given by their hashes, are published, under whatever id.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        database: Database,
+        ids: Collection[str] | None,
+        texts: Collection[bytes] = (),
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._database = database
         self._ids = None if ids is None else frozenset(ids)
-        self._version: str | None = None
+        self._texts = frozenset(texts)
+        self.published: VersionManifest | None = None
+        self._with_text: dict[bytes, str] = {}
         self._published: dict[str, Latest] = {}
         self._of_batch: dict[str, dict[str, Latest]] = {}
         self._own: dict[str, BatchSummary] = {}
@@ -65,9 +79,9 @@ class SubmissionIndex:
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
             list(pool.map(self._read, [row for row in rows.values() if row.batch_id not in self._of_batch]))
         pointer = trusted_pointer(self._store, self._ledger, self._database)
-        if pointer is not None and pointer.manifest.version != self._version:
+        if pointer is not None and (self.published is None or pointer.manifest.version != self.published.version):
             self._published = self._read_published(pointer.manifest)
-            self._version = pointer.manifest.version
+            self.published = pointer.manifest
         self._latest = dict(self._published)
         for batch_id in rows:
             for record_id, one in self._of_batch[batch_id].items():
@@ -82,6 +96,10 @@ class SubmissionIndex:
     def latest(self, record_id: str) -> Latest | None:
         """The latest submission of one id; None if there is none."""
         return self._latest.get(record_id)
+
+    def published_with(self, text: bytes | None) -> str | None:
+        """The id of a published record with this text, model and dimensions; None if there is none."""
+        return None if text is None else self._with_text.get(text)
 
     def present(self) -> set[str]:
         """The ids that are published or on their way, and whose latest submission is no deletion."""
@@ -114,6 +132,7 @@ class SubmissionIndex:
 
     def _read_published(self, manifest: VersionManifest) -> dict[str, Latest]:
         index = published_index(self._store, manifest)
+        self._with_text = self._texts_of(alive(index)) if self._texts else {}
         wanted = index
         if self._ids is not None:
             wanted = index.filter(pc.is_in(index.column("id"), pa.array(sorted(self._ids), pa.string())))
@@ -123,6 +142,11 @@ class SubmissionIndex:
             record_id: Latest(precedence_at, batch_id, sha256 if record else None, record is None)
             for record_id, record, batch_id, precedence_at, sha256 in zip(*columns, strict=True)
         }
+
+    def _texts_of(self, index: pa.Table) -> dict[bytes, str]:
+        """By the hash of each of the texts that are published, the id of one record that has it."""
+        wanted = index.filter(pc.is_in(index.column(TEXT_HASH), pa.array(sorted(self._texts), pa.binary(32))))
+        return dict(zip(wanted.column(TEXT_HASH).to_pylist(), wanted.column("id").to_pylist(), strict=True))
 
 
 def everything_submitted(store: Store, ledger: Ledger, database: Database) -> set[str]:

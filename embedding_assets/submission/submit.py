@@ -1,4 +1,7 @@
-"""Submitting files: split by the file alone, then only what is neither published nor on its way is sent.
+"""Submitting files: split by the files alone, then only what is neither published nor on its way is sent.
+
+A text is embedded once: records with equal text share a request, and a record whose text is published takes that
+vector, in a batch that OpenAI has no part in.
 
 Promise: every file is read to its end and checked before anything is sent. Whatever happens in between, the same
 files submitted again end in each record being sent once: a batch's id is a function of what it is about and of
@@ -11,21 +14,23 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, Part, split, split_deletions
+from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, Part, Splitter, split_deletions
 from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
+from embedding_assets.submission.remaining import Remaining, Sent, remaining_of
 from embedding_assets.submission.sender import Sender
-from embedding_assets.submission.submission_index import Latest, SubmissionIndex, everything_submitted
+from embedding_assets.submission.submission_index import SubmissionIndex, everything_submitted
 from embedding_assets.submission.tokens import price_usd
 from embedding_assets.text.bounded_text import shown
+from embedding_assets.versions.base_cache import BaseCache
+from embedding_assets.versions.reader import verified_vectors
 
-INSTANT_AFTER = timedelta(microseconds=1)
 RECORDS_A_LINE = 20_000
 """Records read between two lines of progress."""
 ROWS_AT_ONCE = 8
@@ -34,13 +39,16 @@ ROWS_AT_ONCE = 8
 
 @dataclass
 class Submission:
-    """What was sent, or would be. `skipped` are records whose latest submission is the same.
+    """What was submitted, or would be: `requests` counts records, `sent` the requests that OpenAI gets for them.
 
-    `deferred` are requests that wait until fewer tokens are enqueued; the same command sends them then.
+    `reused` of the records take a vector that is published. `skipped` are records whose latest submission is the
+    same. `deferred` are records that wait until fewer tokens are enqueued; the same command submits them then.
     """
 
     batches: list[str] = field(default_factory=list)
     requests: int = 0
+    sent: int = 0
+    reused: int = 0
     skipped: int = 0
     tokens: int = 0
     price_usd: float | None = None
@@ -51,6 +59,8 @@ class Submission:
         """Count what another submission did as well."""
         self.batches += other.batches
         self.requests += other.requests
+        self.sent += other.sent
+        self.reused += other.reused
         self.skipped += other.skipped
         self.tokens += other.tokens
         self.deletions += other.deletions
@@ -59,20 +69,11 @@ class Submission:
         self.price_usd = None if both[0] is None or both[1] is None else both[0] + both[1]
 
 
-@dataclass(frozen=True)
-class _Remaining:
-    """What of a part is to be sent, and the greatest precedence that it must exceed."""
-
-    ids: frozenset[str]
-    tokens: int
-    newest: datetime | None
-
-
 @dataclass
 class _PartDone:
-    """What became of one part: (batch id, requests, tokens) of what was sent or adopted, and what must wait."""
+    """What became of one part: its batches, and the records that must wait."""
 
-    sent: list[tuple[str, int, int]] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
     deferred: int = 0
 
 
@@ -80,9 +81,10 @@ class _PartDone:
 class Submitter:
     """Submits records of one database.
 
-    `enqueued_tokens` is how many OpenAI takes at once; None means any number. With `force`, what is published or
-    on its way is sent all the same. With `dry_run` nothing is sent or written. With `most_gone` the files are the
-    whole set: other records are deleted, if they are not more than this share of all.
+    `enqueued_tokens` is how many OpenAI takes at once; None means any number. With `force`, every record is sent
+    by itself, also if it, or its text, is published or on its way. `cache` may have the published version. With
+    `dry_run` nothing is sent or written. With `most_gone` the files are the whole set: other records are deleted,
+    if they are not more than this share of all.
     """
 
     sender: Sender
@@ -90,6 +92,7 @@ class Submitter:
     enqueued_tokens: int | None = None
     force: bool = False
     dry_run: bool = False
+    cache: BaseCache | None = None
     most_gone: float | None = None
 
     def submit(
@@ -110,7 +113,12 @@ class Submitter:
     def _submit_whole(self, parts: list[Part], folder: Path, alone: DatabaseClaim | None) -> Submission:
         """Submit the parts, and the deletion of what is in none of them if they are the whole set."""
         sender = self.sender
-        ids = {line.id for part in parts for line in part.lines()}
+        ids: set[str] = set()
+        texts: set[bytes] = set()
+        for line in chain.from_iterable(part.lines() for part in parts):
+            ids.add(line.id)
+            if line.text_sha256 is not None and not self.force:
+                texts.add(line.text_sha256)
         if self.most_gone is not None:
             there = everything_submitted(sender.store, sender.ledger, sender.database)
             gone = sorted(there - ids)
@@ -122,15 +130,15 @@ class Submitter:
             if gone:
                 parts = [*parts, split_deletions(sender.database, gone, folder / "gone")]
                 ids.update(gone)
-        known = SubmissionIndex(sender.store, sender.ledger, sender.database, ids)
+        known = SubmissionIndex(sender.store, sender.ledger, sender.database, ids, texts)
         return self._submit(parts, known, alone)
 
     def _parts(self, files: Sequence[Path], deletions: Path | None, folder: Path, limits: Limits) -> list[Part]:
         database = self.sender.database
-        parts: list[Part] = []
-        for number, file in enumerate(files):
-            records = self._counted(read_records(file), file)
-            parts += split(database, records, self.asked, folder / str(number), limits)
+        splitter = Splitter(database, self.asked, folder, limits, singly=self.force)
+        for file in files:
+            splitter.add(self._counted(read_records(file), file))
+        parts = splitter.close()
         if deletions is None:
             return parts
         gone = read_ids(deletions)
@@ -155,15 +163,17 @@ class Submitter:
         for number, part in enumerate(parts, start=1):
             self.sender.progress(f"batch {number} of {len(parts)} to {self.sender.database.name}")
             done = self._submit_part(part, known, enqueued + submission.tokens, alone)
-            requests = sum(count for _, count, _ in done.sent)
-            submission.batches += [batch_id for batch_id, _, _ in done.sent]
-            submission.tokens += sum(tokens for _, _, tokens in done.sent)
+            records = sum(one.records for one in done.sent)
+            submission.batches += [one.batch_id for one in done.sent]
+            submission.tokens += sum(one.tokens for one in done.sent)
             submission.deferred += done.deferred
-            submission.skipped += max(0, part.requests - requests - done.deferred)
+            submission.skipped += max(0, part.records - records - done.deferred)
             if part.deletion:
-                submission.deletions += requests
+                submission.deletions += records
             else:
-                submission.requests += requests
+                submission.requests += records
+                submission.sent += sum(one.requests for one in done.sent)
+                submission.reused += sum(one.records for one in done.sent if one.local)
         submission.price_usd = price_usd(submission.tokens, self.asked.model)
         return submission
 
@@ -177,25 +187,40 @@ class Submitter:
     def _submit_part(
         self, part: Part, known: SubmissionIndex, enqueued: int, alone: DatabaseClaim | None
     ) -> _PartDone:
+        """Submit the records whose vector is published, which costs nothing, then the others."""
         done = _PartDone()
-        for batch_id in self._unused_ids(part, known):
+        if not part.deletion and not self.force:
+            self._submit_way(part, known, enqueued, alone, done, local=True)
+        self._submit_way(part, known, enqueued, alone, done, local=False)
+        return done
+
+    def _submit_way(
+        self,
+        part: Part,
+        known: SubmissionIndex,
+        enqueued: int,
+        alone: DatabaseClaim | None,
+        done: _PartDone,
+        *,
+        local: bool,
+    ) -> None:
+        for batch_id in self._unused_ids(part, known, local=local):
             known.refresh()
-            remaining = self._remaining(part, known)
+            remaining = self._remaining(part, known, local=local)
             if not remaining.ids:
                 break
             if self._over_budget(part, remaining, enqueued):
                 done.deferred = len(remaining.ids)
                 break
             if alone is None:
-                done.sent.append((batch_id, len(remaining.ids), remaining.tokens))
+                done.sent.append(remaining.sent_as(batch_id, local=local))
                 break
-            if self._send_part(alone, part, known, batch_id, done):
+            if self._send_part(alone, part, known, batch_id, done, local=local):
                 break
-        return done
 
-    def _unused_ids(self, part: Part, known: SubmissionIndex) -> Iterator[str]:
+    def _unused_ids(self, part: Part, known: SubmissionIndex, *, local: bool) -> Iterator[str]:
         """Ids that no row has; the rows there are become known, also if the table's index is late."""
-        ids = part.batch_ids()
+        ids = part.batch_ids(local=local)
         while True:
             some = list(islice(ids, ROWS_AT_ONCE))
             rows = self.sender.ledger.get_many(some)
@@ -203,14 +228,21 @@ class Submitter:
                 known.note(row)
             yield from (batch_id for batch_id in some if batch_id not in rows)
 
-    def _over_budget(self, part: Part, remaining: _Remaining, enqueued: int) -> bool:
+    def _over_budget(self, part: Part, remaining: Remaining, enqueued: int) -> bool:
         budget = self.enqueued_tokens
-        return budget is not None and not part.deletion and enqueued + remaining.tokens > budget
+        return budget is not None and remaining.tokens > 0 and enqueued + remaining.tokens > budget
 
     def _send_part(
-        self, alone: DatabaseClaim, part: Part, known: SubmissionIndex, batch_id: str, done: _PartDone
+        self,
+        alone: DatabaseClaim,
+        part: Part,
+        known: SubmissionIndex,
+        batch_id: str,
+        done: _PartDone,
+        *,
+        local: bool,
     ) -> bool:
-        """Send what remains under this id. False if the id turned out to be used: then the rest needs another.
+        """Submit what remains under this id. False if the id turned out to be used: then the rest needs another.
 
         What remains is asked again under the claim: another submit may have sent it while this one waited.
         """
@@ -219,50 +251,45 @@ class Submitter:
         row = {} if part.deletion else asked
         with sender.claim(alone, batch_id) as claim:
             used = sender.ledger.get_many([batch_id]).get(batch_id)
-            if used is None and not part.deletion:
+            if used is None and not part.deletion and not local:
                 used = sender.adopt(batch_id, row)
                 if used is not None:
-                    done.sent.append((batch_id, used.request_count or 0, used.token_count or 0))
+                    records = used.request_count or 0
+                    requests = records if used.sent_count is None else used.sent_count
+                    done.sent.append(Sent(batch_id, records, requests, used.token_count or 0, local=False))
             if used is not None:
                 known.note(used)
                 return self.force
             known.refresh()
-            remaining = self._remaining(part, known)
+            remaining = self._remaining(part, known, local=local)
             if not remaining.ids:
                 return True
             count = {"deletion_count" if part.deletion else "request_count": len(remaining.ids)}
             lines = (line for line in part.lines() if line.id in remaining.ids)
-            fields = {**row, **count, **_instants(remaining), "token_count": remaining.tokens}
-            sent = sender.send(claim, batch_id, lines, self.asked, fields, deletion=part.deletion)
+            fields = {**row, **count, **remaining.instants(), "token_count": remaining.tokens}
+            if part.deletion:
+                sent = sender.write_deletions(batch_id, lines, fields)
+            elif local:
+                sent = self._write_answered(batch_id, list(lines), known, fields)
+            else:
+                sent = sender.send(claim, batch_id, lines, self.asked, fields, singly=self.force)
             known.note(sent)
-            done.sent.append((batch_id, len(remaining.ids), remaining.tokens))
+            done.sent.append(remaining.sent_as(batch_id, local=local))
             return True
 
-    def _remaining(self, part: Part, known: SubmissionIndex) -> _Remaining:
-        ids: set[str] = set()
-        tokens = 0
-        newest: datetime | None = None
-        for line in part.lines():
-            latest = known.latest(line.id)
-            if latest is not None and not self.force and _is_same(latest, line):
-                continue
-            ids.add(line.id)
-            tokens += line.tokens
-            if latest is not None and (newest is None or latest.precedence_at > newest):
-                newest = latest.precedence_at
-        return _Remaining(frozenset(ids), tokens, newest)
+    def _write_answered(
+        self, batch_id: str, lines: list[Line], known: SubmissionIndex, fields: dict[str, Any]
+    ) -> BatchSummary:
+        """A batch of records whose texts are published: each distinct one with the vector that it has there."""
+        assert known.published is not None, "a text is published in a version"
+        answered: dict[str, str] = {}
+        for line in lines:
+            there = known.published_with(line.text_sha256)
+            assert there is not None, "only records whose text is published remain for this way"
+            answered.setdefault(there, line.id)
+        vectors = verified_vectors(self.sender.store, known.published, answered.keys(), self.cache)
+        answers = ((answered[record_id], vector) for record_id, vector in vectors)
+        return self.sender.write_answered(batch_id, lines, answers, fields)
 
-
-def _is_same(latest: Latest, line: Line) -> bool:
-    """Whether nothing would change if the line were submitted."""
-    if line.input_sha256 is None:
-        return latest.deletion
-    return latest.input_sha256 == line.input_sha256
-
-
-def _instants(remaining: _Remaining) -> dict[str, datetime]:
-    """When it is submitted, and its precedence where a clock ahead of ours gave what it replaces a later one."""
-    now = datetime.now(UTC)
-    if remaining.newest is None or remaining.newest < now:
-        return {"submitted_at": now}
-    return {"submitted_at": now, "precedence_at": remaining.newest + INSTANT_AFTER}
+    def _remaining(self, part: Part, known: SubmissionIndex, *, local: bool) -> Remaining:
+        return remaining_of(part, known, local=local, force=self.force)

@@ -162,7 +162,7 @@ class ModelRebuild(Rebuild):
                 with self.sender.claim(alone, batch_id) as claim:
                     if batch_id in self.ledger.get_many([batch_id]) or self.sender.adopt(batch_id, fields):
                         break
-                    counts = {"request_count": part.requests, "token_count": part.tokens}
+                    counts = {"request_count": part.records, "token_count": part.tokens}
                     self.sender.send(claim, batch_id, part.lines(), self.wanted, {**fields, **counts})
                 break
 

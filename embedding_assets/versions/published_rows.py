@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from embedding_assets.chroma.collection import ChromaRows, Collection, open_coll
 from embedding_assets.chroma.graph_files import GraphFiles, find_graph
 from embedding_assets.chroma.row_source import RowSource
 from embedding_assets.errors import DamagedVersionError
-from embedding_assets.rows.arrow import INSTANT, RowFile, RowWriter, delta_batch, row_schema
+from embedding_assets.rows.arrow import INSTANT, RowFile, RowWriter, Vector, delta_batch, row_schema, vectors_of
 from embedding_assets.rows.record_index import alive, positions
 from embedding_assets.versions.manifest import VersionManifest
 
@@ -41,12 +41,41 @@ def published_rows(directory: Path, manifest: VersionManifest, index: pa.Table, 
     return [RowSource(RowFile(path), manifest.dimensions, None)]
 
 
-def _pages(graph: GraphFiles, collection: Collection) -> Iterator[ChromaRows]:
-    """All rows, their vectors from the graph's files: much faster than through Chroma."""
+def published_vectors(
+    directory: Path, manifest: VersionManifest, index: pa.Table, ids: Iterable[str]
+) -> Iterator[tuple[str, Vector]]:
+    """The vectors, `(dim,) float32`, of published records of the version in `directory`, a private copy.
+
+    They come in any order. Raises DamagedVersionError if a record is not what the index says, or not there.
+    """
+    assert manifest.dimensions is not None, "a version with records has dimensions"
+    wanted = frozenset(ids)
+    places = positions(index)
+    schema = row_schema(manifest.dimensions)
+    graph = find_graph(directory)
+    left = set(wanted)
+    with open_collection(directory, manifest.collection) as collection:
+        pages = read_rows(collection, sorted(wanted)) if graph is None else _pages(graph, collection, wanted)
+        for page in pages:
+            known = index.take(pa.array([places[record_id] for record_id in page.ids], pa.int64()))
+            rows = _rows(page, known.combine_chunks(), manifest, schema)
+            left.difference_update(page.ids)
+            yield from zip(page.ids, vectors_of(rows), strict=True)
+    if left:
+        raise DamagedVersionError(f"version {manifest.version} has no record {min(left)!r}, which its index has")
+
+
+def _pages(
+    graph: GraphFiles, collection: Collection, wanted: frozenset[str] | None = None
+) -> Iterator[ChromaRows]:
+    """All rows, or the `wanted` ones, their vectors from the graph's files: much faster than through Chroma."""
     for ids, vectors in graph.vectors():
+        looked = ids if wanted is None else [record_id for record_id in ids if record_id in wanted]
+        if not looked:
+            continue
         documents = {
             record_id: document
-            for page in read_texts(collection, ids)
+            for page in read_texts(collection, looked)
             for record_id, document in zip(page.ids, page.documents, strict=True)
         }
         there = [number for number, record_id in enumerate(ids) if record_id in documents]
@@ -55,8 +84,10 @@ def _pages(graph: GraphFiles, collection: Collection) -> Iterator[ChromaRows]:
 
 
 def _rows(page: ChromaRows, known: pa.Table, manifest: VersionManifest, schema: pa.Schema) -> pa.RecordBatch:
-    metadata, inputs = (known.column(name).to_pylist() for name in ("metadata", "input_sha256"))
-    delta = delta_batch(page.ids, page.vectors, page.documents, metadata, inputs)
+    metadata, inputs, texts = (
+        known.column(name).to_pylist() for name in ("metadata", "input_sha256", "text_sha256")
+    )
+    delta = delta_batch(page.ids, page.vectors, page.documents, metadata, inputs, texts)
     if delta.column("hash").to_pylist() != known.column("hash").to_pylist():
         raise DamagedVersionError(f"version {manifest.version} has records that differ from its index")
     columns = [

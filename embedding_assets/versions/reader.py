@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,11 @@ import pyarrow as pa
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError, InputError, NotFoundError
+from embedding_assets.rows.arrow import Vector
 from embedding_assets.rows.record_index import read_index
 from embedding_assets.rows.snapshot_directory import MANIFEST, download_verified
+from embedding_assets.versions.base_cache import BaseCache
+from embedding_assets.versions.gather import gather
 from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, chain, read_pointer
 from embedding_assets.versions.tags import resolve
 
@@ -69,6 +72,26 @@ def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
             return read_index(directory / INDEX_FILE)
         except DamagedError as error:
             raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
+
+
+def verified_vectors(
+    store: Store, manifest: VersionManifest, ids: Iterable[str], cache: BaseCache | None
+) -> Iterator[tuple[str, Vector]]:
+    """The vectors, `(dim,) float32`, of records of a version, in any order, from a private copy that was verified.
+
+    Its files are taken from `cache` if they are right there. Raises DamagedVersionError if the version is damaged.
+    """
+    from embedding_assets.versions.published_rows import published_vectors
+
+    nearby = [] if cache is None else [cache.directory(manifest.version)]
+    with tempfile.TemporaryDirectory(prefix="embedding-assets-vectors-") as folder:
+        directory = Path(folder)
+        try:
+            gather(store, manifest.files, directory, nearby)
+            index = read_index(directory / INDEX_FILE)
+        except DamagedError as error:
+            raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
+        yield from published_vectors(directory, manifest, index, ids)
 
 
 def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnBytes = lambda size: None) -> None:

@@ -103,7 +103,7 @@ def test_what_is_not_at_openai_is_not_cancelled(world: World) -> None:
     world.put_row("done", status="COMPLETED")
     world.delete("gone", ["a"])
     assert failed("cancel", "-b", "slow", "done") == "batch done is COMPLETED: there is nothing to cancel"
-    assert "holds deletions" in failed("cancel", "-b", "slow", "gone")
+    assert "is not at OpenAI" in failed("cancel", "-b", "slow", "gone")
     assert world.server.requests("POST /v1/batches/{id}/cancel") == 0
 
 

@@ -137,6 +137,37 @@ def test_any_mix_of_answers_balances_and_the_first_good_one_wins(answers: list[A
     assert found.unknown_example == next((one.id for one in strange if one.kind != "no id"), None)
 
 
+SHARING = st.lists(st.sampled_from(ASKED), min_size=len(ASKED), max_size=len(ASKED))
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(answers=ANSWERS, sharing=SHARING, status=st.sampled_from(["completed", "expired"]))
+def test_an_answer_is_for_each_record_that_shares_its_request(
+    answers: list[Answer], sharing: list[str], status: str
+) -> None:
+    """Every record ends as the request does whose answer it waits for, whatever the answers are."""
+    requests = Requests(
+        {
+            name: Request(name, f"document of {name}", None, request_id=shared)
+            for name, shared in zip(ASKED, sharing, strict=True)
+        }
+    )
+    with tempfile.TemporaryDirectory() as name:
+        found, rows = run(Path(name), requests, "".join(one.text() for one in answers), "", status)
+    first_good: dict[str, int] = {}
+    for one in answers:
+        if one.kind in GOOD:
+            first_good.setdefault(one.id, one.seed)
+    assert rows == {
+        name: reference_hash(record(name, first_good[shared], f"document of {name}"))
+        for name, shared in zip(ASKED, sharing, strict=True)
+        if shared in first_good
+    }
+    assert found.written + found.count("failed") + found.count("unfinished") == len(ASKED)
+    assert found.errors.keys() == set(ASKED) - rows.keys()
+    assert found.unknown == sum(one.kind == "no id" or one.id not in sharing for one in answers)
+
+
 def in_file(folder: Path, text: str, *, sent: bool = False) -> Requests:
     """Requests as they are read from a file."""
     path = folder / "asked"

@@ -15,6 +15,7 @@ from embedding_assets.submission.parts import (
     EmbeddingModel,
     Limits,
     Part,
+    Splitter,
     request_line,
     split,
     split_deletions,
@@ -28,8 +29,9 @@ Split = Callable[..., list[Part]]
 
 
 def made(count: int, text: str = "t", tokens: int = 1) -> list[Record]:
-    """Records of one text."""
-    return [Record(f"r{number}", text, text, None, tokens) for number in range(count)]
+    """Records of distinct texts."""
+    texts = [f"{text} {number:05}" for number in range(count)]
+    return [Record(f"r{number:05}", one, one, None, tokens) for number, one in enumerate(texts)]
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_parts_stay_within_the_limits(parts: Split) -> None:
     assert [one.requests for one in parts(records, Limits(requests=10))] == [10, 10, 5]
     split_up = parts(records, Limits(requests=10))
     assert [line.id for one in split_up for line in one.lines()] == [record.id for record in records]
-    size = len(request_line("r0", "t", ASKED))
+    size = len(request_line("r00000", "t 00000", ASKED))
     assert [one.requests for one in parts(records[:10], Limits(size=4 * size))] == [4, 4, 2]
     assert [one.requests for one in parts(made(10, tokens=3), Limits(tokens=11))] == [3, 3, 3, 1]
     assert [one.tokens for one in parts(made(10, tokens=3), Limits(tokens=11))] == [9, 9, 9, 3]
@@ -62,13 +64,39 @@ def test_parts_stay_within_the_limits(parts: Split) -> None:
 
 def test_the_limits_are_openais(parts: Split) -> None:
     """50,000 requests and 200 MB of requests."""
-    assert Limits() == Limits(requests=50_000, size=209_715_200, tokens=None)
+    assert Limits() == Limits(requests=50_000, size=209_715_200, tokens=None, records=500_000)
     assert [one.requests for one in parts(made(50_001))] == [50_000, 1]
+
+
+def test_equal_texts_are_in_one_part(parts: Split) -> None:
+    """Also where the part is full of requests already, but not above its number of records."""
+    texts = ["a", "b", "c", "a", "b", "d", "a"]
+    records = [Record(f"r{number}", text, text, None, 3) for number, text in enumerate(texts)]
+    first, second = parts(records, Limits(requests=2))
+    assert [line.id for line in first.lines()] == ["r0", "r1", "r3", "r4", "r6"]
+    assert [line.id for line in second.lines()] == ["r2", "r5"]
+    assert [(one.records, one.requests, one.tokens) for one in (first, second)] == [(5, 2, 6), (2, 2, 6)]
+    assert [one.records for one in parts(records, Limits(requests=2, records=3))] == [3, 2, 2]
+
+
+def test_files_of_one_submission_share_texts(tmp_path: Path) -> None:
+    """But an id that two files have is never twice in one part."""
+    splitter = Splitter(LINES, ASKED, tmp_path)
+    splitter.add([Record("a", "x", "x", None, 1), Record("b", "y", "y", None, 1)])
+    splitter.add([Record("a", "y", "y", None, 1), Record("c", "x", "x", None, 1)])
+    assert [[line.id for line in part.lines()] for part in splitter.close()] == [["a", "b", "c"], ["a"]]
+
+
+def test_singly_nothing_is_shared(tmp_path: Path) -> None:
+    """Then a part has as many records as requests."""
+    splitter = Splitter(LINES, ASKED, tmp_path, Limits(requests=2), singly=True)
+    splitter.add([Record(f"r{number}", "x", "x", None, 1) for number in range(3)])
+    assert [(part.records, part.requests) for part in splitter.close()] == [(2, 2), (1, 1)]
 
 
 def test_a_record_above_the_budget_is_refused(parts: Split) -> None:
     """It could never be enqueued."""
-    with pytest.raises(InputError, match=r"record 'r0' has 12 tokens; .*ENQUEUED_TOKENS allows 11"):
+    with pytest.raises(InputError, match=r"record 'r00000' has 12 tokens; .*ENQUEUED_TOKENS allows 11"):
         parts(made(1, tokens=12), Limits(tokens=11))
 
 
@@ -90,7 +118,7 @@ def test_the_ids_are_functions_of_the_content(parts: Split, tmp_path: Path) -> N
         first(made(3), asked=EmbeddingModel(MODEL, 16)),
         first(made(3), asked=EmbeddingModel(MODEL, None)),
         first(made(3), asked=EmbeddingModel("text-embedding-3-large", 8)),
-        next(split_deletions(LINES, ["r0", "r1", "r2"], tmp_path / "gone").batch_ids()),
+        next(split_deletions(LINES, ["r00000", "r00001", "r00002"], tmp_path / "gone").batch_ids()),
     }
     assert len(others | set(three)) == 10
 
@@ -120,7 +148,7 @@ def test_what_is_stored_and_what_is_asked(parts: Split) -> None:
 def test_deletions_are_one_part(tmp_path: Path) -> None:
     """Without tokens, and without an input."""
     part = split_deletions(LINES, ["a", "東京/b"], tmp_path / "gone")
-    assert (part.requests, part.tokens, part.deletion) == (2, 0, True)
+    assert (part.records, part.requests, part.tokens, part.deletion) == (2, 0, 0, True)
     assert [(line.id, line.input_sha256) for line in part.lines()] == [("a", None), ("東京/b", None)]
     assert [json.loads(line.stored) for line in part.lines()] == [
         {"id": "a", "deleted": True},

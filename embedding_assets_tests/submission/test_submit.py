@@ -21,57 +21,13 @@ from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.rows.record import input_sha256
 from embedding_assets.submission.parts import EmbeddingModel, Limits
-from embedding_assets.submission.sender import Sender
-from embedding_assets.submission.submit import Submission, Submitter
-from embedding_assets_tests.answers import line
+from embedding_assets.submission.submit import Submission
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import MODEL
+from embedding_assets_tests.submission.bench import Submit
 
-ASKED = EmbeddingModel(MODEL, 8)
 CREATE = "POST /v1/batches"
 UPLOAD = "POST /v1/files"
-LEASE_SECONDS = 1.0
-
-Submit = Callable[..., Submission]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes records to a file: ids, or ids with their text."""
-
-    def write(*records: str | tuple[str, str] | dict[str, Any], name: str = "in.jsonl") -> Path:
-        values = [
-            record if isinstance(record, dict) else dict(zip(("id", "text"), _pair(record), strict=True))
-            for record in records
-        ]
-        path = tmp_path / name
-        path.write_text("".join(map(line, values)), encoding="utf-8")
-        return path
-
-    return write
-
-
-def _pair(record: str | tuple[str, str]) -> tuple[str, str]:
-    return record if isinstance(record, tuple) else (record, f"text of {record}")
-
-
-@pytest.fixture
-def submit(store: Store, ledger: Ledger, openai: OpenAIBatches) -> Submit:
-    """Submits files."""
-
-    def act(
-        *files: Path,
-        database: Database = LINES,
-        deletions: Path | None = None,
-        limits: Limits | None = None,
-        told: list[str] | None = None,
-        **options: Any,
-    ) -> Submission:
-        tell = (told if told is not None else []).append
-        sender = Sender(store, ledger, openai, database, LEASE_SECONDS, tell, first_wait_seconds=0.01)
-        return Submitter(sender, options.pop("asked", ASKED), **options).submit(files, deletions, limits)
-
-    return act
 
 
 def live(ledger: Ledger, database: Database = LINES) -> Sequence[BatchSummary]:
@@ -253,7 +209,7 @@ def test_deletions_are_no_business_of_openai(
 
 def test_a_budget_of_tokens_defers(submit: Submit, file: Callable[..., Path], ledger: Ledger) -> None:
     """No batch has more than the budget, nor have all together; what waits is sent later by the same command."""
-    records = [(f"r{number}", "one two three") for number in range(5)]
+    records = [(f"r{number}", f"{number} two three") for number in range(5)]
     sent = [submit(file(*records), enqueued_tokens=7)]
     assert (sent[0].requests, sent[0].deferred, sent[0].skipped) == (2, 3, 0)
     again = submit(file(*records), enqueued_tokens=7)

@@ -16,7 +16,7 @@ from embedding_assets.bucket.keys import (
 )
 from embedding_assets.dagster_defs.runs.event_batches import log_together
 from embedding_assets.databases import Database
-from embedding_assets.ledger.batch_summary import NOT_AT_OPENAI, BatchSummary, format_instant
+from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.operations.commands import resubmit
 from embedding_assets.operations.commands import story as story_of
@@ -94,7 +94,7 @@ def batch_event(services: Services, database: Database, row: BatchSummary) -> dg
         "table_row": dg.MetadataValue.text(f"{services.settings.table_name} BATCH#{row.batch_id} / STATUS"),
         "s3_location": dg.MetadataValue.path(services.store.uri(batch_key(row.batch_id))),
     }
-    if row.openai_batch_id != NOT_AT_OPENAI:
+    if row.at_openai:
         metadata["openai"] = dg.MetadataValue.url(f"{OPENAI_BATCHES}{row.openai_batch_id}")
     counts = (row.embedded_count, row.failed_count, row.unfinished_count)
     if None not in counts:
