@@ -152,7 +152,7 @@ class BatchSummary(BaseModel):
     @property
     def at_openai(self) -> bool:
         """Whether it was sent to OpenAI, which can be asked for it."""
-        return not self.is_deletion and not self.is_local
+        return not self.is_deletion and self.openai_batch_id not in (DELETION, LOCAL)
 
     @property
     def precedence(self) -> datetime:

@@ -102,8 +102,10 @@ def as_a_process(world: World, *arguments: str) -> Outcome:
 def test_submit_tells_what_it_sent(story: Story) -> None:
     """A batch for each file, all requests, tokens and price; a dry run tells the same and sends nothing."""
     told = story.submitted.json
-    assert set(told) == {"batches", "requests", "skipped", "tokens", "price_usd", "deletions", "deferred"}
-    assert (len(told["batches"]), told["requests"], told["skipped"]) == (2, 4, 0)
+    amounts = {"requests", "sent", "reused", "skipped", "deletions", "deferred"}
+    assert set(told) == {"batches", "tokens", "price_usd", *amounts}
+    assert [told[name] for name in ("requests", "sent", "reused", "skipped")] == [4, 4, 0, 0]
+    assert len(told["batches"]) == 2
     assert all(is_batch_id(batch_id) for batch_id in told["batches"])
     assert told["tokens"] > 4
     assert told["price_usd"] == pytest.approx(told["tokens"] * 0.01 / 1_000_000)
@@ -112,8 +114,8 @@ def test_submit_tells_what_it_sent(story: Story) -> None:
 
 def test_what_was_submitted_is_not_sent_twice(story: Story) -> None:
     """The same files again: all skipped, no batch, no request."""
-    nothing = {"batches": [], "requests": 0, "tokens": 0, "price_usd": 0.0, "deletions": 0, "deferred": 0}
-    assert story.again.json == {**nothing, "skipped": 4}
+    nothing = dict.fromkeys(("requests", "sent", "reused", "tokens", "price_usd", "deletions", "deferred"), 0)
+    assert story.again.json == {**nothing, "batches": [], "skipped": 4}
     assert len(story.before.json["batches"]) == 2
 
 

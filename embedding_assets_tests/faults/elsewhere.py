@@ -55,6 +55,7 @@ ELSEWHERE = {
     "openai_batches.client.OpenAIBatches.embed": "openai_batches/test_client.py",
     "openai_batches.client.OpenAIBatches.knows_model": "operations/doctor",
     "openai_batches.client.OpenAIBatches.has_content": "openai_batches/test_survey.py",
+    "openai_batches.batch_files.BatchFiles._answers_here": "submission/test_shared_texts.py",
     "openai_batches.earlier._is_whole": "openai_batches/test_poll.py",
     "openai_batches.earlier.earlier_errors": "outcomes",
     "openai_batches.earlier.earlier_with_delta": "openai_batches/test_poll.py",

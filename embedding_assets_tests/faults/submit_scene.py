@@ -22,6 +22,8 @@ EXPIRED = texts("e", 3, 80)
 BUDGET = 1_000_000
 RECORDS_A_BATCH = 2
 SETTINGS = EmbeddingModel(MODEL, DIMENSIONS)
+SUBMITTED = {**{one.id: one.document for one in RECORDS}, "copy": RECORDS[-1].document}
+"""Their texts: that of the first is published, the last two share one."""
 
 BEYOND_US = (Fault.RESENT, Fault.PAUSED)
 """What at the very creation of a batch costs twice: somebody between us and OpenAI who repeats a request that was
@@ -29,15 +31,17 @@ sent once, and a process that stands still past its lease after its last look at
 
 
 class SubmitScene(Scene):
-    """A file of five records, one of them published, one of two ids to delete, and a batch that expired."""
+    """A file of six records, one of a published text, two of one text; one of two ids; a batch that expired."""
 
     def begin(self) -> None:
         """The published version."""
-        self.world.plant("before", BEFORE)
+        self.world.plant("before", BEFORE, row={"model": SETTINGS.model, "dimensions": SETTINGS.dimensions})
+        known = [{"id": one.id, "text": one.document} for one in BEFORE]
+        self.world.services.store.put(records_key("before"), "\n".join(map(json.dumps, known)).encode())
         self.world.plant("expired", EXPIRED, status="expired", answered=EXPIRED[:1])
         assert self.ingest(self.world.instance).failures == []
         self.records.write_text(
-            "".join(json.dumps({"id": one.id, "text": one.document}) + "\n" for one in RECORDS)
+            "".join(json.dumps({"id": record_id, "text": text}) + "\n" for record_id, text in SUBMITTED.items())
         )
         self.gone.write_text("\n".join(GONE))
 
@@ -74,7 +78,7 @@ class SubmitScene(Scene):
         services = self.world.services
         rows = list(services.ledger.live(LINES).ready_to_plan)
         submitted = Counter(value["id"] for row in rows if not row.is_deletion for value in self._lines(row))
-        assert submitted == Counter(one.id for one in [*RECORDS, *EXPIRED[1:]])
+        assert submitted == Counter([*SUBMITTED, *(one.id for one in EXPIRED[1:])])
         child = services.ledger.get("expired").resubmitted_as
         assert [row.batch_id for row in rows if row.parent_batch_id == "expired"] == [child]
         assert Counter(value["id"] for row in rows if row.is_deletion for value in self._lines(row)) == Counter(
@@ -82,7 +86,8 @@ class SubmitScene(Scene):
         )
         listed = self.world.server.control.get("/v1/batches").json()["data"]
         made = Counter(batch["metadata"]["batch_id"] for batch in listed if batch["metadata"])
-        assert made.keys() == {row.batch_id for row in rows if not row.is_deletion}
+        assert made.keys() == {row.batch_id for row in rows if row.at_openai}
+        assert {value["id"] for row in rows if row.is_local for value in self._lines(row)} == {BEFORE[0].id}
         most = 2 if planned is not None and _beyond_us(planned) else 1
         assert [count for count in made.values() if count > most] == [], made
         assert all(row.request_count == len(self._lines(row)) for row in rows if not row.is_deletion)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +14,10 @@ import pytest
 
 from embedding_assets.chroma.collection import ChromaRows, Space
 from embedding_assets.errors import DamagedError
+from embedding_assets.rows.arrow import Vector
 from embedding_assets.rows.record import metadata_json, record_hash
 from embedding_assets.rows.record_index import alive
+from embedding_assets.versions.manifest import VersionManifest
 
 FILE = "chroma.sqlite3"
 
@@ -88,9 +90,19 @@ def verify(directory: Path, collection: str, index: pa.Table, changed: Collectio
         raise DamagedError(problem)
 
 
+def published_vectors(
+    directory: Path, manifest: VersionManifest, index: pa.Table, ids: Iterable[str]
+) -> Iterator[tuple[str, Vector]]:
+    """As of a Chroma directory."""
+    verify(directory, manifest.collection, index, None)
+    records = read(directory)
+    yield from ((record_id, np.array(records[record_id][0], dtype=np.float32)) for record_id in ids)
+
+
 def instead_of_chroma(patch: pytest.MonkeyPatch) -> None:
     """Build and verify plain versions from now on."""
     patch.setattr("embedding_assets.executions.build.ChromaWriter", PlainWriter)
     patch.setattr("embedding_assets.chroma.direct_writer.installed", lambda: False)
     patch.setattr("embedding_assets.executions.build.verify", verify)
     patch.setattr("embedding_assets.upkeep.inspection.find_problems", find_problems)
+    patch.setattr("embedding_assets.versions.published_rows.published_vectors", published_vectors)
