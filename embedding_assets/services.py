@@ -12,6 +12,7 @@ from embedding_assets.databases import Database
 from embedding_assets.executions.final import FinalMerger
 from embedding_assets.executions.intermediate import IntermediateMerger
 from embedding_assets.executions.poll import ExecutionPoller
+from embedding_assets.executions.write_index import IndexPolicy
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.client import OpenAIBatches
@@ -78,7 +79,7 @@ class Services:
 
     def importer(self, database: Database, progress: Progress) -> SnapshotImport:
         """What publishes the records of another index."""
-        return SnapshotImport(self.publisher(database, progress), self.settings.index_writer)
+        return SnapshotImport(self.publisher(database, progress), self._index_policy)
 
     def publisher(self, database: Database, progress: Progress) -> Publisher:
         """What every change of the published version of `database` works with."""
@@ -87,7 +88,7 @@ class Services:
 
     def distance_rebuild(self, database: Database, progress: Progress) -> DistanceRebuild:
         """What publishes the published records again, from their own vectors."""
-        return DistanceRebuild(self.publisher(database, progress), self.settings.index_writer)
+        return DistanceRebuild(self.publisher(database, progress), self._index_policy)
 
     def model_rebuild(
         self, database: Database, wanted: EmbeddingModel, progress: Progress, *, dry_run: bool = False
@@ -95,7 +96,7 @@ class Services:
         """What publishes the published records with vectors of another model."""
         return ModelRebuild(
             self.publisher(database, progress),
-            self.settings.index_writer,
+            self._index_policy,
             self.sender(database, progress),
             self.poller(database),
             wanted,
@@ -141,9 +142,11 @@ class Services:
 
     def final_merger(self, database: Database, progress: Progress) -> FinalMerger:
         """Merges executions into versions."""
-        return FinalMerger(
-            self.publisher(database, progress), self.settings.index_writer, self._base_cache(database)
-        )
+        return FinalMerger(self.publisher(database, progress), self._index_policy, self._base_cache(database))
+
+    @property
+    def _index_policy(self) -> IndexPolicy:
+        return IndexPolicy(self.settings.index_writer, self.settings.max_node_ratio)
 
     def _base_cache(self, database: Database) -> BaseCache | None:
         root = self.settings.base_cache

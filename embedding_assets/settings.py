@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     group_concurrency: Positive = 6
     intermediate_format: Literal["arrow", "chroma"] = "arrow"
     index_writer: Literal["chroma", "direct", "auto"] = "auto"
+    max_node_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
     executor: Literal["in_process", "multiprocess"] = "in_process"
 
     model: str = Field(default="text-embedding-3-small", min_length=1)

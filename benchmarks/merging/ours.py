@@ -11,11 +11,12 @@ from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.executions.accounting import version_batch
 from embedding_assets.executions.already_published import already_published, with_published
-from embedding_assets.executions.build import BuiltVersion, IndexWriter, VersionBuilder
+from embedding_assets.executions.build import BuiltVersion, VersionBuilder
 from embedding_assets.executions.changes import Changes, compare
 from embedding_assets.executions.fold import keys_of
 from embedding_assets.executions.intermediate import IntermediateMerger, open_intermediates
 from embedding_assets.executions.plan import Intermediate, split_chunks, split_groups
+from embedding_assets.executions.write_index import IndexPolicy, IndexWriter
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
 from embedding_assets.versions.manifest import VersionManifest
@@ -60,7 +61,7 @@ def merge(
         merged = [merger.merge_group(execution, number, group) for number, group in enumerate(groups)]
         parts = [Intermediate(intermediate_key=one.intermediate_key, digest=one.digest) for one in merged]
     sources = open_intermediates(store, parts, folder / "parts")
-    builder = VersionBuilder(store, LINES, base, folder, nearby, writer=writer)
+    builder = VersionBuilder(store, LINES, base, folder, nearby, policy=IndexPolicy(writer))
     left_out = {result.batch_id for result in results if not result.to_fold}
     if base is not None and left_out:
         left_out = already_published(store, LINES, base, builder.base_index(), results)

@@ -1,17 +1,21 @@
-"""The graph of a new Chroma directory, built by hnswlib with all processors and written as Chroma's files."""
+"""The graph of a new Chroma directory: whole vectors in Chroma's files, links by faiss on their projections.
+
+The vectors are written once, in the order of their labels; then links are built and written as often as it takes
+until searches find enough (`RUNGS`).
+"""
 
 from __future__ import annotations
 
-import os
+import hashlib
+import math
 import pickle
-import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from embedding_assets.chroma.collection import Space
 from embedding_assets.chroma.graph_files import (
@@ -22,30 +26,43 @@ from embedding_assets.chroma.graph_files import (
     IDS_FILE,
     LENGTHS_FILE,
     LINKS_FILE,
+    SIZE,
     GraphFiles,
 )
+from embedding_assets.chroma.graph_links import NONE, Groups, Links, build_links, with_rings
+from embedding_assets.chroma.projection import Basis, Matrix, find_basis
 from embedding_assets.errors import DamagedError
-from embedding_assets.rows.arrow import vectors_of
 
-QUERIES = 64
-NEAREST = 10
-BLOCK = 2**20
 LENGTH_SIZE = 4
 PICKLE_PROTOCOL = 3
 """Chroma's own."""
-
-Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+HASH_BYTES = 16
+SAMPLED = 1_024
+HELD_OUT = 256
+"""Vectors that the projection is found from, and others that it is judged by."""
+ROWS_AT_ONCE = 8_192
+LEAST_KEPT = 0.6
+"""Share of the squared length that a projection must keep to be tried: below it distances say too little."""
+LEAST_SAVED = 3
+"""A projection is tried if vectors are so many times as long."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What hnswlib found in the graph that it built: Chroma must find the same in the files.
+class Rung:
+    """One way to build the links: on `width` directions (None: on the whole vectors), with `effort` times Chroma's
+    own breadth of construction."""
 
-    `queries` is `(n, dim) float32`, `distances` `(n, k) float32`, nearest first.
-    """
+    width: int | None
+    effort: int = 1
 
-    queries: Matrix
-    distances: Matrix
+    def __str__(self) -> str:
+        return f"{self.width or 'all'} dimensions, {self.effort} x ef_construction"
+
+
+WHOLE = Rung(None)
+RUNGS = (Rung(128), Rung(192, 2), WHOLE)
+"""From the cheapest; the last one has Chroma's own parameters."""
+WIDEST = 192
 
 
 @dataclass(frozen=True)
@@ -55,76 +72,164 @@ class GraphParameters:
     space: Space
     links: int
     construction: int
-    search: int
 
 
-def write_graph(
-    graph: GraphFiles, parameters: GraphParameters, seeds: Matrix, batches: Iterable[pa.RecordBatch], count: int
-) -> Answers:
-    """Build the graph in memory with all processors and write its files over those of the seeds.
+@dataclass
+class DirectGraph:
+    """The graph of `count` records. `files` are those of a directory that Chroma made; they are written over."""
 
-    `batches` has the rows that follow the seeds, in the order of their labels; `count` is how many there are with
-    the seeds. Raises DamagedError for a full disk, RuntimeError for what hnswlib refuses.
-    """
-    import hnswlib
+    files: GraphFiles
+    parameters: GraphParameters
+    dimensions: int
+    count: int
+    _firsts: list[int] = field(default_factory=list)
+    _followers: dict[int, list[int]] = field(default_factory=dict)
 
-    dimensions = int(seeds.shape[1])
-    index: Any = hnswlib.Index(parameters.space, dimensions)
-    index.init_index(count, M=parameters.links, ef_construction=parameters.construction)
-    index.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    index.set_ef(parameters.search)
-    index.add_items(seeds, np.arange(1, len(seeds) + 1))
-    kept = [seeds[:1]]
-    label = len(seeds) + 1
-    every = max(1, count // QUERIES)
-    for batch in batches:
-        vectors = vectors_of(batch)
-        index.add_items(vectors, np.arange(label, label + len(vectors)))
-        kept.append(vectors[-label % every :: every].copy())
-        label += len(vectors)
-    queries = np.concatenate(kept)[:QUERIES]
-    _, distances = index.knn_query(queries, k=min(NEAREST, count))
-    saved = graph.folder / "index.bin"
-    index.save_index(str(saved))
-    del index
-    slice_graph(saved, graph.folder)
-    return Answers(queries, distances)
+    def write_vectors(self, vectors: Iterable[Matrix]) -> None:
+        """Write every vector, `(n, dim) float32` blocks in the order of their labels, which count from 1.
 
+        Raises OSError for a full disk, DamagedError if there are not `count` of them.
+        """
+        first_of: dict[bytes, int] = {}
+        node = 0
+        with (self.files.folder / ELEMENTS_FILE).open("wb") as sink:
+            for block in vectors:
+                elements = np.zeros(len(block), self._element)
+                elements["vector"] = block
+                elements["label"] = np.arange(node + 1, node + 1 + len(block))
+                sink.write(elements.tobytes())
+                for row in np.ascontiguousarray(block):
+                    self._group(first_of, row.tobytes(), node)
+                    node += 1
+        if node != self.count:
+            raise DamagedError(f"{node} vectors were written, {self.count} expected")
 
-def write_ids(graph: GraphFiles, ids: Sequence[str]) -> None:
-    """Write which id each label has. Labels count from 1, like the rows."""
-    metadata = {
-        "dimensionality": None,
-        "total_elements_added": len(ids),
-        "max_seq_id": None,
-        "id_to_label": {record_id: label for label, record_id in enumerate(ids, 1)},
-        "label_to_id": dict(enumerate(ids, 1)),
-        "id_to_seq_id": {},
-    }
-    (graph.folder / IDS_FILE).write_bytes(pickle.dumps(metadata, protocol=PICKLE_PROTOCOL))
+    def rungs(self) -> Iterator[Rung]:
+        """The ways to build the links that may do, from the cheapest."""
+        for rung in RUNGS:
+            if rung.width is None or self._may_do(rung.width):
+                yield rung
 
+    def link(self, rung: Rung) -> None:
+        """Build the links in this way and write them. Raises RuntimeError for what faiss refuses."""
+        groups = Groups(np.array(self._firsts, dtype=np.int64), self._followers)
+        parameters = self.parameters
+        built = build_links(
+            self._projected(groups.firsts, rung),
+            parameters.links,
+            parameters.construction * rung.effort,
+            inner_product=parameters.space == "ip",
+        )
+        self._write(with_rings(built, groups, self.count))
 
-def slice_graph(saved: Path, folder: Path) -> None:
-    """hnswlib's one file as Chroma's four. Raises DamagedError if it is not whole."""
-    with saved.open("rb") as source:
-        header = source.read(HEADER.size)
-        if len(header) != HEADER.size:
-            raise DamagedError("the disk took less of the graph than there is")
-        count, element_size = HEADER.unpack(header)[2:4]
+    def write_ids(self, ids: Sequence[str]) -> None:
+        """Write which id each label has."""
+        metadata = {
+            "dimensionality": None,
+            "total_elements_added": len(ids),
+            "max_seq_id": None,
+            "id_to_label": {record_id: label for label, record_id in enumerate(ids, 1)},
+            "label_to_id": dict(enumerate(ids, 1)),
+            "id_to_seq_id": {},
+        }
+        (self.files.folder / IDS_FILE).write_bytes(pickle.dumps(metadata, protocol=PICKLE_PROTOCOL))
+
+    @property
+    def distinct(self) -> int:
+        """How many of the vectors are different ones."""
+        return len(self._firsts)
+
+    def _may_do(self, width: int) -> bool:
+        """Whether distances along so many directions are much cheaper and say enough."""
+        if width * LEAST_SAVED > self.dimensions or width > self.distinct:
+            return False
+        kept = self._basis.kept
+        return width <= len(kept) and bool(kept[width - 1] >= LEAST_KEPT)
+
+    @property
+    def _element(self) -> np.dtype[np.void]:
+        """hnswlib's element on the lowest level."""
+        room = 2 * self.parameters.links
+        return np.dtype(
+            [
+                ("used", "<u4"),
+                ("links", "<u4", (room,)),
+                ("vector", "<f4", (self.dimensions,)),
+                ("label", "<u8"),
+            ]
+        )
+
+    def _group(self, first_of: dict[bytes, int], vector: bytes, node: int) -> None:
+        key = hashlib.blake2b(vector, digest_size=HASH_BYTES).digest()
+        first = first_of.setdefault(key, node)
+        if first == node:
+            self._firsts.append(node)
+        else:
+            self._followers.setdefault(first, []).append(node)
+
+    def _elements(self, mode: Any = "r") -> Any:
+        return np.memmap(self.files.folder / ELEMENTS_FILE, dtype=self._element, mode=mode, shape=(self.count,))
+
+    @cached_property
+    def _basis(self) -> Basis:
+        wanted = min(self.distinct, SAMPLED + HELD_OUT)
+        chosen = np.array(self._firsts)[np.linspace(0, self.distinct - 1, wanted).astype(np.int64)]
+        sample: Matrix = np.ascontiguousarray(self._elements()["vector"][chosen])
+        held_out = np.arange(wanted) % ((SAMPLED + HELD_OUT) // HELD_OUT) == 0
+        return find_basis(sample[~held_out] if wanted > 1 else sample, sample[held_out], WIDEST)
+
+    def _projected(self, nodes: np.ndarray[Any, np.dtype[np.int64]], rung: Rung) -> Matrix:
+        width = rung.width or self.dimensions
+        projected: Matrix = np.empty((len(nodes), width), dtype=np.float32)
+        vectors = self._elements()["vector"]
+        for start in range(0, len(nodes), ROWS_AT_ONCE):
+            block = vectors[nodes[start : start + ROWS_AT_ONCE]]
+            projected[start : start + len(block)] = (
+                block if rung.width is None else block @ self._basis.first(width)
+            )
+        return projected
+
+    def _write(self, links: Links) -> None:
+        elements = self._elements("r+")
+        used = (links.lowest != NONE).sum(axis=1)
+        elements["used"] = used
+        elements["links"] = np.where(links.lowest == NONE, 0, links.lowest)
+        elements.flush()
+        folder, most = self.files.folder, self.parameters.links
+        header = self._header(links)
         (folder / HEADER_FILE).write_bytes(FORMAT.pack(1) + header)
-        with (folder / ELEMENTS_FILE).open("wb") as sink:
-            _copy(source, sink, count * element_size)
-        with (folder / LINKS_FILE).open("wb") as sink:
-            shutil.copyfileobj(source, sink, BLOCK)
-    (folder / LENGTHS_FILE).write_bytes(bytes(LENGTH_SIZE * count))
-    saved.unlink()
+        (folder / LINKS_FILE).write_bytes(b"".join(chain.from_iterable(_above(links, self.count, most))))
+        (folder / LENGTHS_FILE).write_bytes(bytes(LENGTH_SIZE * self.count))
+
+    def _header(self, links: Links) -> bytes:
+        element, most = self._element, self.parameters.links
+        assert element.fields is not None, "a structured type has fields"
+        offsets = [int(element.fields[name][1]) for name in ("label", "vector")]
+        return HEADER.pack(
+            0,
+            self.count,
+            self.count,
+            element.itemsize,
+            *offsets,
+            links.top,
+            links.entry,
+            most,
+            2 * most,
+            most,
+            1 / math.log(most),
+            self.parameters.construction,
+        )
 
 
-def _copy(source: BinaryIO, sink: BinaryIO, size: int) -> None:
-    """Raises DamagedError if there is less: hnswlib does not say when the disk is full."""
-    while size:
-        block = source.read(min(size, BLOCK))
-        if not block:
-            raise DamagedError("the disk took less of the graph than there is")
-        sink.write(block)
-        size -= len(block)
+def _above(links: Links, count: int, most: int) -> Iterator[tuple[bytes, bytes]]:
+    """For each node the size of its lists above the lowest level, and the lists."""
+    nothing = (SIZE.pack(0), b"")
+    for node in range(count):
+        found = links.above.get(node)
+        if found is None:
+            yield nothing
+            continue
+        lists = np.zeros((len(found), 1 + most), dtype="<u4")
+        lists[:, 0] = (found != NONE).sum(axis=1)
+        lists[:, 1:] = np.where(found == NONE, 0, found)
+        yield SIZE.pack(lists.nbytes), lists.tobytes()

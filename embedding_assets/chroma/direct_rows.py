@@ -17,7 +17,7 @@ from embedding_assets.rows.arrow import vectors_of
 CACHE_KILOBYTES = 100_000
 METADATA_INDEXES = """
     SELECT name, sql FROM sqlite_master
-    WHERE type = 'index' AND tbl_name = 'embedding_metadata' AND sql IS NOT NULL
+    WHERE type = 'index' AND tbl_name IN ('embedding_metadata', 'embedding_metadata_array') AND sql IS NOT NULL
 """
 """Made again after the rows are written, which is faster than keeping them up to date."""
 
@@ -61,21 +61,26 @@ def parsed_metadata(metadata: str | None) -> dict[str, Any]:
 
 def _write_batch(connection: sqlite3.Connection, segment: str, first: int, batch: pa.RecordBatch) -> None:
     columns = (batch.column(name).to_pylist() for name in ("id", "document", "metadata"))
-    rows, values, texts = [], [], []
+    rows, values, elements, texts = [], [], [], []
     for number, (record_id, document, metadata) in enumerate(zip(*columns, strict=True), first):
         rows.append((number, segment, record_id, number))
-        values += [(number, *_stored(key, value)) for key, value in parsed_metadata(metadata).items()]
+        for key, value in parsed_metadata(metadata).items():
+            if isinstance(value, list):
+                elements += [(number, *_stored(key, element)) for element in value]
+            else:
+                values.append((number, *_stored(key, value)))
         if document is not None:
             values.append((number, *_stored(DOCUMENT_KEY, document)))
             texts.append((number, document))
     connection.executemany(
         "INSERT INTO embeddings (id, segment_id, embedding_id, seq_id) VALUES (?, ?, ?, ?)", rows
     )
-    connection.executemany(
-        "INSERT INTO embedding_metadata (id, key, string_value, int_value, float_value, bool_value)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        values,
-    )
+    for table, stored in (("embedding_metadata", values), ("embedding_metadata_array", elements)):
+        connection.executemany(
+            f"INSERT INTO {table} (id, key, string_value, int_value, float_value, bool_value)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            stored,
+        )
     connection.executemany("INSERT INTO embedding_fulltext_search (rowid, string_value) VALUES (?, ?)", texts)
 
 

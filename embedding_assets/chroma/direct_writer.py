@@ -1,4 +1,4 @@
-"""Writing a new Chroma directory without Chroma's own slow path: rows by bulk SQL, the graph by hnswlib.
+"""Writing a new Chroma directory without Chroma's own slow path: rows by bulk SQL, the graph's links by faiss.
 
 Promise: the tables and files are those that Chroma itself would have left, but for the shape of the graph, which
 is by chance in both. Chroma makes the directory, the collection and the first records, those that bring each
@@ -6,18 +6,22 @@ metadata key and type for the first time, so that all it keeps beside the rows i
 rests on the layout of the tables, so it is done for a `fingerprint` that was tried alone, and what was written is
 opened, searched and changed by Chroma on a private copy before it is published (`self_check`).
 
+The gate: searches must find LEAST_RECALL of the nearest records. The cheapest way to build the links that finds as
+much is taken; if none does, the one that finds most, if it is not below what Chroma's own parameters give.
+
 UnsuitableError is raised where Chroma has to write the version itself; the directory is then to be thrown away.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +37,10 @@ from embedding_assets.chroma.collection import (
     Space,
     open_collection,
 )
-from embedding_assets.chroma.direct_graph import Answers, GraphParameters, write_graph, write_ids
+from embedding_assets.chroma.direct_graph import DirectGraph, GraphParameters, Rung
 from embedding_assets.chroma.direct_rows import parsed_metadata, write_rows
-from embedding_assets.chroma.graph_files import find_graph
+from embedding_assets.chroma.graph_files import GraphFiles, find_graph
+from embedding_assets.chroma.recall import Exact, exact_answers, recall_in
 from embedding_assets.errors import UnsuitableError
 from embedding_assets.rows.arrow import regrouped, vectors_of
 
@@ -49,14 +54,24 @@ NUL = "\0"
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 
-def installed() -> bool:
-    """Whether hnswlib is there: it is an optional extra."""
-    return importlib.util.find_spec("hnswlib") is not None
+LEAST_RECALL = 0.99
+"""From here on a search finds enough; the cheapest way that does is taken."""
+LEAST_OF_ALL = 0.5
+"""Below it something is wrong, whatever the vectors are: Chroma is to write the version itself."""
+
+
+@dataclass(frozen=True)
+class DirectlyWritten:
+    """How the links were built, and the share of the nearest records that searches as broad as Chroma's find."""
+
+    rung: Rung
+    recall: float
+    exact: Exact
 
 
 def write_directly(
     directory: Path, collection: str, space: Space, batches: Batches, check: Callable[[], None]
-) -> Answers:
+) -> DirectlyWritten:
     """Write the rows of `batches`, each id once, to a new directory; it is closed and flushed then.
 
     `batches` is called several times and gives the same rows in the same order. `check` is called often and
@@ -84,28 +99,62 @@ def write_directly(
             fresh = np.array([record_id not in seeded for record_id in ids], dtype=np.bool_)
             yield batch if fresh.all() else batch.filter(pa.array(fresh))
 
-    parameters = _parameters(directory, collection, space)
+    drawn = DirectGraph(graph, _parameters(directory, collection, space), int(seeds.vectors.shape[1]), count)
+    vectors = (vectors_of(batch) for batch in regrouped(others()))
     with ThreadPoolExecutor(1) as pool:
-        building = pool.submit(write_graph, graph, parameters, seeds.vectors, regrouped(others()), count)
+        building = pool.submit(drawn.write_vectors, chain([seeds.vectors], vectors))
         try:
             ids = write_rows(database, seeds.ids, others())
-            answers = building.result()
-        except (sqlite3.Error, RuntimeError) as error:
-            raise UnsuitableError(f"SQLite or hnswlib failed: {error}") from error
+            building.result()
+        except sqlite3.Error as error:
+            raise UnsuitableError(f"SQLite failed: {error}") from error
         finally:
             given_up.set()
-    write_ids(graph, ids)
-    return answers
+    drawn.write_ids(ids)
+    return _linked(directory, collection, space, drawn, check)
+
+
+def _linked(
+    directory: Path, collection: str, space: Space, drawn: DirectGraph, check: Callable[[], None]
+) -> DirectlyWritten:
+    """Build the links in the cheapest way whose searches find enough."""
+    exact: Exact | None = None
+    tried: list[DirectlyWritten] = []
+    for rung in drawn.rungs():
+        check()
+        _link(drawn, rung)
+        exact = exact or _exact(directory, space)
+        tried.append(DirectlyWritten(rung, recall_in(directory, collection, exact), exact))
+        if tried[-1].recall >= LEAST_RECALL:
+            return tried[-1]
+    best = max(tried, key=lambda one: one.recall)
+    if best.recall < LEAST_OF_ALL:
+        raise UnsuitableError(f"searches find only {best.recall:.3f} of the nearest records")
+    if best is not tried[-1]:
+        _link(drawn, best.rung)
+    return best
+
+
+def _link(drawn: DirectGraph, rung: Rung) -> None:
+    try:
+        drawn.link(rung)
+    except RuntimeError as error:
+        raise UnsuitableError(f"faiss failed: {error}") from error
+
+
+def _exact(directory: Path, space: Space) -> Exact:
+    graph: GraphFiles | None = find_graph(directory)
+    exact = exact_answers(graph, space) if graph is not None else None
+    assert exact is not None, "the graph was just written"
+    return exact
 
 
 def refuse_unfit() -> None:
     """Raise UnsuitableError if this machine cannot write directly, whatever the records."""
-    if not installed():
-        raise UnsuitableError("hnswlib is not installed")
     try:
-        import hnswlib  # noqa: F401
+        import faiss  # noqa: F401
     except ImportError as error:
-        raise UnsuitableError(f"hnswlib cannot be loaded: {error}") from error
+        raise UnsuitableError(f"faiss cannot be loaded: {error}") from error
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
             connection.execute("CREATE VIRTUAL TABLE probe USING fts5(text, tokenize='trigram')")
@@ -116,18 +165,18 @@ def refuse_unfit() -> None:
 def _seeds(batches: Iterable[pa.RecordBatch]) -> tuple[ChromaRows, int]:
     """The first records that bring each metadata key with each type, and a document; how many there are in all."""
     count = 0
-    seen: set[tuple[str, type]] = set()
+    seen: set[tuple[str, str]] = set()
     chosen: list[pa.RecordBatch] = []
     for batch in batches:
         count += batch.num_rows
         fresh: list[int] = []
         columns = (batch.column(name).to_pylist() for name in ("document", "metadata"))
         for number, (document, metadata) in enumerate(zip(*columns, strict=True)):
-            kinds = {(key, type(value)) for key, value in parsed_metadata(metadata).items()}
+            kinds = {(key, _kind(value)) for key, value in parsed_metadata(metadata).items()}
             if document is not None:
                 if NUL in document:
                     raise UnsuitableError("a document has a NUL, which SQLites do not all index alike")
-                kinds.add((DOCUMENT_KEY, str))
+                kinds.add((DOCUMENT_KEY, "str"))
             if not kinds <= seen or not (seen or chosen or fresh):
                 seen |= kinds
                 fresh.append(number)
@@ -135,8 +184,6 @@ def _seeds(batches: Iterable[pa.RecordBatch]) -> tuple[ChromaRows, int]:
             chosen.append(batch.take(pa.array(fresh)))
         if sum(part.num_rows for part in chosen) > MOST_SEEDS:
             raise UnsuitableError(f"more than {MOST_SEEDS:,} records bring a metadata key for the first time")
-    if any(kind is list for _, kind in seen):
-        raise UnsuitableError("a record has a list in its metadata")
     if not chosen:
         raise UnsuitableError("there is no record")
     table = pa.Table.from_batches(chosen).combine_chunks().to_batches()[0]
@@ -147,6 +194,11 @@ def _seeds(batches: Iterable[pa.RecordBatch]) -> tuple[ChromaRows, int]:
         metadata=[parsed_metadata(text) or None for text in table.column("metadata").to_pylist()],
     )
     return seeds, count
+
+
+def _kind(value: object) -> str:
+    """Type of a metadata value; for a list with that of its elements, which are alike."""
+    return f"list of {type(value[0]).__name__}" if isinstance(value, list) else type(value).__name__
 
 
 def fingerprint(database: Path) -> str:
@@ -169,4 +221,4 @@ def _parameters(directory: Path, collection: str, space: Space) -> GraphParamete
         hnsw: Any = opened.configuration["hnsw"]
         if hnsw["space"] != space:
             raise UnsuitableError(f"the collection has the distance {hnsw['space']}")
-        return GraphParameters(space, hnsw["max_neighbors"], hnsw["ef_construction"], hnsw["ef_search"])
+        return GraphParameters(space, hnsw["max_neighbors"], hnsw["ef_construction"])

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 
 from embedding_assets.bucket.keys import version_prefix
 from embedding_assets.bucket.store import Store
-from embedding_assets.chroma.collection import ChromaError, ChromaWriter
-from embedding_assets.chroma.direct_writer import refuse_unfit, write_directly
-from embedding_assets.chroma.row_source import RowSource, chroma_rows
-from embedding_assets.chroma.self_check import self_check
+from embedding_assets.chroma.row_source import RowSource
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedError, DamagedVersionError, UnsuitableError
+from embedding_assets.errors import DamagedError, DamagedVersionError
 from embedding_assets.executions.changes import Changes
-from embedding_assets.executions.fold import Mask, chosen_rows, keys_of, same_dimensions
-from embedding_assets.executions.metadata_only import Published, amendments, metadata_only, published_of
+from embedding_assets.executions.fold import same_dimensions
+from embedding_assets.executions.write_index import DEFAULT_POLICY, IndexPolicy, IndexWriting, Written
 from embedding_assets.progress import Progress
-from embedding_assets.rows.arrow import regrouped
 from embedding_assets.rows.record_index import empty_index, read_index, write_index
 from embedding_assets.rows.snapshot_directory import list_files
 from embedding_assets.versions.gather import gather
@@ -33,32 +25,7 @@ from embedding_assets.versions.manifest import (
     VersionFile,
     VersionManifest,
 )
-from embedding_assets.versions.published_rows import published_rows
-from embedding_assets.versions.verify import verify
-
-PUBLISHED_ROWS = "published.arrow"
-
-IndexWriter = Literal["chroma", "direct", "auto"]
-"""Who writes a version that is built from scratch: Chroma itself, or `direct_writer` wherever it can."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """Who wrote a version's Chroma files, and why not directly where that was tried.
-
-    `writer` is `direct`, `chroma`, or `none` where the files are the base's.
-    """
-
-    writer: Literal["direct", "chroma", "none"]
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Amended:
-    """The `rows` of which nothing but the metadata is new, and what of all updated records was published."""
-
-    rows: Mask
-    published: Published
+from embedding_assets.versions.next_version import GraphFacts
 
 
 @dataclass(frozen=True)
@@ -80,9 +47,11 @@ class BuiltVersion:
         """Bytes of all files together."""
         return sum(file.size for file in self.files)
 
-    def writer_after(self, before: str | None) -> str | None:
-        """Who wrote the Chroma files: whoever wrote the base's where those are named."""
-        return before if self.written.writer == "none" else self.written.writer
+    def graph_after(self, base: VersionManifest | None) -> GraphFacts:
+        """The facts of the graph: those of the base's if its files are named."""
+        if self.written.writer == "none" and base is not None:
+            return GraphFacts(base.writer, base.recall, base.nodes)
+        return GraphFacts(self.written.writer, self.written.recall, self.written.nodes)
 
 
 @dataclass(frozen=True)
@@ -90,7 +59,7 @@ class VersionBuilder:
     """Builds on `base` (None: from nothing) below `folder`, which must be private and empty of its names.
 
     `nearby` is where the base lies on a shared file system or in the local cache: its files are copied from there
-    where they are right.
+    if they are right.
     """
 
     store: Store
@@ -99,7 +68,7 @@ class VersionBuilder:
     folder: Path
     nearby: Path | None = None
     progress: Progress = lambda message: None
-    writer: IndexWriter = "auto"
+    policy: IndexPolicy = DEFAULT_POLICY
 
     def base_index(self) -> pa.Table:
         """The record index of the base, brought here once; an empty one without a base."""
@@ -125,101 +94,12 @@ class VersionBuilder:
         if changes.changed or self.base is None:
             if self.base is not None:
                 self._download(directory, only_index=False)
-            written = self._write(directory, sources, changes, dimensions, check)
+            writing = IndexWriting(
+                self.database, self.base, self.base_index, self.folder, self.progress, self.policy
+            )
+            written = writing.write(directory, sources, changes, dimensions, check)
         write_index(changes.index, directory / INDEX_FILE)
         return self._located(version, directory, dimensions, written)
-
-    def _write(
-        self,
-        directory: Path,
-        sources: Sequence[RowSource],
-        changes: Changes,
-        dimensions: int | None,
-        check: Callable[[], None],
-    ) -> Written:
-        """Bring `directory`, which holds the base's files, to what `changes` says, and verify it."""
-        reason = None
-        amended = self._amended(sources, changes)
-        if self.writer != "chroma" and self._is_anew(changes, amended):
-            new = self.folder / "direct"
-            try:
-                self._write_anew(directory, new, sources, changes, check)
-            except (UnsuitableError, DamagedError, ChromaError, OSError, MemoryError) as problem:
-                if isinstance(problem, DamagedVersionError):
-                    raise
-                reason = str(problem) or type(problem).__name__
-                self.progress(f"Chroma writes this version itself: {reason}")
-            else:
-                shutil.rmtree(directory)
-                new.rename(directory)
-                return Written("direct")
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
-                (self.folder / PUBLISHED_ROWS).unlink(missing_ok=True)
-        self._write_by_chroma(directory, sources, changes, amended, dimensions, check)
-        check()
-        verify(directory, self.database.collection, changes.index, changes.changed_ids)
-        return Written("chroma", reason)
-
-    def _amended(self, sources: Sequence[RowSource], changes: Changes) -> Amended:
-        """The records of which nothing but the metadata is new."""
-        if not changes.updated:
-            return Amended(np.zeros(len(changes.update), dtype=np.bool_), {})
-        ids = [one for batch in chosen_rows(sources, changes.update) for one in batch.column("id").to_pylist()]
-        published = published_of(self.base_index(), ids)
-        return Amended(metadata_only(sources, changes.update, published), published)
-
-    def _is_anew(self, changes: Changes, amended: Amended) -> bool:
-        """Whether more of the graph is new than stays: then the whole is built again."""
-        replaced = changes.updated - int(amended.rows.sum())
-        stays = self.base.total_embeddings - replaced - len(changes.removed) if self.base else 0
-        return changes.added + replaced > stays
-
-    def _write_anew(
-        self,
-        base: Path,
-        directory: Path,
-        sources: Sequence[RowSource],
-        changes: Changes,
-        check: Callable[[], None],
-    ) -> None:
-        """Write what stays of the base and what is new without Chroma, and let Chroma try it."""
-        refuse_unfit()
-        new = changes.add | changes.update
-        kept: list[RowSource] = []
-        stays = np.zeros(0, dtype=np.bool_)
-        if self.base is not None:
-            kept = published_rows(base, self.base, self.base_index(), self.folder / PUBLISHED_ROWS)
-            gone = {*changes.changed_ids, *changes.removed}
-            ids = keys_of(kept).column("id").to_pylist()
-            stays = np.array([record_id not in gone for record_id in ids], dtype=np.bool_)
-        name, space = self.database.collection, self.database.space
-        answers = write_directly(
-            directory, name, space, lambda: chain(chosen_rows(kept, stays), chosen_rows(sources, new)), check
-        )
-        check()
-        verify(directory, name, changes.index, None, lambda copy: self_check(copy, name, answers))
-
-    def _write_by_chroma(
-        self,
-        directory: Path,
-        sources: Sequence[RowSource],
-        changes: Changes,
-        amended: Amended,
-        dimensions: int | None,
-        check: Callable[[], None],
-    ) -> None:
-        replace = changes.update & ~amended.rows
-        operations = changes.added + changes.updated + int(replace.sum()) + len(changes.removed)
-        chroma = ChromaWriter(directory, self.database.collection, self.database.space, operations, dimensions)
-        with chroma as writer:
-            writer.delete(changes.removed)
-            for batch in _runs(sources, amended.rows, check):
-                writer.amend(batch.column("id").to_pylist(), amendments(batch, amended.published))
-            for batch in _runs(sources, replace, check):
-                writer.replace(chroma_rows(batch))
-            for batch in _runs(sources, changes.add, check):
-                writer.add(chroma_rows(batch))
 
     def _dimensions(self, sources: Sequence[RowSource]) -> int | None:
         """The vectors' length; None if there is none yet."""
@@ -270,11 +150,3 @@ class VersionBuilder:
             for stored in self.store.list(prefix)
         }
         return {file.key for file in files if sizes.get(file.key) == file.size}
-
-
-def _runs(sources: Sequence[RowSource], mask: Mask, check: Callable[[], None]) -> Iterator[pa.RecordBatch]:
-    """The chosen rows in batches that are worth an operation of Chroma; `check` is called before each."""
-    if mask.any():
-        for batch in regrouped(chosen_rows(sources, mask)):
-            check()
-            yield batch

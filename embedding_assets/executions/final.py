@@ -33,13 +33,14 @@ from embedding_assets.executions.accounting import (
     without_embedding,
 )
 from embedding_assets.executions.already_published import LOOKED_AT_UNDER_THE_LOCK, already_published
-from embedding_assets.executions.build import BuiltVersion, IndexWriter, VersionBuilder, Written
+from embedding_assets.executions.build import BuiltVersion, VersionBuilder
 from embedding_assets.executions.changes import Changes, compare
 from embedding_assets.executions.deletions import deletions_of, with_deletions
 from embedding_assets.executions.fold import keys_of, same_dimensions
 from embedding_assets.executions.guard import configured_otherwise, same_model
 from embedding_assets.executions.intermediate import IntermediateSnapshots, open_intermediates
 from embedding_assets.executions.result import FinalMergeResult
+from embedding_assets.executions.write_index import DEFAULT_POLICY, IndexPolicy, Written
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
@@ -84,7 +85,7 @@ class _Merge:
 class FinalMerger(PublishingTask):
     """Merges executions of one database into its next version."""
 
-    writer: IndexWriter = "auto"
+    policy: IndexPolicy = DEFAULT_POLICY
     cache: BaseCache | None = None
 
     def merge(self, results: Sequence[PollResult], snapshots: IntermediateSnapshots) -> FinalMergeResult:
@@ -177,7 +178,7 @@ class FinalMerger(PublishingTask):
         published = base.manifest if base else None
         nearer = self.shared or self.cache
         nearby = nearer.directory(published.version) if nearer and published else None
-        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.writer)
+        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.policy)
 
     def _left_out(self, merge: _Merge, base: Pointer | None, builder: VersionBuilder) -> set[str]:
         """The batches that were not folded since all is published; TransientError if it is not any more."""
@@ -245,7 +246,7 @@ class FinalMerger(PublishingTask):
             total_embeddings=total,
             content_digest=digest_of(changes.index),
             files=built.files,
-            writer=built.writer_after(published.writer if published else None),
+            graph=built.graph_after(published),
         )
         account = Account(
             difference=Difference(changes.added, changes.updated, removed, changes.unchanged),
@@ -282,5 +283,6 @@ class FinalMerger(PublishingTask):
             content_digest=manifest.content_digest if manifest else None,
             size=manifest.size if manifest else 0,
             writer=manifest.writer if manifest else None,
+            recall=manifest.recall if manifest else None,
             writer_reason=outcome.written.reason if outcome and outcome.written else None,
         )

@@ -9,6 +9,7 @@ class FinalMergeResult(BaseModel):
     """What an execution published, or found published. `snapshot_version` is None if nothing ever was.
 
     `writer` is who wrote the version's Chroma files, `chroma` or `direct`; `writer_reason` why Chroma had to.
+    `recall` is the share of the nearest records that searches in the version find, None if it was not measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -27,6 +28,7 @@ class FinalMergeResult(BaseModel):
     removed: int = 0
     writer: str | None = None
     writer_reason: str | None = None
+    recall: float | None = None
 
     @property
     def written(self) -> str:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from embedding_assets.chroma.collection import CHROMA_VERSION
 from embedding_assets.errors import ConservationError, InputError
-from embedding_assets.executions.build import BuiltVersion, IndexWriter, VersionBuilder
+from embedding_assets.executions.build import BuiltVersion, VersionBuilder
 from embedding_assets.executions.changes import Changes, compare
 from embedding_assets.executions.fold import keys_of
 from embedding_assets.executions.guard import configured_otherwise, same_model
+from embedding_assets.executions.write_index import DEFAULT_POLICY, IndexPolicy
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.record_index import CARRIED, alive, digest_of
 from embedding_assets.upkeep.import_rows import ImportedRows
@@ -40,7 +41,7 @@ class Imported:
 class SnapshotImport(PublishingTask):
     """Publishes imported records of one database."""
 
-    writer: IndexWriter = "auto"
+    policy: IndexPolicy = DEFAULT_POLICY
 
     def look(self, rows: ImportedRows) -> Imported:
         """What `run` would do now; nothing is written."""
@@ -76,7 +77,7 @@ class SnapshotImport(PublishingTask):
     def _builder(self, base: Pointer | None, folder: Path) -> VersionBuilder:
         published = base.manifest if base else None
         nearby = self.shared.directory(published.version) if self.shared and published else None
-        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.writer)
+        return VersionBuilder(self.store, self.database, published, folder, nearby, self.progress, self.policy)
 
     @staticmethod
     def _changes(rows: ImportedRows, builder: VersionBuilder) -> Changes:
@@ -126,7 +127,7 @@ class SnapshotImport(PublishingTask):
             total_embeddings=total,
             content_digest=digest_of(changes.index),
             files=built.files,
-            writer=built.writer_after(published.writer if published else None),
+            graph=built.graph_after(published),
         )
         out = Withdrawn(published.withdrawn, published.withdrawn_generations) if published else Withdrawn()
         account = Account(

@@ -14,8 +14,9 @@ import pyarrow as pa
 from embedding_assets.chroma.collection import CHROMA_VERSION
 from embedding_assets.chroma.row_source import RowSource
 from embedding_assets.errors import ConservationError
-from embedding_assets.executions.build import IndexWriter, VersionBuilder
+from embedding_assets.executions.build import VersionBuilder
 from embedding_assets.executions.changes import Changes
+from embedding_assets.executions.write_index import IndexPolicy
 from embedding_assets.ledger.locks import MergeLock
 from embedding_assets.rows.record_index import alive, digest_of
 from embedding_assets.versions.changes_file import changed_records, write_changes
@@ -39,7 +40,7 @@ class RebuiltRecords:
 class Rebuild(PublishingTask):
     """Builds, verifies and publishes; to be used by whoever holds the lock."""
 
-    writer: IndexWriter
+    policy: IndexPolicy
 
     def publish_rebuilt(
         self, rebuilt: RebuiltRecords, base: Pointer, purpose: str, lock: MergeLock
@@ -55,7 +56,7 @@ class Rebuild(PublishingTask):
             raise ConservationError(f"{rows} rows were rebuilt, the record index has {total}")
         version = new_version(lock.epoch)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rebuild-") as name:
-            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.progress, self.writer)
+            builder = VersionBuilder(self.store, self.database, None, Path(name), None, self.progress, self.policy)
             every = np.ones(rows, dtype=np.bool_)
             ids = tuple(alive(rebuilt.index).column("id").to_pylist())
             changes = Changes(every, ~every, ids, (), 0, rebuilt.index, index_changed=True)
@@ -71,7 +72,7 @@ class Rebuild(PublishingTask):
                 total_embeddings=total,
                 content_digest=digest_of(rebuilt.index),
                 files=built.files,
-                writer=built.written.writer,
+                graph=built.graph_after(None),
             )
             account = Account(
                 difference=Difference(updated=total),

@@ -103,6 +103,8 @@ class VersionManifest(BaseModel):
     removed: int = 0
     unchanged: int = 0
     writer: str | None = None
+    recall: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    nodes: Annotated[int, Field(ge=0)] | None = None
     rolled_back_to: Name | None = None
     sweeping: tuple[str, ...] = ()
     merge_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

@@ -13,6 +13,18 @@ from embedding_assets.versions.manifest import ChangesFile, VersionBatch, Versio
 
 
 @dataclass(frozen=True)
+class GraphFacts:
+    """Who wrote the graph, the share of the nearest records that searches in it find, and how many nodes it has.
+
+    Nodes of deleted and replaced records stay in a graph until it is built anew. None is not known.
+    """
+
+    writer: str | None = None
+    recall: float | None = None
+    nodes: int | None = None
+
+
+@dataclass(frozen=True)
 class Content:
     """What a version holds, and how it was built."""
 
@@ -24,7 +36,7 @@ class Content:
     total_embeddings: int
     content_digest: str
     files: tuple[VersionFile, ...]
-    writer: str | None
+    graph: GraphFacts
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ def content_of(version: VersionManifest) -> Content:
         total_embeddings=version.total_embeddings,
         content_digest=version.content_digest,
         files=version.files,
-        writer=version.writer,
+        graph=GraphFacts(version.writer, version.recall, version.nodes),
     )
 
 
@@ -115,7 +127,9 @@ def next_manifest(
         updated=account.difference.updated,
         removed=account.difference.removed,
         unchanged=account.difference.unchanged,
-        writer=content.writer,
+        writer=content.graph.writer,
+        recall=content.graph.recall,
+        nodes=content.graph.nodes,
         rolled_back_to=account.rolled_back_to,
         sweeping=base.sweeping if base else (),
         merge_seconds=round(merge_seconds, 3),

@@ -16,8 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedding_assets.chroma.collection import ChromaRows, ChromaWriter, Space, open_collection, read_rows
-from embedding_assets.chroma.direct_graph import Answers
-from embedding_assets.chroma.direct_writer import write_directly
+from embedding_assets.chroma.direct_writer import DirectlyWritten, write_directly
 from embedding_assets.chroma.graph_files import ELEMENTS_FILE, HEADER_FILE, IDS_FILE
 from embedding_assets.rows.arrow import delta_batch
 from embedding_assets.rows.record import metadata_json
@@ -81,7 +80,7 @@ def write_by_chroma(directory: Path, wanted: Sequence[Expected], space: Space = 
 
 def write_direct(
     directory: Path, wanted: Sequence[Expected], space: Space = "l2", size: int = ROWS_IN_A_BATCH
-) -> Answers:
+) -> DirectlyWritten:
     """The direct writer, with nobody who stops it."""
     return write_directly(directory, NAME, space, lambda: batches(wanted, size), lambda: None)
 
@@ -92,18 +91,18 @@ class Both:
 
     direct: Path
     chroma: Path
-    answers: Answers = field(repr=False)
+    written: DirectlyWritten = field(repr=False)
 
 
 def write_both(folder: Path, wanted: Sequence[Expected], space: Space = "l2", size: int = ROWS_IN_A_BATCH) -> Both:
     """Write with both. The direct writer begins with its seeds: Chroma then gets the order that came of it."""
-    answers = write_direct(folder / "direct", wanted, space, size)
+    written = write_direct(folder / "direct", wanted, space, size)
     by_id = {one.id: one for one in wanted}
     with closing(sqlite3.connect(folder / "direct" / "chroma.sqlite3")) as connection:
         ids = [name for (name,) in connection.execute("SELECT embedding_id FROM embeddings ORDER BY id")]
     assert sorted(ids) == sorted(by_id)
     write_by_chroma(folder / "chroma", [by_id[record_id] for record_id in ids], space)
-    return Both(folder / "direct", folder / "chroma", answers)
+    return Both(folder / "direct", folder / "chroma", written)
 
 
 def graph_file(directory: Path, name: str) -> Path:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from embedding_assets.chroma.collection import ChromaWriter, open_collection
 from embedding_assets.chroma.graph_files import find_graph
@@ -25,8 +24,6 @@ from embedding_assets_tests.chroma.both_writers import (
 )
 from embedding_assets_tests.deltas import matrix, record, records
 from embedding_assets_tests.reference import Expected
-
-pytest.importorskip("hnswlib", reason="the direct writer needs hnswlib, an optional extra")
 
 BASE = 300
 GROWN = 1200

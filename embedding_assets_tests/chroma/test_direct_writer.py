@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from embedding_assets.chroma import direct_writer
 from embedding_assets.chroma.collection import Space, open_collection
+from embedding_assets.chroma.direct_graph import DirectGraph
 from embedding_assets.chroma.direct_writer import write_directly
 from embedding_assets.chroma.graph_files import LENGTHS_FILE, LINKS_FILE
 from embedding_assets.errors import LockError, UnsuitableError
@@ -36,8 +38,6 @@ from embedding_assets_tests.chroma.both_writers import (
 )
 from embedding_assets_tests.deltas import matrix, record, records
 from embedding_assets_tests.reference import Expected
-
-pytest.importorskip("hnswlib", reason="the direct writer needs hnswlib, an optional extra")
 
 OF_THE_SHAPE = {"max_elements_", "maxlevel_", "enterpoint_node_"}
 """Fields of hnswlib's header that depend on chance, or on how much room was reserved."""
@@ -62,7 +62,11 @@ VALUES: dict[str, list[Any]] = {
     "int": [0, 1, -1, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63)],
     "float": [0.0, -0.0, 1.0, -1.5, 0.1 + 0.2, 1e300, -1e300, 1e-300, 5e-324, 1.7976931348623157e308],
     "bool": [True, False],
-    "mixed": ["x", 1, 1.0, True, False, -7],
+    "mixed": ["x", 1, 1.0, True, False, -7, ["x"], [1, 2]],
+    "texts": [["a", "b", "a"], [""], ["nul\0inside", "ä🎉"]],
+    "ints": [[1, 2], [-(2**63), 2**63 - 1]],
+    "floats": [[1.0, 0.1 + 0.2], [5e-324]],
+    "bools": [[True, False], [False]],
 }
 DOCUMENTS = [None, "", "a", "ab", "abc", "ab🎉", "مرحبا بالعالم", "new\nline"]
 
@@ -250,14 +254,6 @@ def test_the_recall_is_not_below_chromas(tmp_path: Path) -> None:
     assert recalls[0] > recalls[1] - 0.03
 
 
-@pytest.mark.parametrize("value", [["a", "b"], [1]])
-def test_a_list_in_the_metadata_is_left_to_chroma(tmp_path: Path, value: list[Any]) -> None:
-    """Lists have a table of their own, which is not written here."""
-    wanted = [*records("r", 10), record("list", 11, "t", {"l": value})]
-    with pytest.raises(UnsuitableError, match="list"):
-        write_direct(tmp_path / "version", wanted)
-
-
 def test_a_document_with_a_nul_is_left_to_chroma(tmp_path: Path) -> None:
     """SQLites differ in whether their text search goes on after one, and Chroma brings its own."""
     wanted = [*records("r", 3), record("nul", 5, "nul\0inside")]
@@ -282,14 +278,14 @@ def test_rows_that_cannot_be_written_end_the_graph_too(tmp_path: Path, monkeypat
     def interrupted(*args: object) -> list[str]:
         raise KeyboardInterrupt
 
-    def write_graph(graph: object, parameters: object, seeds: object, parts: Iterable[Any], count: int) -> None:
-        counts.append(count)
-        for part in parts:
-            built.append(part.num_rows)
+    def write_vectors(self: DirectGraph, blocks: Iterable[Any]) -> None:
+        counts.append(self.count)
+        for block in blocks:
+            built.append(len(block))
             time.sleep(0.01)
 
     monkeypatch.setattr(direct_writer, "write_rows", interrupted)
-    monkeypatch.setattr(direct_writer, "write_graph", write_graph)
+    monkeypatch.setattr(DirectGraph, "write_vectors", write_vectors)
     many = batches(records("r", 5000), 1024) * 100
     with pytest.raises(KeyboardInterrupt):
         write_directly(tmp_path / "version", NAME, "l2", lambda: many, lambda: None)
@@ -304,10 +300,10 @@ def test_a_schema_that_was_not_tried_is_left_to_chroma(tmp_path: Path, monkeypat
         write_direct(tmp_path / "version", records("r", 3))
 
 
-def test_without_hnswlib_it_is_left_to_chroma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an optional extra; nothing is written then."""
-    monkeypatch.setattr(direct_writer, "installed", lambda: False)
-    with pytest.raises(UnsuitableError, match="hnswlib"):
+def test_without_faiss_it_is_left_to_chroma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written then."""
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UnsuitableError, match="faiss"):
         write_direct(tmp_path / "version", records("r", 3))
     assert not (tmp_path / "version").exists()
 

@@ -17,11 +17,11 @@ from embedding_assets.bucket.keys import records_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.collection import open_collection, read_rows
 from embedding_assets.databases import LINES, Database
-from embedding_assets.executions.build import IndexWriter
 from embedding_assets.executions.final import FinalMerger
 from embedding_assets.executions.intermediate import IntermediateMerger, IntermediateSnapshots
 from embedding_assets.executions.plan import Intermediate, split_chunks, split_groups
 from embedding_assets.executions.result import FinalMergeResult
+from embedding_assets.executions.write_index import IndexPolicy, IndexWriter
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.poll_result import PollResult
@@ -140,7 +140,7 @@ class Workbench:
 
     def merger(self, store: Store | None = None) -> FinalMerger:
         """The final merge."""
-        return FinalMerger(self.publisher(store), self.writer)
+        return FinalMerger(self.publisher(store), IndexPolicy(self.writer))
 
     def merge(
         self, results: Sequence[PollResult], number: int, form: Format = "arrow", group_size: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,16 @@ import pytest
 from chromadb.errors import InternalError
 
 from embedding_assets.chroma import direct_writer
-from embedding_assets.chroma.direct_graph import Answers, slice_graph
-from embedding_assets.chroma.direct_writer import write_directly
-from embedding_assets.chroma.graph_files import ELEMENTS_FILE, HEADER
-from embedding_assets.errors import DamagedError, LockError
-from embedding_assets.executions import build
+from embedding_assets.chroma.direct_graph import DirectGraph
+from embedding_assets.chroma.direct_writer import DirectlyWritten, write_directly
+from embedding_assets.chroma.graph_files import ELEMENTS_FILE
+from embedding_assets.errors import LockError
+from embedding_assets.executions import write_index
 from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets_tests.chroma.both_writers import graph_file, header
 from embedding_assets_tests.deltas import at, record, records
 from embedding_assets_tests.executions.conftest import Workbench
 from embedding_assets_tests.reference import Expected, reference_digest
-
-pytest.importorskip("hnswlib", reason="the direct writer needs hnswlib, an optional extra")
 
 OLD = [*records("a", 8), record("floats", 90, "t", {"f": 0.1 + 0.2, "g": 1 / 3, "big": 2**60, "yes": True})]
 
@@ -73,7 +72,7 @@ def test_after_tombstones_the_published_count(bench: Workbench) -> None:
     """Ids that were deleted are in the index, not in the version; they come back like new ones."""
     first(bench, "direct")
     bench.merge([bench.deletions("b1", [one.id for one in OLD[:6]], at(1))], 2)
-    assert assert_published(bench, OLD[6:]).writer == "chroma"
+    assert assert_published(bench, OLD[6:]).writer == "direct"
     back = [record(one.id, 300, "back", None) for one in OLD[:4]]
     result = bench.merge([bench.batch("b2", back, at(2))], 3)
     assert (result.added, result.updated, result.writer) == (4, 0, "direct")
@@ -105,10 +104,10 @@ def test_a_version_that_takes_the_bases_files_names_their_writer(bench: Workbenc
 def test_chroma_alone_where_that_is_set(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """`writer="chroma"`: the direct writer is not even tried."""
 
-    def never(*args: object) -> Answers:
+    def never(*args: object) -> DirectlyWritten:
         raise AssertionError("the direct writer was called")
 
-    monkeypatch.setattr(build, "write_directly", never)
+    monkeypatch.setattr(write_index, "write_directly", never)
     bench.writer = "chroma"
     for number, wanted in enumerate([OLD, records("b", 30, 100)], start=1):
         result = bench.merge([bench.batch(f"b{number}", wanted, at(number))], number)
@@ -130,15 +129,15 @@ def falls_back(bench: Workbench, because: str) -> None:
 def test_what_is_damaged_is_written_by_chroma(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit of one vector, after it was written: nothing of it is published."""
 
-    def damaged(directory: Path, *args: Any) -> Answers:
-        answers = write_directly(directory, *args)
+    def damaged(directory: Path, *args: Any) -> DirectlyWritten:
+        written = write_directly(directory, *args)
         path = graph_file(directory, ELEMENTS_FILE)
         data = bytearray(path.read_bytes())
         data[int(header(directory)["offsetData_"])] ^= 1
         path.write_bytes(data)
-        return answers
+        return written
 
-    monkeypatch.setattr(build, "write_directly", damaged)
+    monkeypatch.setattr(write_index, "write_directly", damaged)
     falls_back(bench, "not what was merged: 1 of 29 records read differ")
 
 
@@ -147,100 +146,103 @@ def test_a_graph_that_finds_too_little_is_written_by_chroma(
 ) -> None:
     """The trial is part of the build, not only the comparison of the rows."""
 
-    def otherwise(*args: Any) -> Answers:
-        answers = write_directly(*args)
-        return Answers(answers.queries, answers.distances - 1)
+    def otherwise(*args: Any) -> DirectlyWritten:
+        written = write_directly(*args)
+        return replace(written, exact=replace(written.exact, farthest=written.exact.farthest - 1))
 
-    monkeypatch.setattr(build, "write_directly", otherwise)
-    falls_back(bench, "self-check")
+    monkeypatch.setattr(write_index, "write_directly", otherwise)
+    falls_back(bench, "self-check: searches find")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "because"),
-    [
-        ("TRIED", frozenset(), "not tried"),
-        ("installed", lambda: False, "hnswlib"),
-    ],
-)
-def test_what_cannot_be_written_directly(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch, name: str, value: Any, because: str
-) -> None:
-    """Another Chroma, no hnswlib."""
-    monkeypatch.setattr(direct_writer, name, value)
-    falls_back(bench, because)
+def test_a_schema_that_was_not_tried(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Chroma."""
+    monkeypatch.setattr(direct_writer, "TRIED", frozenset())
+    falls_back(bench, "not tried")
+
+
+def test_searches_that_find_too_little(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the links are built: then Chroma writes the version."""
+    monkeypatch.setattr(direct_writer, "LEAST_RECALL", 1.1)
+    monkeypatch.setattr(direct_writer, "LEAST_OF_ALL", 1.1)
+    falls_back(bench, "searches find only 1.000 of the nearest records")
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("error", [FULL, MemoryError(), InternalError("database or disk is full")])
-@pytest.mark.parametrize("where", ["write_graph", "write_rows"])
+@pytest.mark.parametrize("where", ["write_vectors", "link", "write_rows"])
 def test_without_room_chroma_tries(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception, where: str
 ) -> None:
     """It needs less, so it may succeed; what the attempt had written is gone before."""
 
-    def failing(*args: object) -> Answers:
+    def failing(*args: object) -> DirectlyWritten:
         raise error
 
-    monkeypatch.setattr(direct_writer, where, failing)
+    monkeypatch.setattr(direct_writer if where == "write_rows" else DirectGraph, where, failing)
     falls_back(bench, str(error) or "MemoryError")
 
 
 def test_what_this_machine_cannot_do_is_known_before_the_base_is_read(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without hnswlib nobody reads every record of the base for nothing."""
+    """Without faiss nobody reads every record of the base for nothing."""
 
     def never(*args: object) -> None:
         raise AssertionError("the base was read")
 
-    monkeypatch.setattr(direct_writer, "installed", lambda: False)
-    monkeypatch.setattr(build, "published_rows", never)
-    falls_back(bench, "not installed")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr(write_index, "published_rows", never)
+    falls_back(bench, "faiss cannot be loaded")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no room"), ImportError("wrong libc")])
-def test_hnswlib_fails(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_faiss_fails(bench: Workbench, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Its errors are not the merge's."""
 
-    def failing(*args: object) -> Answers:
+    def failing(*args: object) -> DirectlyWritten:
         raise error
 
     if isinstance(error, RuntimeError):
-        monkeypatch.setattr(direct_writer, "write_graph", failing)
+        monkeypatch.setattr(DirectGraph, "link", failing)
     else:
-        monkeypatch.setitem(sys.modules, "hnswlib", None)
-    falls_back(bench, "hnswlib")
+        monkeypatch.setitem(sys.modules, "faiss", None)
+    falls_back(bench, "faiss")
 
 
-def test_lists_in_the_base_are_left_to_chroma(bench: Workbench) -> None:
-    """Also if no new record has one."""
+def test_lists_in_the_base_are_written_directly(bench: Workbench) -> None:
+    """With all that Chroma gives back of them."""
     listed = record("listed", 60, "t", {"l": ["a", "b"], "n": [1.5]})
     first(bench, "chroma", [*OLD, listed])
     new = records("b", 30, 100)
     result = bench.merge([bench.batch("b1", new, at(1))], 2)
-    assert (result.writer, "list" in (result.writer_reason or "")) == ("chroma", True)
+    assert (result.writer, result.writer_reason) == ("direct", None)
     assert_published(bench, [*OLD, listed, *new])
+
+
+def test_a_graph_of_dead_nodes_is_built_anew(bench: Workbench) -> None:
+    """By whoever writes: the nodes of replaced records are gone once there are more than 1.3 for each record."""
+    for writer in ("auto", "chroma"):
+        bench.writer = writer
+        for round_ in range(4):
+            at_ = at(10 * (writer == "chroma") + round_)
+            changed = records("r", 6, 100 * round_ + (50 if writer == "chroma" else 0))
+            bench.merge(
+                [bench.batch(f"{writer}{round_}", [*changed, *OLD[6:]] if not round_ else changed, at_)], 1
+            )
+            manifest = bench.pointer().manifest
+            assert manifest.nodes is not None
+            assert manifest.nodes <= 1.3 * manifest.total_embeddings
 
 
 def test_a_lost_lock_ends_the_direct_writer_too(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no reason to let Chroma write what nobody may publish."""
 
-    def lost(directory: Path, name: str, space: Any, batches: Any, check: Any) -> Answers:
+    def lost(directory: Path, name: str, space: Any, batches: Any, check: Any) -> DirectlyWritten:
         raise LockError("the lock is lost")
 
-    monkeypatch.setattr(build, "write_directly", lost)
+    monkeypatch.setattr(write_index, "write_directly", lost)
     with pytest.raises(LockError, match="lost"):
         bench.merge([bench.batch("b1", OLD)], 1)
     assert bench.keys("lines/snapshot/") == set()
-
-
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
-    """hnswlib does not say that its file is not whole: it is not waited for what never comes."""
-    (tmp_path / "folder").mkdir()
-    for size in (0, 50, 96 + 100):
-        whole = HEADER.pack(0, 10, 10, 172, 164, 132, 0, 0, 16, 32, 16, 0.36, 100) + bytes(2000)
-        (tmp_path / "index.bin").write_bytes(whole[:size])
-        with pytest.raises(DamagedError, match="disk"):
-            slice_graph(tmp_path / "index.bin", tmp_path / "folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 from typing import Any
@@ -416,8 +417,8 @@ def test_a_version_that_is_not_what_was_merged_is_not_published(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever Chroma did to it: nothing is uploaded, nothing published."""
-    monkeypatch.setattr("embedding_assets.executions.build.ChromaWriter", LossyWriter)
-    monkeypatch.setattr("embedding_assets.chroma.direct_writer.installed", lambda: False)
+    monkeypatch.setattr("embedding_assets.executions.write_index.ChromaWriter", LossyWriter)
+    monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(DamagedError, match="not what was merged"):
         bench.merge([bench.batch("b1", records("a", 3), at(0))], 1)
     assert bench.keys("lines/snapshot/") == set()

@@ -172,7 +172,7 @@ GUARDS: list[tuple[Guard, Story]] = [
     (
         Guard(
             "merge: what was built is verified",
-            "executions.build",
+            "executions.write_index",
             "        verify(directory, self.database",
             "        (lambda *given: None)(directory, self.database",
         ),

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from embedding_assets.chroma.collection import ChromaRows, Space
-from embedding_assets.errors import DamagedError
+from embedding_assets.errors import DamagedError, UnsuitableError
 from embedding_assets.rows.arrow import Vector
 from embedding_assets.rows.record import metadata_json, record_hash
 from embedding_assets.rows.record_index import alive
@@ -84,7 +84,9 @@ def find_problems(
         yield f"{len(found)} records, {len(expected)} expected, or with other content"
 
 
-def verify(directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None) -> None:
+def verify(
+    directory: Path, collection: str, index: pa.Table, changed: Collection[str] | None, probe: object = None
+) -> None:
     """As of a Chroma directory."""
     for problem in find_problems(directory, collection, index, changed):
         raise DamagedError(problem)
@@ -99,10 +101,14 @@ def published_vectors(
     yield from ((record_id, np.array(records[record_id][0], dtype=np.float32)) for record_id in ids)
 
 
+def _left_to_chroma() -> None:
+    raise UnsuitableError("plain files stand for Chroma's")
+
+
 def instead_of_chroma(patch: pytest.MonkeyPatch) -> None:
     """Build and verify plain versions from now on."""
-    patch.setattr("embedding_assets.executions.build.ChromaWriter", PlainWriter)
-    patch.setattr("embedding_assets.chroma.direct_writer.installed", lambda: False)
-    patch.setattr("embedding_assets.executions.build.verify", verify)
+    patch.setattr("embedding_assets.executions.write_index.ChromaWriter", PlainWriter)
+    patch.setattr("embedding_assets.executions.write_index.refuse_unfit", _left_to_chroma)
+    patch.setattr("embedding_assets.executions.write_index.verify", verify)
     patch.setattr("embedding_assets.upkeep.inspection.find_problems", find_problems)
     patch.setattr("embedding_assets.versions.published_rows.published_vectors", published_vectors)

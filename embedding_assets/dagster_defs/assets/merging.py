@@ -264,4 +264,6 @@ def _final_metadata(embedding_services: ServicesResource, merged: FinalMergeResu
         "dagster/row_count": dg.MetadataValue.int(merged.total_embeddings),
         "dagster/uri": dg.MetadataValue.text(store.uri(merged.snapshot_key)),
     }
+    if merged.recall is not None:
+        metadata["recall_at_10"] = dg.MetadataValue.float(round(merged.recall, 4))
     return metadata

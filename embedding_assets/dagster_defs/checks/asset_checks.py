@@ -13,6 +13,7 @@ import dagster as dg
 from embedding_assets.dagster_defs.assets.boundary import without_secrets_in_dagster
 from embedding_assets.dagster_defs.checks.conservation import conserved, every_request_embedded, read_polled
 from embedding_assets.dagster_defs.checks.finding import Finding
+from embedding_assets.dagster_defs.checks.index_quality import index_quality
 from embedding_assets.dagster_defs.checks.publication import latest_execution, marked, published
 from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.databases import Database
@@ -27,11 +28,12 @@ POLLED = {
 }
 PUBLISHED = {
     "published": "The execution's version is in the published chain and its record index is what it claims.",
+    "index": "Searches find at least 0.9 of the nearest records; the graph is mostly of records that are there.",
     "marked": "Every batch that the published chain accounts for has its final status.",
 }
 """Names and descriptions."""
 
-SEVERITIES = {"conserved": ERROR, "failed_requests": WARN, "published": ERROR, "marked": WARN}
+SEVERITIES = {"conserved": ERROR, "failed_requests": WARN, "published": ERROR, "index": WARN, "marked": WARN}
 
 Findings = Mapping[str, Finding]
 Look = Callable[[Services, Database, str], Findings]
@@ -86,6 +88,7 @@ def _look_at_polled(embedding_services: Services, database: Database, execution_
 def _look_at_published(embedding_services: Services, database: Database, execution_id: str) -> Findings:
     return {
         "published": published(embedding_services.store, database, execution_id),
+        "index": index_quality(embedding_services.store, database, embedding_services.settings.max_node_ratio),
         "marked": marked(
             embedding_services.store, embedding_services.ledger, database, execution_id, datetime.now(UTC)
         ),

@@ -16,6 +16,7 @@ CHECKED = {
     "conserved": "execution_poll_results",
     "failed_requests": "execution_poll_results",
     "published": "final_snapshot",
+    "index": "final_snapshot",
     "marked": "final_snapshot",
 }
 """The asset of each check."""

@@ -13,7 +13,7 @@ from embedding_assets.errors import TransientError
 from embedding_assets_tests.dagster_defs.checks.examined import CHECKED, Examined, plain
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-SEVERITY = {"conserved": ERROR, "failed_requests": WARN, "published": ERROR, "marked": WARN}
+SEVERITY = {"conserved": ERROR, "failed_requests": WARN, "published": ERROR, "index": WARN, "marked": WARN}
 
 Tamper = Callable[[Examined], None]
 
@@ -208,6 +208,8 @@ def lose_accounts(examined: Examined) -> None:
         ("published", lose_pointer, "is not in the chain"),
         ("published", lose_accounts, "no published version accounts for stranger"),
         ("published", fork_chain, "is not in the chain"),
+        ("index", change_pointer(nodes=100), "its graph has 100 nodes for 5 records; `snapshots rebuild lines`"),
+        ("index", change_pointer(recall=0.5), "searches find only 0.500 of the nearest records"),
     ],
 )
 def test_each_fails_on_what_it_is_for(examined: Examined, check: str, tamper: Tamper, line: str) -> None:

@@ -1,0 +1,96 @@
+"""The links of a graph, built by faiss, with the nodes of equal vectors in rings around one of them.
+
+Plain HNSW makes cliques of equal vectors: 33 or more link only to each other and hide what is around them. So the
+graph is built on distinct vectors. Every other node of a group of equal ones is on the lowest level alone and has
+links to the next of its group, to the group's first node, and to that one's neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+RING = 4
+"""How many of its group a node of a ring links to."""
+NONE = -1
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class Links:
+    """The links of `n` nodes, filled up with -1.
+
+    `lowest`, `(n, 2 * links)`, are those on the lowest level, `levels`, `(n,)`, says how many levels a node has
+    above it, `above` has the links there, `(levels, links)`, of each node that has any.
+    """
+
+    lowest: Ints
+    levels: Ints
+    above: dict[int, Ints]
+    entry: int
+    top: int
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Nodes of equal vectors: `firsts` are the nodes of distinct vectors, `followers` the others of each first."""
+
+    firsts: Ints
+    followers: dict[int, list[int]]
+
+
+def build_links(distinct: Matrix, links: int, construction: int, *, inner_product: bool) -> Links:
+    """The graph over `distinct`, `(n, width) float32`, built with all processors. Raises RuntimeError by faiss."""
+    import faiss
+
+    metric = faiss.METRIC_INNER_PRODUCT if inner_product else faiss.METRIC_L2
+    index: Any = faiss.IndexHNSWFlat(int(distinct.shape[1]), links, metric)
+    index.hnsw.efConstruction = construction
+    index.add(np.ascontiguousarray(distinct))
+    levels = faiss.vector_to_array(index.hnsw.levels).astype(np.int64) - 1
+    offsets = faiss.vector_to_array(index.hnsw.offsets).astype(np.int64)[:-1]
+    neighbours = faiss.vector_to_array(index.hnsw.neighbors).astype(np.int64)
+    lowest = neighbours[offsets[:, None] + np.arange(2 * links)]
+    above = {
+        int(node): neighbours[offsets[node] + 2 * links :][: levels[node] * links].reshape(-1, links)
+        for node in np.flatnonzero(levels)
+    }
+    return Links(lowest, levels, above, int(index.hnsw.entry_point), int(index.hnsw.max_level))
+
+
+def with_rings(links: Links, groups: Groups, count: int) -> Links:
+    """`links` over the first nodes of groups as links over all `count` nodes."""
+    room = links.lowest.shape[1]
+    lowest = np.full((count, room), NONE, dtype=np.int64)
+    lowest[groups.firsts] = _named(links.lowest, groups.firsts)
+    levels = np.zeros(count, dtype=np.int64)
+    levels[groups.firsts] = links.levels
+    above = {int(groups.firsts[node]): _named(found, groups.firsts) for node, found in links.above.items()}
+    for first, followers in groups.followers.items():
+        own = lowest[first][lowest[first] != NONE].tolist()
+        nearest = followers[:RING]
+        _put(lowest, first, [*own[: room - len(nearest)], *nearest])
+        for number, node in enumerate(followers):
+            ring = _next_of(followers, number)
+            _put(lowest, node, [*ring, first, *own[: room - len(ring) - 1]])
+    return Links(lowest, levels, above, int(groups.firsts[links.entry]), links.top)
+
+
+def _next_of(followers: Sequence[int], number: int) -> list[int]:
+    """The next few of a ring, which ends where it begins."""
+    steps = range(1, min(RING, len(followers) - 1) + 1)
+    return [followers[(number + step) % len(followers)] for step in steps]
+
+
+def _put(lowest: Ints, node: int, found: Sequence[int]) -> None:
+    lowest[node, : len(found)] = found
+    lowest[node, len(found) :] = NONE
+
+
+def _named(found: Ints, names: Ints) -> Ints:
+    return np.where(found == NONE, NONE, names[found])
