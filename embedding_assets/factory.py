@@ -19,6 +19,7 @@ from embedding_assets.dagster_defs.resources import (
     services_of,
 )
 from embedding_assets.dagster_defs.runs.executions import job_name
+from embedding_assets.dagster_defs.sensors.alerts import alerts_sensor
 from embedding_assets.dagster_defs.sensors.completion import completion_sensor
 from embedding_assets.dagster_defs.sensors.pending_batches import pending_batches_sensor
 from embedding_assets.dagster_defs.submission_jobs import (
@@ -28,6 +29,7 @@ from embedding_assets.dagster_defs.submission_jobs import (
     submit_job,
 )
 from embedding_assets.databases import Database
+from embedding_assets.operations.webhook import Webhook
 from embedding_assets.settings import Settings, load_settings
 
 INGESTED = ("execution_poll_results", "chunks", "intermediate_snapshots", "final_snapshot")
@@ -70,6 +72,9 @@ def build_definitions(
             completion_sensor(database, settings.sensor_seconds),
         )
     ]
+    if settings.webhook_url is not None:
+        webhook = Webhook(settings.webhook_url.get_secret_value(), settings.webhook_shape)
+        sensors += [alerts_sensor(database, webhook, settings.fresh_seconds) for database in settings.databases]
     submitting = [(database, submit_job(database), resubmit_job(database)) for database in settings.databases]
     sensors += [resubmission_sensor(database, job) for database, _, job in submitting]
     return dg.Definitions(

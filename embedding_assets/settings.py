@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedding_assets.calls.credentials import check_credentials
@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     snapshot_retention: Positive = 4
     databases_file: Path | None = None
     cache_dir: Path | Literal["off"] | None = None
+    webhook_url: SecretStr | None = None
+    webhook_shape: Literal["json", "slack"] = "json"
+    fresh_seconds: Seconds | None = None
 
     def __init__(self, **values: Any) -> None:
         """Arguments, by the names of the fields, win over the environment's variables.

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "upkeep.rebuild_texts.StoredTexts._asked": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_texts.StoredTexts._kept": "upkeep/rebuild/test_model.py",
     # They only read: an error is told, and nothing was changed.
+    "dagster_defs.sensors.alerts._rows": "dagster_defs/sensors/test_alerts.py",
     "cli.batches._named": "cli/test_batches.py",
     "upkeep.import_source._archive_or_folder": "upkeep/test_import.py",
     "upkeep.import_source._from_s3": "upkeep/test_import.py",
