@@ -93,7 +93,7 @@ def _time_events() -> None:
     poll: Callable[..., Any] = ExecutionPoller.poll
 
     @functools.wraps(poll)
-    def timed(self: ExecutionPoller, manifest: Any, on_batch: Any, *rest: Any) -> Any:
-        return poll(self, manifest, _timed(on_batch, EVENTS), *rest)
+    def timed(self: ExecutionPoller, manifest: Any, on_batch: Any, **rest: Any) -> Any:
+        return poll(self, manifest, _timed(on_batch, EVENTS), **rest)
 
     setattr(ExecutionPoller, "poll", timed)  # noqa: B010 - an assignment to a method is no type that mypy has

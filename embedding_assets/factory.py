@@ -59,10 +59,11 @@ def build_definitions(
     settings = load_settings() if settings is None else settings
     if databases is not None:
         settings = settings.with_databases(databases)
+    in_processes = settings.executor == "multiprocess"
     assets = [
         asset
         for database in settings.databases
-        for asset in (*polling_assets(database), *merging_assets(database))
+        for asset in (*polling_assets(database), *merging_assets(database, step_per_chunk=in_processes))
     ]
     sensors = [
         sensor

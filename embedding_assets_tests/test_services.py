@@ -22,6 +22,7 @@ from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.answers import line
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import MODEL
+from embedding_assets_tests.fresh_python import run_python, without
 from embedding_assets_tests.reference import Expected, reference_digest
 
 EXECUTION = "20260102T120000Z-0123abcd"
@@ -98,3 +99,18 @@ def test_the_environment_is_enough(services: Services) -> None:
     """`connect` reads it; the same bucket and table."""
     connected = connect()
     assert (connected.store.bucket, connected.ledger.table) == (services.store.bucket, services.ledger.table)
+
+
+def test_reading_the_table_waits_for_no_other_package(tmp_path: Path) -> None:
+    """`status` starts without loading Dagster, chromadb and OpenAI's SDK, which take a second and a half."""
+    heavy = ("dagster", "chromadb", "openai", "pyarrow.compute")
+    done = run_python(without(heavy) + "import embedding_assets.cli.main, embedding_assets.cli.status", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_equal_settings_share_their_clients(monkeypatch: pytest.MonkeyPatch, services: Services) -> None:
+    """Until the environment that boto3 and OpenAI's SDK read is another."""
+    first = connect(services.settings)
+    assert connect(services.settings) is first
+    monkeypatch.setenv("OPENAI_API_KEY", "another-key-than-before")
+    assert connect(services.settings) is not first

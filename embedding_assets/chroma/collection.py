@@ -7,6 +7,7 @@ metadata key by key, and after a deletion it may lose the vector: so a record is
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -55,13 +56,17 @@ class ChromaRows:
     metadata: list[dict[str, Any] | None]
 
 
+@functools.cache
+def _settings() -> ChromaSettings:
+    """Read once: reading `.env` and the environment takes longer than opening a small directory."""
+    return ChromaSettings(anonymized_telemetry=False)
+
+
 @contextmanager
 def _client(directory: Path) -> Iterator[ClientAPI]:
     """A client on a private directory, closed at the end."""
     try:
-        client: Any = chromadb.PersistentClient(
-            str(directory), settings=ChromaSettings(anonymized_telemetry=False)
-        )
+        client: Any = chromadb.PersistentClient(str(directory), settings=_settings().model_copy())
     except (ChromaError, ValueError, sqlite3.Error) as error:
         raise DamagedError(f"Chroma cannot open the snapshot: {error}") from error
     try:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import ConfigurableIOManager, InputContext, MetadataValue, OutputContext, ResourceDependency
+from dagster import InputContext, IOManager, MetadataValue, OutputContext
 from dagster_aws.s3 import S3Resource
-from pydantic import PrivateAttr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from embedding_assets.bucket.keys import (
     batch_key,
@@ -46,20 +46,22 @@ ARTEFACTS = {
 """By the last part of the asset key."""
 
 
-class JsonOnS3(ConfigurableIOManager):
-    """Reads and writes JSON objects of one bucket through `dagster_aws.s3.S3Resource`."""
+class JsonOnS3(IOManager):
+    """Reads and writes JSON objects of one bucket through `dagster_aws.s3.S3Resource`.
 
-    s3: ResourceDependency[S3Resource]
-    bucket: str
-    _store: Store | None = PrivateAttr(default=None)
+    An object and no configurable resource: Dagster would make those, and the client in them, again for each run.
+    """
+
+    def __init__(self, s3: S3Resource, bucket: str) -> None:
+        """With the client of `s3`, which is made when it is first needed."""
+        self.s3 = s3
+        self.bucket = bucket
 
     @property
     def store(self) -> Store:
-        """The bucket, by a client of the resource, made once: making one costs a fifth of a second."""
-        if self._store is None:
-            client = self.s3.get_client()
-            self._store = Store(self.bucket, client, client)
-        return self._store
+        """The bucket, by a client of the resource."""
+        client = self.s3.get_client()
+        return Store(self.bucket, client, client)
 
     def _write(self, context: OutputContext, key: str, data: bytes) -> None:
         self.store.put(key, data)

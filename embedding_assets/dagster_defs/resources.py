@@ -3,6 +3,7 @@
 Their keys are our own, so that another project's `s3` or `io_manager` is never taken for ours.
 """
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from dagster import ConfigurableResource, InitResourceContext
@@ -10,7 +11,7 @@ from dagster_aws.s3 import S3Resource
 from pydantic import PrivateAttr
 
 from embedding_assets.bucket.aws import s3_client
-from embedding_assets.services import Services, connect
+from embedding_assets.services import CLIENTS_KEPT, Environment, Services, connect, of_environment
 from embedding_assets.settings import Settings
 
 SERVICES = "embedding_services"
@@ -58,5 +59,12 @@ class SharingS3Resource(S3Resource):
     """
 
     def get_client(self) -> Any:
-        """A client, made with what the process has parsed of botocore's data already."""
-        return super().get_client() if self.model_dump(exclude_defaults=True) else s3_client()
+        """The process's client for its environment, made with what is parsed of botocore's data already."""
+        if self.model_dump(exclude_defaults=True):
+            return super().get_client()
+        return _client_of(of_environment())
+
+
+@lru_cache(maxsize=CLIENTS_KEPT)
+def _client_of(environment: Environment) -> Any:
+    return s3_client()

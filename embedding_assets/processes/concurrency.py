@@ -11,9 +11,9 @@ T = TypeVar("T")
 AT_ONCE = 8
 
 
-def concurrently(calls: Sequence[Callable[[], T]]) -> list[T]:
+def concurrently(calls: Sequence[Callable[[], T]], at_once: int = AT_ONCE) -> list[T]:
     """What each call returns, in their order; the first error is raised after all have ended."""
-    if len(calls) <= 1:
+    if len(calls) <= 1 or at_once == 1:
         return [call() for call in calls]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return [done.result() for done in [pool.submit(call) for call in calls]]

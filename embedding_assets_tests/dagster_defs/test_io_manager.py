@@ -171,17 +171,3 @@ def test_a_damaged_value_is_told(story: Story) -> None:
             story.load("poll_results", "full")
     finally:
         store.put("poll_results/full/result.json", kept)
-
-
-def test_only_json_passes_between_steps(story: Story) -> None:
-    """Exactly the outputs of the two dynamic steps lie under `dagster/outputs/{run}/`, each as JSON."""
-    (run,) = story.world.instance.get_run_ids(dg.RunsFilter(tags={"dagster/partition": story.execution}))
-    step = f"dagster/outputs/{run}/lines__intermediate_snapshots."
-    keys = story.world.keys("dagster/")
-    assert keys == {
-        f"{step}lines_each_chunk/result/chunk_0.json",
-        f"{step}lines_merge_chunk[chunk_0]/result.json",
-    }
-    assert story.world.json(f"{step}lines_each_chunk/result/chunk_0.json")["chunk_index"] == 0
-    merged = story.world.json(f"{step}lines_merge_chunk[chunk_0]/result.json")
-    assert merged["intermediate_key"] == f"intermediate/{story.execution}/chunk-0/"

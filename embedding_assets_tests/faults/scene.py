@@ -37,11 +37,14 @@ ENVIRONMENT = {
     "EMBEDDING_ASSETS_CHUNK_SIZE": "2",
     "EMBEDDING_ASSETS_GROUP_SIZE": "2",
     "EMBEDDING_ASSETS_GROUP_THRESHOLD": "1",
+    "EMBEDDING_ASSETS_CHUNK_CONCURRENCY": "1",
+    "EMBEDDING_ASSETS_GROUP_CONCURRENCY": "1",
     "EMBEDDING_ASSETS_POLL_CONCURRENCY": "1",
     "EMBEDDING_ASSETS_GC_MIN_AGE_SECONDS": "0",
     "EMBEDDING_ASSETS_SNAPSHOT_RETENTION": "1",
 }
-"""A short lease, and groups already for four batches. One poll at a time: then every run calls in one order."""
+"""A short lease, and groups already for four batches. One poll and one merge at a time:
+then every run calls in one order."""
 
 
 RUNS = 4

@@ -194,19 +194,20 @@ def run_execution(
     with (
         noticed_interrupts() as raise_if_interrupted,
         follow(instance, execution_id, lambda line: progress(f"{database.name}: {line}")),
-        execute_job(job, instance, run_config=config, tags=tags) as result,
     ):
+        # Not as a context manager: that would set up all resources once more, to load outputs.
+        result = execute_job(job, instance, run_config=config, tags=tags)
         raise_if_interrupted()
-        if not result.success:
-            return _first_failure(result)
-        published = [
-            event.asset_key
-            for event in result.all_events
-            if event.event_type == DagsterEventType.ASSET_MATERIALIZATION
-        ]
-        if AssetKey([database.name, "final_snapshot"]) not in published:
-            return "the run ended without materializing the final snapshot"
-        return None
+    if not result.success:
+        return _first_failure(result)
+    published = [
+        event.asset_key
+        for event in result.all_events
+        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION
+    ]
+    if AssetKey([database.name, "final_snapshot"]) not in published:
+        return "the run ended without materializing the final snapshot"
+    return None
 
 
 def _first_failure(result: JobExecutionResult) -> str:

@@ -44,7 +44,7 @@ def test_an_ingest(world: World) -> None:
     of_type = dg.DagsterEventType
     starts = world.instance.get_records_for_run(run.run_id, of_type=of_type.STEP_START).records
     pids = {record.event_log_entry.get_dagster_event().pid for record in starts}
-    assert len(pids) == len(starts) == 9
+    assert len(pids) == len(starts) == 8
     for asset in ("batches", "poll_results"):
         told = world.instance.get_records_for_run(run.run_id, of_type=of_type.ASSET_MATERIALIZATION).records
         assert {record.partition_key for record in told if record.asset_key == dg.AssetKey(["lines", asset])} == {
