@@ -129,5 +129,9 @@ class SharedRootError(EmbeddingAssetsError):
     """The shared file system root cannot take or show a version; what is published in S3 is not touched."""
 
 
+class TargetError(EmbeddingAssetsError):
+    """A target does not hold the published version yet; it is brought there by a later call."""
+
+
 class LockError(EmbeddingAssetsError):
     """The merge lock is held by another, or was lost while we held it."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from embedding_assets.submission.resubmit import Resubmitter
     from embedding_assets.submission.sender import Sender
     from embedding_assets.submission.submit import Submitter
+    from embedding_assets.targets.address import Target
+    from embedding_assets.targets.sync import TargetSync
+    from embedding_assets.targets.verify import TargetFinding
     from embedding_assets.upkeep.gc import Collector
     from embedding_assets.upkeep.import_snapshot import SnapshotImport
     from embedding_assets.upkeep.rebuild_distance import DistanceRebuild
@@ -207,6 +210,30 @@ class Services:
 
         root = self.settings.base_cache
         return None if root is None else BaseCache(root, self.store.bucket, database)
+
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The further targets. Raises SettingsError if the setting is wrong."""
+        given = self.settings.targets
+        if given is None:
+            return ()
+        from embedding_assets.targets.address import parse_targets
+
+        return parse_targets(given.get_secret_value())
+
+    def target_sync(self, database: Database, target: Target, progress: Progress) -> TargetSync:
+        """What brings a target to the published version of `database`."""
+        from embedding_assets.targets.sync import TargetSync
+
+        lease = self.settings.lock_lease_seconds
+        cache = self._base_cache(database)
+        return TargetSync(self.store, self.ledger, database, target, lease, progress, cache)
+
+    def verify_target(self, database: Database, target: Target) -> TargetFinding:
+        """Whether a target holds what it is said to hold."""
+        from embedding_assets.targets.verify import verify_target
+
+        return verify_target(self.store, self.ledger, database, target)
 
     def rollback(self, database: Database, progress: Progress) -> Rollback:
         """Publishes older versions again."""

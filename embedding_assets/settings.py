@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     webhook_url: SecretStr | None = None
     webhook_shape: Literal["json", "slack"] = "json"
     fresh_seconds: Seconds | None = None
+    targets: SecretStr | None = None
 
     def __init__(self, **values: Any) -> None:
         """Arguments, by the names of the fields, win over the environment's variables.

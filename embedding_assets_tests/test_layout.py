@@ -33,6 +33,7 @@ ORDER = (
     "changes",
     "serving",
     "submission",
+    "targets",
     "executions",
     "upkeep",
     "operations",

@@ -42,6 +42,7 @@ def doctor(
         settings.model,
         rounds=rounds,
         writers=threads,
+        targets=services.targets,
     )
     with progress() as report:
         results = examined.examine(report)

@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Check bucket, table and key for real, from permissions to the published version.",
     ),
     "snapshots": ("snapshots:app", "Published versions."),
+    "targets": ("targets:app", "Servers that hold what is published, beside the bucket."),
 }
 """By name: where it is below `embedding_assets.cli`, and the first line of its help (a test compares them)."""
 

@@ -70,6 +70,14 @@ def mark_chain(
     return marked
 
 
+def waiting_for_marks(store: Store, ledger: Ledger, database: Database) -> set[tuple[str, int]]:
+    """Batches, with their generation, that the published chain accounts for and that may not be marked yet."""
+    published = trusted_pointer(store, ledger, database)
+    fully_marked = Bookmark(ledger.client, ledger.table, database.name).read().version
+    unmarked = _since(store, database, published.manifest, fully_marked) if published is not None else None
+    return {(batch.batch_id, batch.generation) for manifest in unmarked or () for batch in manifest.batches}
+
+
 def _since(
     store: Store, database: Database, published: VersionManifest, fully_marked: str | None
 ) -> list[VersionManifest] | None:

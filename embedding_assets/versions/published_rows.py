@@ -11,7 +11,7 @@ from embedding_assets.chroma.collection import ChromaRows, Collection, open_coll
 from embedding_assets.chroma.graph_files import GraphFiles, find_graph
 from embedding_assets.chroma.row_source import RowSource
 from embedding_assets.errors import DamagedVersionError
-from embedding_assets.rows.arrow import INSTANT, RowFile, RowWriter, Vector, delta_batch, row_schema, vectors_of
+from embedding_assets.rows.arrow import INSTANT, RowFile, RowWriter, delta_batch, row_schema
 from embedding_assets.rows.record_index import alive, positions
 from embedding_assets.versions.manifest import VersionManifest
 
@@ -41,12 +41,12 @@ def published_rows(directory: Path, manifest: VersionManifest, index: pa.Table, 
     return [RowSource(RowFile(path), manifest.dimensions, None)]
 
 
-def published_vectors(
+def chosen_published_rows(
     directory: Path, manifest: VersionManifest, index: pa.Table, ids: Iterable[str]
-) -> Iterator[tuple[str, Vector]]:
-    """The vectors, `(dim,) float32`, of published records of the version in `directory`, a private copy.
+) -> Iterator[pa.RecordBatch]:
+    """Published records of the version in `directory`, a private copy, as rows, some at a time in any order.
 
-    They come in any order. Raises DamagedVersionError if a record is not what the index says, or not there.
+    Raises DamagedVersionError if a record is not what the index says, or not there.
     """
     assert manifest.dimensions is not None, "a version with records has dimensions"
     wanted = frozenset(ids)
@@ -58,9 +58,8 @@ def published_vectors(
         pages = read_rows(collection, sorted(wanted)) if graph is None else _pages(graph, collection, wanted)
         for page in pages:
             known = index.take(pa.array([places[record_id] for record_id in page.ids], pa.int64()))
-            rows = _rows(page, known.combine_chunks(), manifest, schema)
             left.difference_update(page.ids)
-            yield from zip(page.ids, vectors_of(rows), strict=True)
+            yield _rows(page, known.combine_chunks(), manifest, schema)
     if left:
         raise DamagedVersionError(f"version {manifest.version} has no record {min(left)!r}, which its index has")
 

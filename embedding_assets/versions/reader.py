@@ -19,7 +19,7 @@ import pyarrow as pa
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError, InputError, NotFoundError
-from embedding_assets.rows.arrow import Vector
+from embedding_assets.rows.arrow import Vector, vectors_of
 from embedding_assets.rows.record_index import read_index
 from embedding_assets.rows.snapshot_directory import MANIFEST, download_verified
 from embedding_assets.versions.base_cache import BaseCache
@@ -74,24 +74,32 @@ def published_index(store: Store, manifest: VersionManifest) -> pa.Table:
             raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
 
 
-def verified_vectors(
+def verified_rows(
     store: Store, manifest: VersionManifest, ids: Iterable[str], cache: BaseCache | None
-) -> Iterator[tuple[str, Vector]]:
-    """The vectors, `(dim,) float32`, of records of a version, in any order, from a private copy that was verified.
+) -> Iterator[pa.RecordBatch]:
+    """Records of a version as rows, some at a time in any order, from a private copy that was verified.
 
     Its files are taken from `cache` if they are right there. Raises DamagedVersionError if the version is damaged.
     """
-    from embedding_assets.versions.published_rows import published_vectors
+    from embedding_assets.versions.published_rows import chosen_published_rows
 
     nearby = [] if cache is None else [cache.directory(manifest.version)]
-    with tempfile.TemporaryDirectory(prefix="embedding-assets-vectors-") as folder:
+    with tempfile.TemporaryDirectory(prefix="embedding-assets-records-") as folder:
         directory = Path(folder)
         try:
             gather(store, manifest.files, directory, nearby)
             index = read_index(directory / INDEX_FILE)
         except DamagedError as error:
             raise DamagedVersionError(f"version {manifest.version} is damaged: {error}") from error
-        yield from published_vectors(directory, manifest, index, ids)
+        yield from chosen_published_rows(directory, manifest, index, ids)
+
+
+def verified_vectors(
+    store: Store, manifest: VersionManifest, ids: Iterable[str], cache: BaseCache | None
+) -> Iterator[tuple[str, Vector]]:
+    """The vectors, `(dim,) float32`, of records of a version, in any order; as `verified_rows` reads them."""
+    for batch in verified_rows(store, manifest, ids, cache):
+        yield from zip(batch.column("id").to_pylist(), vectors_of(batch), strict=True)
 
 
 def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnBytes = lambda size: None) -> None:

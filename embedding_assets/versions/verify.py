@@ -110,7 +110,7 @@ def _problems(
                 yield f"{len(extra)} records are too many, one is {min(extra)!r}"
             wanted = _wanted(sorted(ids & expected.keys()), changed)
             through_chroma = wanted if graph is None else sample(wanted, THROUGH_CHROMA, len(ids))
-            wrong = {one for page in read_rows(opened, through_chroma) for one in _wrong(page, expected)}
+            wrong = {one for page in read_rows(opened, through_chroma) for one in differing(page, expected)}
             if graph is not None:
                 wrong.update(_wrong_in_files(opened, copy / DATABASE_FILE, graph, wanted, expected))
             if wrong:
@@ -132,7 +132,7 @@ def _wrong_in_files(
     for ids, vectors in graph.vectors():
         there = {record_id: number for number, record_id in enumerate(ids) if record_id in texts}
         with_texts = [texts.pop(record_id) for record_id in there]
-        yield from _wrong(
+        yield from differing(
             ChromaRows(
                 list(there),
                 vectors[list(there.values())],
@@ -152,7 +152,8 @@ def _wanted(ids: list[str], changed: Collection[str] | None) -> list[str]:
     return [record_id for record_id in ids if record_id in touched] + sample(others, SAMPLE_SIZE, len(ids))
 
 
-def _wrong(page: ChromaRows, expected: Expected) -> Iterator[str]:
+def differing(page: ChromaRows, expected: Expected) -> Iterator[str]:
+    """The ids of the rows that are not what is `expected` of them, but for the last bits of floats in metadata."""
     vectors = np.ascontiguousarray(page.vectors, dtype="<f4")
     for record_id, vector, document, metadata in zip(
         page.ids, vectors, page.documents, page.metadata, strict=True

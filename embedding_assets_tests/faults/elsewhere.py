@@ -57,6 +57,11 @@ ELSEWHERE = {
     "openai_batches.client.OpenAIBatches.knows_model": "operations/doctor",
     "openai_batches.client.OpenAIBatches.has_content": "openai_batches/test_survey.py",
     "openai_batches.batch_files.BatchFiles._answers_here": "submission/test_shared_texts.py",
+    # Targets: killed on either side at random moments, every record compared afterwards.
+    "chroma.server.open_server": "targets/test_targets.py",
+    "chroma.server.reach": "targets/test_targets.py",
+    "targets.applied.TargetRow._write": "targets/test_targets.py",
+    "targets.applied.TargetRow.read": "targets/test_targets.py",
     "openai_batches.earlier._is_whole": "openai_batches/test_poll.py",
     "openai_batches.earlier.earlier_errors": "outcomes",
     "openai_batches.earlier.earlier_with_delta": "openai_batches/test_poll.py",

@@ -14,7 +14,7 @@ import pytest
 
 from embedding_assets.chroma.collection import ChromaRows, Space
 from embedding_assets.errors import DamagedError, UnsuitableError
-from embedding_assets.rows.arrow import Vector
+from embedding_assets.rows.arrow import delta_batch
 from embedding_assets.rows.record import metadata_json, record_hash
 from embedding_assets.rows.record_index import alive
 from embedding_assets.versions.manifest import VersionManifest
@@ -92,13 +92,16 @@ def verify(
         raise DamagedError(problem)
 
 
-def published_vectors(
+def chosen_published_rows(
     directory: Path, manifest: VersionManifest, index: pa.Table, ids: Iterable[str]
-) -> Iterator[tuple[str, Vector]]:
-    """As of a Chroma directory."""
+) -> Iterator[pa.RecordBatch]:
+    """As of a Chroma directory; provenance is left out."""
     verify(directory, manifest.collection, index, None)
     records = read(directory)
-    yield from ((record_id, np.array(records[record_id][0], dtype=np.float32)) for record_id in ids)
+    for one in ids:
+        vector, document, metadata = records[one]
+        vectors = np.array([vector], dtype=np.float32)
+        yield delta_batch([one], vectors, [document], [metadata_json(metadata)], [None])
 
 
 def _left_to_chroma() -> None:
@@ -111,4 +114,4 @@ def instead_of_chroma(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("embedding_assets.executions.write_index.refuse_unfit", _left_to_chroma)
     patch.setattr("embedding_assets.executions.write_index.verify", verify)
     patch.setattr("embedding_assets.upkeep.inspection.find_problems", find_problems)
-    patch.setattr("embedding_assets.versions.published_rows.published_vectors", published_vectors)
+    patch.setattr("embedding_assets.versions.published_rows.chosen_published_rows", chosen_published_rows)

@@ -25,12 +25,12 @@ from embedding_assets.dagster_defs.runs.executions import (
 )
 from embedding_assets.dagster_defs.runs.follow import follow
 from embedding_assets.dagster_defs.runs.interrupts import noticed_interrupts
-from embedding_assets.dagster_defs.runs.marking import mark_and_tell
+from embedding_assets.dagster_defs.runs.marking import mark_and_tell, without_published
 from embedding_assets.dagster_defs.runs.passing import describe_unpolled, polled_nothing, read_results
 from embedding_assets.dagster_defs.runs.planning import DEFINITIONS, begin_execution, run_config
 from embedding_assets.dagster_defs.runs.suspects import choose
 from embedding_assets.databases import Database
-from embedding_assets.errors import DamagedVersionError
+from embedding_assets.errors import DamagedVersionError, TargetError
 from embedding_assets.executions.ending import ended_without_embeddings
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, missing_warning
@@ -135,13 +135,14 @@ def _one_execution(
 ) -> _Done:
     """Plan and run one execution. No more if nothing was ready, or the execution failed."""
     _wait_for_others(services, instance, database, progress)
-    _note_marked(mark_and_tell(services, instance, database, progress), report)
+    _mark(services, instance, database, report, progress)
     progress(f"{database.name}: looking in the table and at OpenAI for batches that are ready")
     found = ask_openai(services, services.ledger.live(database))
     _warn(survey_warnings(found, datetime.now(UTC)), database, report, progress)
     if found.another_project and found.missing and ANOTHER_PROJECT not in report.failures:
         report.failures.append(ANOTHER_PROJECT)
-    ready = choose(services.store, services.ledger, instance, database, found.ready)
+    unpublished = without_published(services, database, found.ready)
+    ready = choose(services.store, services.ledger, instance, database, unpublished)
     if not ready:
         return _Done(more=False)
     manifest = begin_execution(services, instance, database, ready)
@@ -149,7 +150,7 @@ def _one_execution(
     report.executions.append(execution_id)
     progress(f"{database.name}: execution {execution_id} of {len(ready)} batches")
     failure = run_execution(services, instance, database, execution_id, progress)
-    _note_marked(mark_and_tell(services, instance, database, progress), report)
+    marked = _mark(services, instance, database, report, progress)
     if failure is not None:
         if ANOTHER_PROJECT not in failure or ANOTHER_PROJECT not in report.failures:
             report.failures.append(f"execution {execution_id} of {database.name} failed: {failure}")
@@ -165,6 +166,8 @@ def _one_execution(
         progress(f"warning: {database.name}: {unpolled}")
     if any(result.action == "error" for result in results):
         time.sleep(PAUSE_SECONDS)
+    if not marked:
+        return _Done(more=False)
     still_ready = services.ledger.get_many(batch.batch_id for batch in ready)
     if all(still_ready.get(batch.batch_id) == batch for batch in ready):
         if any(result.missing for result in results):
@@ -231,6 +234,19 @@ def _wait_for_others(
     while running := in_flight(instance, database, services.settings.stall_seconds):
         progress(f"{database.name}: waiting for {', '.join(executions_of(running))}, which is in flight")
         time.sleep(WAIT_SECONDS)
+
+
+def _mark(
+    services: Services, instance: DagsterInstance, database: Database, report: IngestReport, progress: Progress
+) -> bool:
+    """Mark, and say whether all could be: a target without the version is a failure of this ingest."""
+    try:
+        _note_marked(mark_and_tell(services, instance, database, progress), report)
+    except TargetError as error:
+        if str(error) not in report.failures:
+            report.failures.append(str(error))
+        return False
+    return True
 
 
 def _note_marked(rows: Sequence[BatchSummary], report: IngestReport) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from dagster import AssetMaterialization, DagsterInstance, MetadataValue
 
 from embedding_assets.bucket.keys import batch_key
 from embedding_assets.dagster_defs.runs.event_batches import report_together
 from embedding_assets.databases import Database
-from embedding_assets.errors import SettingsError
+from embedding_assets.errors import InputError, LockError, ServiceError, SettingsError, TargetError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.progress import Progress
 from embedding_assets.services import Services
-from embedding_assets.versions.mark import Report, mark_chain
+from embedding_assets.versions.manifest import VersionManifest
+from embedding_assets.versions.mark import Report, mark_chain, waiting_for_marks
 from embedding_assets.versions.witnesses import trusted_pointer
 
 
@@ -34,11 +35,13 @@ def mark(
     """Mark, give `report` what has its final status now, and return the rows that this call marked.
 
     Then see to it that the shared root shows the pointer's version; a failure there is reported and stops nothing.
-    Raises LostPointerError, and marks nothing, if the pointer is behind what the table knows.
+    Raises LostPointerError, and marks nothing, if the pointer is behind what the table knows; TargetError if a
+    target does not get the version: its batches are marked once every target has it.
     """
     pointer = trusted_pointer(services.store, services.ledger, database)
     if pointer is None:
         return []
+    bring_targets(services, database, pointer.manifest, progress)
     rows = mark_chain(services.store, services.ledger, database, pointer.manifest, report)
     try:
         shared = services.shared_versions(database)
@@ -48,6 +51,31 @@ def mark(
         if shared is not None:
             shared.ensure(pointer.manifest, progress)
     return rows
+
+
+def bring_targets(services: Services, database: Database, published: VersionManifest, progress: Progress) -> None:
+    """Bring every target to what is published. Raises TargetError, after all were tried, if one is not."""
+    problems = []
+    for target in services.targets:
+        sync = services.target_sync(database, target, progress)
+        if not sync.is_behind(published):
+            continue
+        try:
+            sync.bring()
+        except (TransientError, ServiceError, LockError, InputError) as error:
+            problems.append(str(error))
+    if problems:
+        raise TargetError(f"{'; '.join(problems)}; its batches are marked once every target has the version")
+
+
+def without_published(
+    services: Services, database: Database, batches: Iterable[BatchSummary]
+) -> list[BatchSummary]:
+    """The batches but for those that are published and only wait for a target: these are not planned again."""
+    if not services.targets:
+        return list(batches)
+    waiting = waiting_for_marks(services.store, services.ledger, database)
+    return [batch for batch in batches if (batch.batch_id, batch.generation) not in waiting]
 
 
 def marked_event(services: Services, database: Database, row: BatchSummary) -> AssetMaterialization:

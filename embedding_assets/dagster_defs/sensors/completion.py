@@ -11,6 +11,7 @@ from embedding_assets.dagster_defs.assets.boundary import without_secrets_in_dag
 from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.dagster_defs.runs.marking import mark_and_tell
 from embedding_assets.databases import Database
+from embedding_assets.errors import TargetError
 
 INTERVAL_SECONDS = 30
 PAGE = 100
@@ -31,7 +32,11 @@ def completion_sensor(database: Database, interval_seconds: int = INTERVAL_SECON
     @without_secrets_in_dagster
     def completion(context: dg.SensorEvaluationContext, embedding_services: ServicesResource) -> dg.SensorResult:
         events, cursor = _new_materializations(context.instance, database, int(context.cursor or 0))
-        marked = mark_and_tell(embedding_services.services, context.instance, database, context.log.info)
+        try:
+            marked = mark_and_tell(embedding_services.services, context.instance, database, context.log.info)
+        except TargetError as error:
+            context.log.error(str(error))
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         if not marked:
             reason = f"{events} new materializations of the final snapshot, no batch left to mark"
             return dg.SensorResult(skip_reason=reason, cursor=str(cursor))

@@ -8,6 +8,7 @@ from embedding_assets.dagster_defs.assets.boundary import without_secrets_in_dag
 from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.dagster_defs.runs.execution import ask_openai, enough, survey_warnings
 from embedding_assets.dagster_defs.runs.executions import executions_of, in_flight, job_name
+from embedding_assets.dagster_defs.runs.marking import without_published
 from embedding_assets.dagster_defs.runs.passing import pause_left
 from embedding_assets.dagster_defs.runs.planning import (
     add_missing,
@@ -79,7 +80,12 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
                 f"{_summary(found, live)}; the last execution could poll nothing, the next one is in {pause:.0f} s"
             )
             return dg.SensorResult(skip_reason=reason, cursor=cursor)
-        batches = choose(connected.store, connected.ledger, context.instance, database, found.ready)
+        unpublished = without_published(connected, database, found.ready)
+        if not unpublished:
+            return dg.SensorResult(
+                skip_reason="every ready batch is published and waits for a target", cursor=cursor
+            )
+        batches = choose(connected.store, connected.ledger, context.instance, database, unpublished)
         if not batches:
             return dg.SensorResult(skip_reason="every ready batch was set aside", cursor=cursor)
         manifest = begin_execution(connected, context.instance, database, batches)

@@ -22,7 +22,9 @@ from embedding_assets.operations.doctor.published import PublishedChecks
 from embedding_assets.operations.doctor.scratch import ScratchItem, ScratchPrefix
 from embedding_assets.operations.doctor.table import table_checks
 from embedding_assets.operations.doctor.table_races import table_races
+from embedding_assets.operations.doctor.targets import target_checks
 from embedding_assets.progress import Progress
+from embedding_assets.targets.address import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,6 +46,7 @@ class Doctor:
     rounds: int = ROUNDS
     writers: int = WRITERS
     now: Now = now_utc
+    targets: Sequence[Target] = ()
 
     def examine(self, progress: Progress = lambda name: None) -> tuple[Result, ...]:
         """Do all checks; `tell` is given the name of each at its start."""
@@ -68,6 +71,7 @@ class Doctor:
                 for database in self.databases
                 for check in PublishedChecks(self.store, self.ledger, database).all()
             ),
+            *target_checks(self.targets),
             *openai_checks(self.openai, self.model),
         )
 

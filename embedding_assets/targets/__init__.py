@@ -1,0 +1,1 @@
+"""Further targets: servers that hold what is published, fed by each version's changes."""

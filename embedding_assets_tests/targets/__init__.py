@@ -1,0 +1,1 @@
+"""Tests of the targets, against a real Chroma server."""
