@@ -19,6 +19,7 @@ EmbeddingAssetsError
 ├── WithdrawnError         a rollback took out what was about to be merged
 ├── UnsuitableError        Chroma itself has to write a version that was to be written directly
 ├── SharedRootError        the shared file system root cannot take a version: it is published all the same
+├── TargetError            a further target does not hold the published version yet
 └── LockError              the merge lock is held by another, or was lost
 
 Errors of boto3, the OpenAI SDK and the file formats are translated where those are called, and nowhere else.
