@@ -19,6 +19,7 @@ ORDER = (
     "errors",
     "extras",
     "progress",
+    "telemetry",
     "processes",
     "calls",
     "databases",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from embedding_assets.ledger.lease import MAX_WAIT_SECONDS, Clock, Lease
 from embedding_assets.processes.process_identity import certainly_gone, own_identity
+from embedding_assets.telemetry import telemetry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,6 +35,7 @@ class MergeLock(Lease):
         max_wait_seconds: float = MAX_WAIT_SECONDS,
         clock: Clock | None = None,
     ) -> None:
+        self._database = database
         super().__init__(
             client,
             table,
@@ -46,6 +49,12 @@ class MergeLock(Lease):
             max_wait_seconds=max_wait_seconds,
             clock=clock,
         )
+
+    def __enter__(self) -> Self:
+        began = time.monotonic()
+        entered = super().__enter__()
+        telemetry().record("embedding_assets.lock.wait", time.monotonic() - began, database=self._database)
+        return entered
 
     def note_published(self, version: str) -> None:
         """Note in the lock's item that `version` is the published one: later holders look for it in the chain.

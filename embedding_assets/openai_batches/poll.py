@@ -217,6 +217,7 @@ class Poller:
             retryable_count=sum(error.retryable for error in found.all_errors()),
             batch_error_code=remote.error_code if remote.status == "failed" else None,
             output_file_id=remote.output_file_id,
+            finished_at=remote.finished_at if remote.terminal else None,
         )
 
     def _missing(self, batch: BatchSummary, remote: RemoteBatch, what: str) -> PollResult:

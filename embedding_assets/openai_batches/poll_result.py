@@ -67,7 +67,8 @@ class PollResult(BaseModel):
     `published_as` is the version that holds all of the delta already, so that it is not folded again.
     `missing`: OpenAI did not show the batch or one of its files; with `wait` it is looked for again, with
     `handle_failure` it is believed gone. `records_misfit`: `records/` does not fit the row or the answers; once it
-    is mended, `reprocess` publishes what is paid for. `output_file_id` is that of OpenAI's output file.
+    is mended, `reprocess` publishes what is paid for. `output_file_id` is that of OpenAI's output file,
+    `finished_at` when OpenAI ended the batch.
     `passing`: the batch could not be polled for a reason that may pass (`action` is `error`); nothing was counted
     against it, and it is planned again.
     """
@@ -103,6 +104,7 @@ class PollResult(BaseModel):
     missing: bool = False
     records_misfit: bool = False
     output_file_id: str | None = None
+    finished_at: datetime | None = None
     passing: bool = False
 
     @field_validator("message")

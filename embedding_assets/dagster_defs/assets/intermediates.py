@@ -18,6 +18,7 @@ from embedding_assets.executions.hierarchy import is_small, listed, summary
 from embedding_assets.executions.intermediate import IntermediateSnapshots, MergedIntermediate
 from embedding_assets.executions.plan import Chunk, Intermediate
 from embedding_assets.services import Services
+from embedding_assets.telemetry import telemetry
 
 
 class Group(BaseModel):
@@ -171,7 +172,12 @@ def _merge_all(
     context: dg.OpExecutionContext, services: Services, database: Database, chunks: list[Chunk]
 ) -> IntermediateSnapshots:
     log = context.log.info
-    with dagster_errors(), heartbeat(log, "merging the chunks"):
+    meter = telemetry()
+    with (
+        dagster_errors(),
+        heartbeat(log, "merging the chunks"),
+        meter.stage("merge chunks", database.name, context.partition_key),
+    ):
         return services.hierarchy(database).merge(context.partition_key, chunks, log)
 
 

@@ -1,5 +1,7 @@
 """The assets that merge, all by execution: `chunks`, `intermediate_snapshots`, `final_snapshot`."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
@@ -12,7 +14,9 @@ from embedding_assets.databases import Database
 from embedding_assets.executions.intermediate import IntermediateSnapshots
 from embedding_assets.executions.plan import Chunk, split_chunks
 from embedding_assets.executions.result import FinalMergeResult
+from embedding_assets.ledger.ids import planned_at
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.telemetry import Telemetry, telemetry
 
 
 def merging_assets(database: Database, *, step_per_chunk: bool) -> list[dg.AssetsDefinition]:
@@ -89,11 +93,30 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
         merger = embedding_services.services.final_merger(database, context.log.info)
         results = [result for chunk in chunks for result in chunk.delta_results]
         results += [result for result in polled if result.publishes and not result.to_fold]
-        with dagster_errors(), heartbeat(context.log.info, "the final merge"):
+        execution_id, meter = context.partition_key, telemetry()
+        with (
+            dagster_errors(),
+            heartbeat(context.log.info, "the final merge"),
+            meter.stage("final merge", name, execution_id),
+        ):
             merged = merger.merge(results, snapshots)
+            _record(meter, database, merged, results)
         return dg.Output(merged, metadata=_final_metadata(embedding_services, merged))
 
     return final_snapshot
+
+
+def _record(meter: Telemetry, database: Database, merged: FinalMergeResult, results: list[PollResult]) -> None:
+    """What the execution published, and how long after OpenAI had finished."""
+    meter.record("embedding_assets.published.bytes", merged.size, database=database.name)
+    now = datetime.now(UTC)
+    for result in results:
+        if result.finished_at is not None:
+            lag = (now - result.finished_at).total_seconds()
+            meter.record("embedding_assets.publication.lag", lag, database=database.name)
+    began = planned_at(merged.execution_id)
+    if began is not None:
+        meter.execution(database.name, merged.execution_id, began)
 
 
 def _final_metadata(embedding_services: ServicesResource, merged: FinalMergeResult) -> dict[str, dg.MetadataValue]:

@@ -21,11 +21,20 @@ from embedding_assets.openai_batches.account import is_another_project
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.processes.process_identity import TAG, own_identity
 from embedding_assets.services import Services
+from embedding_assets.telemetry import telemetry
 from embedding_assets.text.redaction import redacted
 from embedding_assets.versions.mark import keep_row
 
 PAUSES = (2.0, 8.0)
 """Seconds before batches that a passing reason kept from being polled by hand are polled again."""
+
+
+POLLED = {
+    "embeddings": "embedding_count",
+    "requests.failed": "failed_count",
+    "requests.unfinished": "unfinished_count",
+}
+"""What is counted of poll results, by the names of the counters."""
 
 
 def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
@@ -124,11 +133,19 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         connected = embedding_services.services
 
         started = time.monotonic()
-        with dagster_errors(), heartbeat(context.log.info, "polling"):
+        execution_id, meter = context.partition_key, telemetry()
+        with (
+            dagster_errors(),
+            heartbeat(context.log.info, "polling"),
+            meter.stage("poll", database.name, execution_id),
+        ):
             manifest = read_manifest(connected.store, context.partition_key)
             context.log.info(f"polling {manifest.total_batches} batches")
             with reported_batches(connected, database, context) as polled:
                 results = connected.execution_poller(database).poll(manifest, polled.add, report=polled.report)
+            for name, counted in POLLED.items():
+                total = sum(getattr(result, counted) for result in results)
+                meter.record(f"embedding_assets.{name}", total, database=database.name)
         seconds = dg.MetadataValue.float(round(time.monotonic() - started, 3))
         return dg.Output(results, metadata={**_counts(results), "duration_seconds": seconds})
 

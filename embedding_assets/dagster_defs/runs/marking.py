@@ -11,8 +11,10 @@ from embedding_assets.dagster_defs.runs.event_batches import report_together
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError, LockError, ServiceError, SettingsError, TargetError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.operations.costs import cost_of
 from embedding_assets.progress import Progress
 from embedding_assets.services import Services
+from embedding_assets.telemetry import telemetry
 from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets.versions.mark import Report, mark_chain, waiting_for_marks
 from embedding_assets.versions.witnesses import trusted_pointer
@@ -43,6 +45,7 @@ def mark(
         return []
     bring_targets(services, database, pointer.manifest, progress)
     rows = mark_chain(services.store, services.ledger, database, pointer.manifest, report)
+    _record(database, rows)
     try:
         shared = services.shared_versions(database)
     except SettingsError as error:
@@ -51,6 +54,17 @@ def mark(
         if shared is not None:
             shared.ensure(pointer.manifest, progress)
     return rows
+
+
+def _record(database: Database, rows: Sequence[BatchSummary]) -> None:
+    """What the marked batches cost."""
+    if not rows:
+        return
+    meter = telemetry()
+    meter.record("embedding_assets.batches.marked", len(rows), database=database.name)
+    meter.record("embedding_assets.tokens", sum(row.token_count or 0 for row in rows), database=database.name)
+    meter.record("embedding_assets.cost", cost_of(rows).usd, database=database.name)
+    meter.flush()
 
 
 def bring_targets(services: Services, database: Database, published: VersionManifest, progress: Progress) -> None:

@@ -1,5 +1,6 @@
 """The sensor that starts executions: from the ledger alone, when enough batches are ready at OpenAI."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -19,9 +20,11 @@ from embedding_assets.dagster_defs.runs.planning import (
 from embedding_assets.dagster_defs.runs.suspects import choose
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError
+from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import LiveBatches
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT
 from embedding_assets.openai_batches.survey import Survey
+from embedding_assets.telemetry import telemetry
 from embedding_assets.versions.witnesses import trusted_pointer
 
 INTERVAL_SECONDS = 30
@@ -54,6 +57,7 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         for refused in live.refused:
             context.log.warning(f"the row of batch {refused.batch_id!r} is refused: {refused.reason}")
         rows = (*live.ready_to_plan, *live.set_aside)
+        _record(database, rows)
         add_missing(context.instance, batch_partitions(database), (batch.batch_id for batch in rows))
         running = in_flight(context.instance, database, settings.stall_seconds)
         if running:
@@ -97,6 +101,15 @@ def pending_batches_sensor(database: Database, interval_seconds: int = INTERVAL_
         return dg.SensorResult(run_requests=[request], cursor=cursor)
 
     return pending_batches
+
+
+def _record(database: Database, rows: Sequence[BatchSummary]) -> None:
+    """How many batches are live, and the age of the oldest."""
+    meter, now = telemetry(), datetime.now(UTC)
+    oldest = max(((now - row.submitted_at).total_seconds() for row in rows), default=0.0)
+    meter.record("embedding_assets.backlog.batches", len(rows), database=database.name)
+    meter.record("embedding_assets.backlog.age", oldest, database=database.name)
+    meter.flush()
 
 
 def _summary(found: Survey, live: LiveBatches) -> str:
