@@ -16,7 +16,8 @@ import httpx
 from embedding_assets.bucket.aws import dynamodb_client, s3_client
 from embedding_assets.cli.home import project_file
 from embedding_assets.ledger.batch_summary import parse_instant
-from embedding_assets.local.stack import EmbeddedStack, create_table
+from embedding_assets.ledger.table_definition import create_table
+from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.dagster_defs.runs.world import SUBMITTED, answer_line, request_line, texts
 from embedding_assets_tests.pending_rows import put_pending
 

@@ -16,7 +16,7 @@ from embedding_assets.calls.adaptive_limit import AdaptiveLimit
 from embedding_assets.databases import Database
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.progress import Progress
-from embedding_assets.settings import Settings, load_settings
+from embedding_assets.settings import ReaderSettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from embedding_assets.executions.final import FinalMerger
@@ -253,6 +253,11 @@ class Services:
 
         age = timedelta(seconds=self.settings.gc_min_age_seconds)
         return Collector(self.publisher(database, progress), self.settings.snapshot_retention, age)
+
+
+def connect_to_read() -> Services:
+    """Services for what reads the bucket alone: their ledger is not to be used."""
+    return connect(load_settings(ReaderSettings))
 
 
 CLIENTS_KEPT = 8

@@ -153,7 +153,13 @@ class Settings(BaseSettings):
         raise InputError(f"no database is called {name!r}; configured are {known}")
 
 
-def load_settings() -> Settings:
+class ReaderSettings(Settings):
+    """The settings of a process that reads the bucket alone: it needs no table."""
+
+    table_name: str = Field(default="", validation_alias=_plain("DYNAMODB_TABLE_NAME"))
+
+
+def load_settings(kind: type[Settings] = Settings) -> Settings:
     """Read `.env` of the working directory (never over a set variable), then validate the environment.
 
     Raises SettingsError with one line that names the variable, its value and what is allowed. The value of a
@@ -166,7 +172,7 @@ def load_settings() -> Settings:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error
         raise SettingsError(f".env of the working directory cannot be read: {reason}") from None
     check_credentials()
-    settings = Settings()
+    settings = kind()
     _ = settings.databases
     return settings
 

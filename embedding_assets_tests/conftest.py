@@ -26,7 +26,8 @@ from embedding_assets.bucket.aws import dynamodb_client, s3_client
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.local.stack import EmbeddedStack, create_table
+from embedding_assets.ledger.table_definition import create_table
+from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.services import Services

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from embedding_assets.local.stack import create_table
+from embedding_assets.ledger.table_definition import create_table
 from embedding_assets_tests.conftest import AwsClients
 
 

@@ -92,11 +92,12 @@ def named_rows(services: Services, names: list[str]) -> list[BatchSummary]:
 
     One that is missing, refused or not unique raises InputError, before a command changes anything.
     """
-    rows = [_named(services, name) for name in dict.fromkeys(names)]
+    rows = [named_row(services, name) for name in dict.fromkeys(names)]
     return list({row.batch_id: row for row in rows}.values())
 
 
-def _named(services: Services, name: str) -> BatchSummary:
+def named_row(services: Services, name: str) -> BatchSummary:
+    """The row of a batch id or of a unique beginning of one. Raises InputError otherwise."""
     ledger = services.ledger
     try:
         return ledger.get(name)

@@ -19,7 +19,7 @@ from embedding_assets.cli.options import (
 )
 from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.errors import DamagedError, InputError
-from embedding_assets.services import connect
+from embedding_assets.services import connect_to_read
 from embedding_assets.upkeep.difference import difference
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
 from embedding_assets.versions.reader import find_version
@@ -37,7 +37,7 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Tell which records were added, removed or changed between two versions."""
-    services = connect()
+    services = connect_to_read()
     chosen = services.settings.database(database)
     right = find_version(services.store, chosen, newer)
     before = older or right.parent
@@ -66,7 +66,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check every file and every record of a version; exits with 1 if something is wrong."""
-    services = connect()
+    services = connect_to_read()
     chosen = services.settings.database(database)
     wanted = one_version(name, version)
     problems: list[str] = []

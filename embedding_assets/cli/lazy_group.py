@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "local:local",
         "Run the embedded S3, DynamoDB and OpenAI until Ctrl-C, and print the settings that lead to them.",
     ),
+    "init": ("init:init", "Make the table and the bucket of the settings; what is there is left as it is."),
     "submit": (
         "submit:submit",
         "Submit records as OpenAI batches, after every file was checked whole.",

@@ -6,9 +6,11 @@ a text came from.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +20,7 @@ from rich.markup import escape
 
 from embedding_assets.text.control_characters import visible, visible_json
 from embedding_assets.text.redaction import redacted, without_secrets
+from embedding_assets.text.usd import usd_text
 
 if TYPE_CHECKING:
     from embedding_assets.submission.submit import Submission
@@ -72,8 +75,18 @@ WARNING = "warning: "
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
-    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    text = _plain_numbers(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     sys.stdout.write(visible_json(without_secrets(text)) + "\n")
+
+
+TEXT_OR_EXPONENT = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+[eE][+-]?[0-9]+')
+
+
+def _plain_numbers(text: str) -> str:
+    """JSON with `0.00000042` for `4.2e-7`: not every reader, and no shell, takes exponents."""
+    return TEXT_OR_EXPONENT.sub(
+        lambda found: found[0] if found[0].startswith('"') else f"{Decimal(found[0]):f}", text
+    )
 
 
 def print_error(message: str) -> None:
@@ -102,7 +115,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 def requests_line(sent: Submission, *, dry_run: bool) -> str:
     """What was sent, or would be, and what it costs."""
-    price = "of unknown price" if sent.price_usd is None else f"{sent.price_usd:.6f} USD"
+    price = "of unknown price" if sent.price_usd is None else f"{usd_text(sent.price_usd)} USD"
     batches = counted(len(sent.batches), "batch", "batches")
     what = f"{counted(sent.sent, 'request')} in {batches} {'would be sent' if dry_run else 'sent'}"
     shared = sent.requests - sent.reused - sent.sent

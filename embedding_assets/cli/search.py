@@ -13,7 +13,7 @@ import typer
 from embedding_assets.cli.output import STDOUT, Table, print_json
 from embedding_assets.databases import Database
 from embedding_assets.errors import InputError
-from embedding_assets.services import Services, connect
+from embedding_assets.services import Services, connect_to_read
 from embedding_assets.submission.parts import DIMENSIONED
 from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets.versions.reader import Hit, find_version, pull
@@ -38,7 +38,7 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Find the records of the published version that are nearest to TEXT."""
-    services = connect()
+    services = connect_to_read()
     asked = Choice(nearest, as_filter(where) if where else None, named, batch)
     version, found = search_texts(services, services.settings.database(database), [text], asked)
     if as_json:

@@ -16,7 +16,7 @@ from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.serving.http import http_app
 from embedding_assets.serving.open_versions import OpenVersions
 from embedding_assets.serving.search_service import SearchService
-from embedding_assets.settings import load_settings
+from embedding_assets.settings import ReaderSettings, load_settings
 from embedding_assets.snapshot import Snapshot
 from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets.versions.reader import find_version
@@ -35,7 +35,7 @@ def serve(
     ] = 5.0,
 ) -> None:
     """Search the published versions by HTTP and on a page, read-only; new versions are taken up at once."""
-    settings = load_settings()
+    settings = load_settings(ReaderSettings)
     store = Store(settings.bucket)
     chosen = [settings.database(name) for name in only] if only else list(settings.databases)
     by_name = {database.name: database for database in chosen}

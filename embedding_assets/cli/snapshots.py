@@ -15,7 +15,7 @@ from embedding_assets.cli import import_snapshot, inspect, rebuild, upkeep
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, VersionArgument, VersionOption, one_version
 from embedding_assets.cli.output import STDERR, STDOUT, Table, print_json
 from embedding_assets.ledger.batch_summary import parse_instant
-from embedding_assets.services import connect
+from embedding_assets.services import connect_to_read
 from embedding_assets.versions.export import export as export_version
 from embedding_assets.versions.manifest import VersionManifest, chain, read_pointer
 from embedding_assets.versions.reader import find_version
@@ -37,7 +37,7 @@ app.command("import")(import_snapshot.import_snapshot)
 @app.command("list")
 def list_versions(database: DatabaseArgument, as_json: JsonOption = False) -> None:
     """List the versions from the published one back to the first."""
-    services = connect()
+    services = connect_to_read()
     chosen = services.settings.database(database)
     pointer = read_pointer(services.store, chosen)
     manifests = list(chain(services.store, chosen, pointer.manifest)) if pointer else []
@@ -87,7 +87,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one version's manifest."""
-    services = connect()
+    services = connect_to_read()
     wanted = one_version(name, version)
     manifest = find_version(services.store, services.settings.database(database), wanted)
     if as_json:
@@ -113,7 +113,7 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Bring a version here, verified: a directory for chromadb.PersistentClient."""
-    services = connect()
+    services = connect_to_read()
     wanted = one_version(name, version)
     manifest = find_version(services.store, services.settings.database(database), wanted)
     with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
@@ -136,7 +136,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write every record of a version, with its vector, to a Parquet file."""
-    services = connect()
+    services = connect_to_read()
     manifest = find_version(services.store, services.settings.database(database), version)
     with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
         task = bar.add_task("downloading", total=manifest.size)

@@ -10,16 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from embedding_assets.cli.output import STDOUT, Table, print_json, warn
+from embedding_assets.cli.batches import named_row
+from embedding_assets.cli.output import STDOUT, print_json, warn
+from embedding_assets.cli.status_table import Choice, backlog_table, earliest, print_list, watch_rows
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
 from embedding_assets.ledger.overdue import is_overdue, overdue_warning
-from embedding_assets.operations.ages import age_text
-from embedding_assets.operations.backlog import Group, groups, remarks
+from embedding_assets.operations.backlog import Group, groups, remarks, totals
 from embedding_assets.operations.batch_story import Story, tell_story
 from embedding_assets.operations.facts import gather
 from embedding_assets.services import Services, connect
+from embedding_assets.text.usd import usd_text
 from embedding_assets.versions.witnesses import trusted_pointer
 
 SHOWN = 20
@@ -29,12 +31,32 @@ SHOWN = 20
 def status(
     database: Annotated[str | None, typer.Argument(help="Only this database.")] = None,
     batch: Annotated[str | None, typer.Option("--batch", "-b", help="The story of one batch.")] = None,
+    as_list: Annotated[bool, typer.Option("--list", help="One line for each batch, the newest first.")] = False,
+    statuses: Annotated[
+        list[Status] | None,
+        typer.Option("--status", "-s", help="Only batches of this status; may be given again."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only batches submitted since: 90m, 2h, 3d, or ISO."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every few seconds until no batch is live.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Show the backlog by status and age, or the whole story of one batch."""
-    services = connect()
+    if batch and (as_list or statuses or since or watch):
+        raise typer.BadParameter("--batch shows one batch: leave out --list, --status, --since and --watch")
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people: leave out --json")
     now = datetime.now(UTC)
-    rows, refused = ([services.ledger.get(batch)], []) if batch else _rows(services, database)
+    chosen = Choice(statuses or tuple(Status), earliest(since, now) if since else None)
+    services = connect()
+    if watch:
+        watch_rows(lambda: _rows(services, database, chosen)[0], _names(services), as_list=as_list)
+        return
+    rows, refused = ([named_row(services, batch)], []) if batch else _rows(services, database, chosen)
     published = _published(services, _databases(services, database, rows if batch else None))
     out = published.withdrawn
     story = _story(services, rows[0], now) if batch else None
@@ -50,14 +72,16 @@ def status(
         warn(late)
     if story is not None:
         _print_story(story)
+    elif as_list:
+        print_list(rows, _names(services), now)
     else:
         _print_backlog(services, rows, out, now)
 
 
-def _rows(services: Services, name: str | None) -> tuple[list[BatchSummary], list[Refused]]:
+def _rows(services: Services, name: str | None, choice: Choice) -> tuple[list[BatchSummary], list[Refused]]:
     kind = services.settings.database(name).batch_type if name else None
-    parsed = [row for status in Status for row in services.ledger.by_status(status, kind)]
-    rows = [row for row in parsed if isinstance(row, BatchSummary)]
+    parsed = [row for status in choice.statuses for row in services.ledger.by_status(status, kind)]
+    rows = [row for row in parsed if isinstance(row, BatchSummary) and choice.takes(row)]
     return sorted(rows, key=lambda row: row.submitted_at), [row for row in parsed if isinstance(row, Refused)]
 
 
@@ -101,7 +125,12 @@ def _story(services: Services, row: BatchSummary, now: datetime) -> Story:
 
 
 def _grouped(services: Services, rows: list[BatchSummary]) -> list[Group]:
-    return groups(rows, {database.batch_type: database.name for database in services.settings.databases})
+    return groups(rows, _names(services))
+
+
+def _names(services: Services) -> dict[str, str]:
+    """The databases' names by the type of their batches."""
+    return {database.batch_type: database.name for database in services.settings.databases}
 
 
 def _document(
@@ -120,6 +149,7 @@ def _document(
     }
     if story is not None:
         return {**document, "story": story.document()}
+    document["totals"] = totals(rows).document()
     document["backlog"] = [group.document(now) for group in _grouped(services, rows)]
     document["remarks"] = [remark.document() for remark in remarks(rows, out, now)]
     return document
@@ -134,26 +164,8 @@ def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[st
     if not rows:
         STDOUT.print("no batches")
         return
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("database", "status"):
-        table.add_column(name)
-    for name in ("count", "oldest", "requested", "embedded", "failed", "unfinished", "USD"):
-        table.add_column(name, justify="right")
-    grouped = _grouped(services, rows)
-    for group in grouped:
-        counts = (group.requested_text, group.embedded, group.failed, group.unfinished)
-        table.add_row(
-            group.database,
-            group.status.value,
-            str(group.batches),
-            age_text(now - group.oldest),
-            *(str(count) for count in counts),
-            group.cost.summary,
-        )
-    STDOUT.print(table)
-    unknown = sum(group.cost.unknown for group in grouped)
-    if unknown:
-        STDOUT.print(f"cost unknown for {unknown} batches" if unknown > 1 else "cost unknown for 1 batch")
+    for shown in backlog_table(_names(services), rows, now):
+        STDOUT.print(shown)
     noted = remarks(rows, out, now)
     if noted:
         STDOUT.print()
@@ -172,7 +184,7 @@ def _print_story(story: Story) -> None:
     for group in facts.errors:
         _line("", group.summary)
     if story.cost_usd is not None:
-        _line("cost", f"{story.cost_usd:.6f} USD")
+        _line("cost", f"{usd_text(story.cost_usd)} USD")
     if row.error:
         _line("error", row.error)
     publication = facts.publication

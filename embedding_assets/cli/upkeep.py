@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,6 +15,7 @@ from embedding_assets.cli.output import STDOUT, Table, print_json, progress
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.services import connect
 from embedding_assets.upkeep.garbage import DeletedObjects
+from embedding_assets.upkeep.rollback import RollbackPlan
 from embedding_assets.upkeep.tagging import remove_tag, set_tag
 
 
@@ -24,12 +26,25 @@ def rollback(
         typer.Argument(metavar="[VERSION]", help="A version or a tag; by default the one before the published."),
     ] = None,
     version: Annotated[str | None, typer.Option("--version", "--to", help="The same as an option.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be published.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish an older version again, as a new one; batches that are out then are listed as withdrawn."""
+    """Publish an older version again, as a new one; batches that are out then are listed as withdrawn.
+
+    On a terminal it shows what it would do and asks.
+    """
     services = connect()
     chosen = services.settings.database(database)
     wanted = one_version(name, version)
+    if dry_run or not (yes or as_json or not sys.stdin.isatty()):
+        with progress() as report:
+            plan = services.rollback(chosen, report).plan(wanted)
+        if dry_run:
+            _print_plan(plan, as_json)
+            return
+        wanted = plan.target.version
+        typer.confirm(f"{_plan_line(plan)}. Go on?", abort=True, err=True)
     with progress() as report:
         manifest = services.rollback(chosen, report).to(wanted, new_execution_id(datetime.now(UTC)))
     if as_json:
@@ -44,6 +59,23 @@ def rollback(
             f"withdrawn: {', '.join(manifest.withdrawn)} (run `reprocess --batch ID` to publish them again)",
             soft_wrap=True,
         )
+
+
+def _plan_line(plan: RollbackPlan) -> str:
+    target = plan.target
+    out = f"; withdrawn: {', '.join(plan.withdrawn)}" if plan.withdrawn else ""
+    return (
+        f"the {target.total_embeddings} embeddings of {target.version} would be published again, "
+        f"instead of the {plan.current.total_embeddings} of {plan.current.version}{out}"
+    )
+
+
+def _print_plan(plan: RollbackPlan, as_json: bool) -> None:
+    if as_json:
+        document = {"dry_run": True, "published": plan.current.version, "rolled_back_to": plan.target.version}
+        print_json({**document, "withdrawn": plan.withdrawn})
+    else:
+        STDOUT.print(_plan_line(plan), soft_wrap=True)
 
 
 def gc(

@@ -12,18 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import boto3
 
 import embedding_assets
 from embedding_assets.errors import InputError, ServiceError
+from embedding_assets.ledger.table_definition import create_table
 from embedding_assets.local.extra import require_extra
 from embedding_assets.processes.quiet_environment import QUIET
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 READY_SECONDS = 60
 READY_POLL_SECONDS = 0.02
@@ -31,32 +28,6 @@ GRACE_SECONDS = 5
 STDERR_LINES = 5
 REGION = "us-east-1"
 FAKE_KEY = "key-of-the-embedded-stack"
-INDEX_NAME = "GSI1"
-
-
-def create_table(dynamodb: DynamoDBClient, name: str) -> None:
-    """Create the single table: keys PK, SK, index GSI1 on GSI1PK, GSI1SK, all strings, all attributes."""
-    dynamodb.create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": attribute, "AttributeType": "S"} for attribute in ("PK", "SK", "GSI1PK", "GSI1SK")
-        ],
-        KeySchema=[
-            {"AttributeName": "PK", "KeyType": "HASH"},
-            {"AttributeName": "SK", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": INDEX_NAME,
-                "KeySchema": [
-                    {"AttributeName": "GSI1PK", "KeyType": "HASH"},
-                    {"AttributeName": "GSI1SK", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -61,6 +62,35 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Totals:
+    """All batches together, each record counted once: `sent_again` of them were also requests of a resubmission.
+
+    `failed` and `unfinished` leave out what was sent again; the batch that it was sent in counts it.
+    """
+
+    batches: int
+    requested: int
+    embedded: int
+    failed: int
+    unfinished: int
+    sent_again: int
+    cost: Cost
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "batches": self.batches,
+            "requested": self.requested,
+            "embedded": self.embedded,
+            "failed": self.failed,
+            "unfinished": self.unfinished,
+            "sent_again": self.sent_again,
+            "cost_usd": self.cost.usd,
+            "cost_unknown": self.cost.unknown,
+        }
+
+
+@dataclass(frozen=True)
 class Remark:
     """A batch that wants attention, why, and the command that goes on; None if there is only waiting."""
 
@@ -91,6 +121,30 @@ def groups(rows: Sequence[BatchSummary], databases: Mapping[str, str]) -> list[G
         for status in Status
     }
     return [_group(name, status, batches) for (name, status), batches in chosen.items() if batches]
+
+
+def totals(rows: Sequence[BatchSummary]) -> Totals:
+    """The sum of all rows. A batch counts as sent again if both it and its child are among them."""
+    there = {row.batch_id for row in rows}
+    again: Counter[str] = Counter()
+    for row in rows:
+        if row.parent_batch_id in there and row.rebuild is None:
+            again[str(row.parent_batch_id)] += requested_of(row) or 0
+    failed = unfinished = 0
+    for row in rows:
+        # What did not finish can always be sent again, so it is what was sent again first.
+        unfinished += max(0, (row.unfinished_count or 0) - again[row.batch_id])
+        rest = max(0, again[row.batch_id] - (row.unfinished_count or 0))
+        failed += max(0, (row.failed_count or 0) - rest)
+    return Totals(
+        batches=len(rows),
+        requested=sum(requested_of(row) or 0 for row in rows) - again.total(),
+        embedded=sum(row.embedded_count or 0 for row in rows),
+        failed=failed,
+        unfinished=unfinished,
+        sent_again=again.total(),
+        cost=cost_of(rows),
+    )
 
 
 def remarks(rows: Sequence[BatchSummary], withdrawn: Mapping[str, str], now: datetime) -> list[Remark]:

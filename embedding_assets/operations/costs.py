@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.submission.tokens import price_usd
+from embedding_assets.text.usd import usd_text
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Cost:
         """For a person: `0.0123`, `0.0123+` where some are not counted, `?` if nothing is known."""
         if self.unknown and not self.usd:
             return "?"
-        return f"{self.usd:.4f}{'+' * bool(self.unknown)}"
+        return f"{usd_text(self.usd)}{'+' * bool(self.unknown)}"
 
 
 def batch_cost(row: BatchSummary) -> float | None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
+from embedding_assets.progress import Pace
 from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, Part, Splitter, split_deletions
 from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
@@ -160,8 +161,9 @@ class Submitter:
         """Submit the parts under the claim to the database; without a claim nothing is sent."""
         submission = Submission()
         enqueued = self._enqueued() if self.enqueued_tokens is not None else 0
-        for number, part in enumerate(parts, start=1):
-            self.sender.progress(f"batch {number} of {len(parts)} to {self.sender.database.name}")
+        pace = Pace(len(parts), f"batches sent to {self.sender.database.name}")
+        for number, part in enumerate(parts):
+            self.sender.progress(pace.line(number))
             done = self._submit_part(part, known, enqueued + submission.tokens, alone)
             records = sum(one.records for one in done.sent)
             submission.batches += [one.batch_id for one in done.sent]

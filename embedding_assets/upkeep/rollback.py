@@ -27,8 +27,22 @@ TRIES = 5
 
 
 @dataclass(frozen=True)
+class RollbackPlan:
+    """What a rollback would publish: the content of `target`; `withdrawn` batches would be out."""
+
+    current: VersionManifest
+    target: VersionManifest
+    withdrawn: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Rollback(PublishingTask):
     """Publishes older versions of one database again."""
+
+    def plan(self, name: str | None) -> RollbackPlan:
+        """What `to` would do now. Nothing is locked or written, and the files are not checked. Raises as `to`."""
+        current, target, versions = self._chosen(name, self._there(self.publisher.trusted_pointer()))
+        return RollbackPlan(current, target, withdrawn(versions, target))
 
     def to(self, name: str | None, purpose: str) -> VersionManifest:
         """Publish the content of the version (or tag) `name`, by default of the one before the published one.
@@ -49,12 +63,8 @@ class Rollback(PublishingTask):
     def _publish(
         self, name: str | None, purpose: str, pointer: Pointer | None, lock: MergeLock
     ) -> VersionManifest:
-        if pointer is None:
-            raise InputError(f"{self.database.name} has no published version to roll back from")
-        current = pointer.manifest
-        versions = whole_chain(self.store, self.database, current, self.progress)
-        target = self._target(name, current, versions)
-        self._refuse_unfit(target, current)
+        pointer = self._there(pointer)
+        current, target, versions = self._chosen(name, pointer)
         with tempfile.TemporaryDirectory(prefix="embedding-assets-rollback-") as folder:
             wrong = problems_of(self.store, target, Path(folder), everything=False)
         if wrong:
@@ -72,6 +82,21 @@ class Rollback(PublishingTask):
         manifest = next_manifest(self.database, current, version, lock.epoch, purpose, content_of(target), account)
         self.publisher.publish(manifest, pointer, lock)
         return manifest
+
+    def _there(self, pointer: Pointer | None) -> Pointer:
+        if pointer is None:
+            raise InputError(f"{self.database.name} has no published version to roll back from")
+        return pointer
+
+    def _chosen(
+        self, name: str | None, pointer: Pointer
+    ) -> tuple[VersionManifest, VersionManifest, list[VersionManifest]]:
+        """The published version, the one to roll back to, and the whole chain."""
+        current = pointer.manifest
+        versions = whole_chain(self.store, self.database, current, self.progress)
+        target = self._target(name, current, versions)
+        self._refuse_unfit(target, current)
+        return current, target, versions
 
     def _target(
         self, name: str | None, current: VersionManifest, versions: list[VersionManifest]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shlex
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +15,14 @@ import httpx
 import openai
 import pytest
 
+from embedding_assets.cli import status_table
+from embedding_assets.cli.output import STDOUT
 from embedding_assets.ledger.batch_summary import format_instant
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.cli.commands import SECRETS, Outcome, command
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.dagster_defs.runs.world import World, error_line, open_world, texts
+from embedding_assets_tests.operations.rows import row as row_of
 
 LONG = "x" * 100
 """A batch id that fits no terminal."""
@@ -194,6 +201,61 @@ def test_nothing_is_cut_off_or_wrapped_where_it_is_piped(told: Told) -> None:
     lines = told.backlog.stdout.splitlines()
     assert sum(line.startswith("aside  PENDING") for line in lines) == 1
     assert max(map(len, lines)) > 100
+
+
+def test_each_recommended_command_can_be_run(told: Told) -> None:
+    """As it is printed: each ends with 0, and `reset` with a row that is no longer set aside."""
+    remarks = told.document["remarks"]
+    commands = {remark["command"] for remark in remarks} | {told.story("cancelled")["next"]["command"]}
+    ran = [shlex.split(line) for line in sorted(commands - {None}) if " ingest" not in line]
+    assert {words[1] for words in ran} == {"reset", "resubmit", "status"}
+    for program, *words in ran:
+        dry = ["--dry-run"] if words[0] == "resubmit" else []
+        assert program == "embedding-assets"
+        assert command(*words, *dry).code == 0, words
+    assert "set_aside" not in told.world.row("aside")
+    told.world.put_row("aside", set_aside="the model does not fit", error="the model does not fit")
+
+
+def test_one_line_for_each_batch(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest first; by status and by age; within 80 columns."""
+    monkeypatch.setattr(STDOUT, "_width", 80)
+    listed = command("status", "--list").stdout.splitlines()
+    assert listed[0] == "lines: 18 batches"
+    assert all(len(line) <= 80 for line in listed)
+    assert [line.split()[1] for line in command("status", "--list", "-s", "EXPIRED").stdout.splitlines()[2:]] == [
+        "EXPIRED",
+        "EXPIRED",
+    ]
+    recent = command("status", "lines", "--since", "2h", "--json").json
+    assert {row["batch_id"] for row in recent["batches"]} & {"late", "child"} == {"child"}
+    assert command("status", "--since", "2999-01-01").stdout == "no batches\n"
+    assert all(len(line) <= 80 for line in command("status", "lines").stdout.split("\n\n")[0].splitlines())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--since", "yesterday"], ["--watch", "--json"], ["--batch", "good", "--list"]],
+    ids=" ".join,
+)
+def test_what_does_not_go_together_is_wrong_usage(told: Told, arguments: list[str]) -> None:
+    """One line that says so."""
+    assert command("status", *arguments).code == 2
+
+
+def test_watching_ends_with_the_last_live_batch(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is piped it prints what changed, once; with batches that have ended it is over at once."""
+    looks = [[row] for row in (row_of("PENDING"), row_of("PENDING"), row_of("COMPLETED"))]
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        status_table.watch_rows(lambda: looks.pop(0), {"LINE_EMBEDDING": "lines"}, as_list=True)
+    assert [line.split()[1] for line in printed.getvalue().splitlines() if line.startswith("b ")] == [
+        "PENDING",
+        "COMPLETED",
+    ]
+    assert pauses == [status_table.WATCH_SECONDS] * 2
+    assert command("status", "--watch", "--status", "COMPLETED").code == 0
 
 
 def test_only_one_database(told: Told) -> None:

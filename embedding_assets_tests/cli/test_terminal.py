@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from embedding_assets.cli.output import print_json
 from embedding_assets.databases import LINES
 from embedding_assets_tests.cli.commands import command
 from embedding_assets_tests.dagster_defs.runs.world import World
@@ -67,3 +68,13 @@ def test_no_command_passes_them_on(
     hits = json.loads(printed[7])["hits"]
     assert {hit["document"] for hit in hits} == {RECORDS[0].document}
     assert hostile.published(LINES).total_embeddings == 2
+
+
+def test_json_has_no_exponents(capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers are written out; a text that looks like one stays."""
+    print_json({"usd": 4.2e-7, "much": 1e20, "text": 'a "1e-7" 2E5', "list": [-1.5e-9]})
+    printed = capsys.readouterr().out
+    assert "0.00000042" in printed
+    assert "100000000000000000000" in printed
+    assert "-0.0000000015" in printed
+    assert json.loads(printed)["text"] == 'a "1e-7" 2E5'

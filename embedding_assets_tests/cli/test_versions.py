@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +91,8 @@ def story(
         run("verify json", "verify", made[1], "--json")
         run("tag", "tag", "good", "--version", made[0])
         run("tag again", "tag", "oldest", "--version", "good", "--json")
+        run("rollback plan", "rollback", "--dry-run")
+        run("rollback plan json", "rollback", "--dry-run", "--json")
         run("rollback", "rollback")
         run("rollback json", "rollback", "good", "--json")
         run("diff after", "diff", "--json")
@@ -128,6 +132,35 @@ def test_no_name_is_cut_off(story: Story, monkeypatch: pytest.MonkeyPatch, width
     assert all(len(line) <= width for line in listed.stdout.splitlines())
     assert all(version in listed.stdout for version in (story.first, story.second, story.third))
     assert story.pointers["gc"].content_digest in shown.stdout
+
+
+def test_a_rollback_can_be_looked_at_first(story: Story) -> None:
+    """What would be published and what would be out; nothing is published by that."""
+    line = story.text("rollback plan")
+    assert line.startswith(f"the 14 embeddings of {story.second} would be published again")
+    assert line.endswith("withdrawn: three\n")
+    assert story.json("rollback plan json") == {
+        "dry_run": True,
+        "published": story.third,
+        "rolled_back_to": story.second,
+        "withdrawn": ["three"],
+    }
+    assert story.pointers["rollback plan json"] == story.pointers["before"]
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 130), ("y\n", 1)])
+def test_a_terminal_is_asked_before_a_rollback(
+    story: Story, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    """No ends it; yes goes on, here to a version that is gone."""
+    terminal = io.StringIO(answer)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    before = story.world.published()
+    outcome = command("snapshots", "rollback", "lines", story.third)
+    assert outcome.code == code
+    assert "Go on? [y/N]" in outcome.stderr
+    assert story.world.published() == before
 
 
 def test_nothing_published_is_told(story: Story) -> None:

@@ -43,7 +43,7 @@ ELSEWHERE = {
     "upkeep.rebuild_texts.StoredTexts._kept": "upkeep/rebuild/test_model.py",
     # They only read: an error is told, and nothing was changed.
     "dagster_defs.sensors.alerts._rows": "dagster_defs/sensors/test_alerts.py",
-    "cli.batches._named": "cli/test_batches.py",
+    "cli.batches.named_row": "cli/test_batches.py",
     "upkeep.import_source._archive_or_folder": "upkeep/test_import.py",
     "upkeep.import_source._from_s3": "upkeep/test_import.py",
     "upkeep.import_source._of_the_replaced_system": "upkeep/test_import.py",
@@ -51,7 +51,6 @@ ELSEWHERE = {
     "versions.export.export": "versions/test_export.py",
     "cli.snapshots.list_versions": "cli/test_errors.py",
     "cli.status._rows": "cli/test_errors.py",
-    "cli.status.status": "cli/test_errors.py",
     "executions.intermediate.IntermediateMerger._listing": "executions/test_intermediate.py",
     "openai_batches.client.OpenAIBatches.embed": "openai_batches/test_client.py",
     "openai_batches.client.OpenAIBatches.knows_model": "operations/doctor",

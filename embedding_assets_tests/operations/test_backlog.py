@@ -8,8 +8,9 @@ import pytest
 
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.operations.ages import age_text
-from embedding_assets.operations.backlog import groups, remarks
+from embedding_assets.operations.backlog import groups, remarks, totals
 from embedding_assets.operations.costs import batch_cost
+from embedding_assets.text.usd import usd_text
 from embedding_assets_tests.operations.rows import NOW, ended, row
 
 DATABASES = {"LINE_EMBEDDING": "lines", "WORD_EMBEDDING": "words"}
@@ -40,6 +41,35 @@ def test_a_group_for_each_database_and_status() -> None:
     assert odd.requested_text == "?"
     told = going.document(NOW)
     assert (told["oldest_age_seconds"], told["requested"], told["cost_unknown"]) == (21 * 3600, 7, 2)
+
+
+def test_a_record_that_was_sent_again_counts_once() -> None:
+    """Two of five requests did not finish, one failed; two of the three were sent again and one of them failed."""
+    parent = ended("EXPIRED", 2, 1, 2, batch_id="parent", request_count=5, token_count=500_000, model=SMALL)
+    child = ended("COMPLETED", 1, 1, 0, batch_id="child", parent_batch_id="parent", request_count=2)
+    whole = totals([parent, child, row(batch_id="new", request_count=4)])
+    assert (whole.batches, whole.requested, whole.embedded, whole.sent_again) == (3, 9, 3, 2)
+    assert (whole.failed, whole.unfinished) == (2, 0)
+    assert whole.cost.usd == pytest.approx(0.002)
+    assert whole.cost.unknown == 2
+    alone = totals([child])
+    assert (alone.requested, alone.sent_again) == (2, 0), "its parent is not counted here"
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        (0.0, "0"),
+        (12.34567, "12.3457"),
+        (0.0123, "0.0123"),
+        (0.000042, "0.000042"),
+        (4.2e-7, "0.00000042"),
+        (1e-12, "0.000000000"),
+    ],
+)
+def test_no_cost_is_rounded_to_nothing(usd: float, text: str) -> None:
+    """Two digits that are not zero, down to less than a token costs."""
+    assert usd_text(usd) == text
 
 
 @pytest.mark.parametrize(

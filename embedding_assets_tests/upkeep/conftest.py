@@ -13,7 +13,7 @@ import pytest
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.local.stack import create_table
+from embedding_assets.ledger.table_definition import create_table
 from embedding_assets.versions.manifest import chain
 from embedding_assets.versions.mark import mark_published
 from embedding_assets_tests.conftest import AwsClients

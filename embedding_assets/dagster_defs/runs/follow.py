@@ -9,15 +9,22 @@ from contextlib import contextmanager
 from dagster import DagsterEventType, DagsterInstance, EventLogRecord, RunsFilter
 
 from embedding_assets.dagster_defs.runs.executions import PARTITION_TAG
-from embedding_assets.progress import Progress
+from embedding_assets.progress import Pace, Progress
 
 INTERVAL_SECONDS = 0.5
 PAGE = 1000
+STEPS = {
+    "execution_poll_results": "all batches polled",
+    "chunks": "deltas divided into chunks",
+    "intermediate_snapshots": "chunks and groups merged",
+    "final_snapshot": "merged and published",
+}
+"""What has happened when a step is done."""
 
 
 @contextmanager
-def follow(instance: DagsterInstance, execution_id: str, progress: Progress) -> Iterator[None]:
-    """While the block runs, `tell` how far the run of this execution is.
+def follow(instance: DagsterInstance, execution_id: str, progress: Progress, batches: int) -> Iterator[None]:
+    """While the block runs, report how far the run of this execution of so many batches is.
 
     If its event log cannot be read, by lack of file descriptors say, that is one warning and nothing more.
     """
@@ -25,7 +32,7 @@ def follow(instance: DagsterInstance, execution_id: str, progress: Progress) -> 
 
     def run() -> None:
         try:
-            _follow(instance, execution_id, progress, ended)
+            _follow(instance, execution_id, progress, ended, Pace(batches, "batches polled"))
         except Exception as error:  # noqa: BLE001 - a thread's boundary: the run goes on without being followed
             if not ended.is_set():
                 progress(f"warning: progress is no longer shown: {type(error).__name__}: {error}")
@@ -39,7 +46,9 @@ def follow(instance: DagsterInstance, execution_id: str, progress: Progress) -> 
         thread.join()
 
 
-def _follow(instance: DagsterInstance, execution_id: str, progress: Progress, ended: threading.Event) -> None:
+def _follow(
+    instance: DagsterInstance, execution_id: str, progress: Progress, ended: threading.Event, pace: Pace
+) -> None:
     run_id: str | None = None
     cursor: str | None = None
     seen: set[int] = set()
@@ -61,7 +70,7 @@ def _follow(instance: DagsterInstance, execution_id: str, progress: Progress, en
         fresh = sum(_is_poll(record) for record in records)
         polled += fresh
         steps = [line for record in records if (line := _step(record)) is not None]
-        for line in [f"{polled} batches polled"] * bool(fresh) + steps[-1:]:
+        for line in [pace.line(polled)] * bool(fresh) + steps[-1:]:
             progress(line)
 
 
@@ -74,4 +83,8 @@ def _step(record: EventLogRecord) -> str | None:
     event = record.event_log_entry.dagster_event
     if event is None or event.event_type != DagsterEventType.STEP_SUCCESS or event.step_key is None:
         return None
-    return f"{event.step_key.replace('__', ' ')} done"
+    step, _, part = event.step_key.partition("[")
+    if part:
+        return f"{part.rstrip(']').replace('_', ' ')} merged"
+    name = step.split("__")[-1]
+    return STEPS.get(name, f"{name.replace('_', ' ')} done")

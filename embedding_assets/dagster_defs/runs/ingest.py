@@ -149,7 +149,7 @@ def _one_execution(
     execution_id = manifest.execution_id
     report.executions.append(execution_id)
     progress(f"{database.name}: execution {execution_id} of {len(ready)} batches")
-    failure = run_execution(services, instance, database, execution_id, progress)
+    failure = run_execution(services, instance, database, execution_id, progress, batches=len(ready))
     marked = _mark(services, instance, database, report, progress)
     if failure is not None:
         if ANOTHER_PROJECT not in failure or ANOTHER_PROJECT not in report.failures:
@@ -183,6 +183,8 @@ def run_execution(
     database: Database,
     execution_id: str,
     progress: Progress,
+    *,
+    batches: int,
 ) -> str | None:
     """Run the database's job over one execution; return why it failed, in one line, or None.
 
@@ -196,7 +198,7 @@ def run_execution(
     job = build_reconstructable_job(DEFINITIONS, "load_job", (job_name(database),))
     with (
         noticed_interrupts() as raise_if_interrupted,
-        follow(instance, execution_id, lambda line: progress(f"{database.name}: {line}")),
+        follow(instance, execution_id, lambda line: progress(f"{database.name}: {line}"), batches),
     ):
         # Not as a context manager: that would set up all resources once more, to load outputs.
         result = execute_job(job, instance, run_config=config, tags=tags)

@@ -212,7 +212,7 @@ def test_a_batch_that_goes_on_is_told_and_noted(world: World) -> None:
     world.plant("slow", ASKED, status="finalizing")
     ready = world.services.ledger.live(LINES).ready_to_plan
     execution = begin_execution(world.services, world.instance, LINES, ready).execution_id
-    assert run_execution(world.services, world.instance, LINES, execution, lambda line: None) is None
+    assert run_execution(world.services, world.instance, LINES, execution, lambda line: None, batches=1) is None
     polled = world.poll_results(execution)["slow"]
     assert (polled["action"], polled["batch_status"], polled["delta_key"]) == ("wait", "finalizing", None)
     row = world.row("slow")

@@ -31,7 +31,7 @@ def test_an_event_log_that_cannot_be_read_is_one_warning() -> None:
         mock.patch.object(threading, "excepthook", ended.append),
         DagsterInstance.ephemeral() as instance,
         mock.patch.object(instance, "get_runs", side_effect=OSError(24, "Too many open files")),
-        follow(instance, "20260102T120000Z-00000000", lines.append),
+        follow(instance, "20260102T120000Z-00000000", lines.append, 1),
     ):
         wait_for(lines)
         time.sleep(0.05)

@@ -34,7 +34,8 @@ from embedding_assets.dagster_defs.resources import SERVICES, ServicesResource
 from embedding_assets.dagster_defs.runs.ingest import IngestReport, ingest
 from embedding_assets.databases import LINES, Database
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.local.stack import EmbeddedStack, create_table
+from embedding_assets.ledger.table_definition import create_table
+from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets.services import Services
 from embedding_assets.settings import load_settings
 from embedding_assets.versions.manifest import VersionManifest, read_pointer
