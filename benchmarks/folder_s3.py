@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,12 +52,8 @@ class FolderS3:
             self._path(Bucket, entry["Key"]).unlink(missing_ok=True)
         return {}
 
-    def get_paginator(self, _: str) -> FolderS3:
-        """Listing, all in one page."""
-        return self
-
-    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
-        """Every object under a prefix."""
+    def list_objects_v2(self, Bucket: str, Prefix: str) -> dict[str, Any]:
+        """Every object under a prefix, in one page."""
         top = self._folder / Bucket
         start = (top / Prefix) if Prefix.endswith("/") else (top / Prefix).parent
         contents: list[dict[str, Any]] = [
@@ -71,7 +66,7 @@ class FolderS3:
             for path in sorted(start.rglob("*"))
             if path.is_file()
         ]
-        yield {"Contents": [entry for entry in contents if entry["Key"].startswith(Prefix)]}
+        return {"Contents": [entry for entry in contents if entry["Key"].startswith(Prefix)]}
 
     def _path(self, bucket: str, key: str) -> Path:
         return self._folder / bucket / key
