@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDS ?=
 DATABASE ?= lines
 
-.PHONY: demo dev test test-fast test-long call-sites bench bench-quick lint types clean
+.PHONY: demo dev docs reference test test-fast test-long call-sites bench bench-quick lint types clean
 
 demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
@@ -41,6 +41,13 @@ bench: $(VENV)/.bench
 bench-quick: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.quick
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The pages of settings and commands, after a change of either.
+reference: $(VENV)/.dev
+	$(BIN)/python -m embedding_assets_tests.docs.reference
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,8 +72,12 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'mkdocs-material>=9.6'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .dagster_home .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site screenshots .dagster_home .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The targets as `make help` lists them, one line each: keep it complete (a test compares it with .PHONY).
 #: help         this list
@@ -78,6 +89,8 @@ clean:
 #: call-sites   renew the list of call sites of the fault matrix, after a change of what the product calls
 #: bench        measure everything in docs/performance.md and fill its tables
 #: bench-quick  measure one merge; fails if it got slower
+#: docs         the documentation as a site, in site/
+#: reference    write the pages of settings and commands again, from the code
 #: lint         ruff check and ruff format
 #: types        mypy
 #: pins         write constraints.txt again from the package index (PYTHON=python3.11, the oldest supported)
@@ -96,7 +109,7 @@ pins:
 	rm -rf $(PINS)
 	$(PYTHON) -m venv $(PINS)
 	$(PINS)/bin/python -m pip install --quiet --upgrade pip
-	$(PINS)/bin/python -m pip install --quiet --upgrade --editable '.[local,direct,dev,bench]'
+	$(PINS)/bin/python -m pip install --quiet --upgrade --editable '.[local,dev,bench]'
 	$(PINS)/bin/python -m pip freeze --exclude-editable > $(PINS)/frozen.txt
 	LC_ALL=C sort --ignore-case $(PINS)/frozen.txt > $(PINS)/pins.txt
 	! grep --invert-match --line-number --extended-regexp '^[A-Za-z0-9._-]+==[^ /:@]+$$' $(PINS)/pins.txt

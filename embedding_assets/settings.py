@@ -32,49 +32,91 @@ class Settings(BaseSettings):
     """Every setting that this package itself reads. Credentials are read by boto3 and the OpenAI SDK."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, arbitrary_types_allowed=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
     )
 
     table_name: str = Field(min_length=1, validation_alias=_plain("DYNAMODB_TABLE_NAME"))
+    """The DynamoDB table of the batch summaries."""
     bucket: str = Field(min_length=1, validation_alias=_plain("CHROMADB_BUCKET"))
+    """The S3 bucket of the snapshots."""
     storage_mode: Literal["s3", "efs", "auto"] = Field(
         default="auto", validation_alias=_plain("CHROMADB_STORAGE_MODE")
     )
+    """Whether [versions are laid on a shared file system too](shared-root.md): `s3` never, `efs` always,
+    `auto` if the root is a directory that can be written."""
     chroma_root: Path | None = Field(default=None, validation_alias=_plain("CHROMA_ROOT"))
-
+    """The root of the shared file system."""
     poll_concurrency: Positive = 50
+    """Batches polled at once, and requests to OpenAI at once."""
     poll_disk_mib: Positive = 4096
+    """MiB of downloads that [polling keeps](scaling.md#temporary-disk) in the temporary directory at once."""
     chunk_size: Annotated[int, Field(ge=2)] = 10
+    """Deltas to a chunk."""
     group_size: Annotated[int, Field(ge=2)] = 10
+    """Chunks to a group."""
     group_threshold: Positive = 4
+    """Groups are made if an execution has more chunks than this."""
     chunk_concurrency: Positive = 10
+    """With the executor `multiprocess`: chunk steps at once."""
     group_concurrency: Positive = 6
+    """With the executor `multiprocess`: group steps at once."""
     intermediate_format: Literal["arrow", "chroma"] = "arrow"
+    """How deltas and intermediates are written; both are read."""
     index_writer: Literal["chroma", "direct", "auto"] = "auto"
+    """[Who writes a version that is built from scratch](performance.md#who-writes-the-index): `auto` writes the
+    files without Chroma if that is safe, as `direct` does; `chroma` always lets Chroma write."""
     max_node_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
+    """Nodes for each live record of a graph; a version that would have more [is built anew](versions.md)."""
     executor: Literal["in_process", "multiprocess"] = "in_process"
-
+    """`multiprocess` runs each step in a process of its own."""
     model: str = Field(default="text-embedding-3-small", min_length=1)
+    """The model that `submit` asks for."""
     dimensions: Positive | None = None
+    """The dimensions that `submit` asks for; unset, the model's own."""
     enqueued_tokens: Positive | None = None
+    """[OpenAI's limit](submitting.md#openais-limit-of-tokens): `submit` defers what exceeds it."""
     max_attempts: Positive = 3
+    """[How often a request is sent](outcomes.md#resubmit), the first time included."""
     resubmit_wait_seconds: NotNegative = 900
-
+    """How long the first resubmission waits; each later one waits twice as long."""
     lock_lease_seconds: Seconds = 60
+    """Lease of the final merge's lock."""
     min_ready: Positive = 1
+    """The sensor starts once so many batches are ready; `ingest` starts at once."""
     max_wait_seconds: NotNegative = 300
+    """The sensor also starts once the oldest ready batch has waited so long."""
     stall_seconds: Seconds = 600
+    """A run without an event for so long counts as dead."""
     missing_grace_seconds: NotNegative = 3600
+    """[A batch or an output that OpenAI does not show](outcomes.md#when-openai-does-not-show-a-batch) is
+    looked for again for so long before it is believed gone."""
     legacy_rows: bool = False
+    """With `1`, rows that we make also carry `result_file_id` and `receipt_refs`, which the reader of the
+    replaced system needs."""
     sensor_seconds: Positive = 30
+    """Seconds between two looks of a sensor, at least."""
     gc_min_age_seconds: NotNegative = 86400
+    """`snapshots gc` deletes nothing younger."""
     snapshot_retention: Positive = 4
+    """Versions that `snapshots gc` keeps."""
     databases_file: Path | None = None
+    """[YAML with further databases](examples.md#a-database-of-your-own)."""
     cache_dir: Path | Literal["off"] | None = None
+    """Where the published version is kept for the next merge to build on; unset, in `DAGSTER_HOME`; `off`
+    keeps none."""
     webhook_url: SecretStr | None = None
+    """Where [alerts](alerts.md) are posted. It is kept secret."""
     webhook_shape: Literal["json", "slack"] = "json"
+    """The shape of an alert."""
     fresh_seconds: Seconds | None = None
+    """How old the published version may get while batches wait, before an alert."""
     targets: SecretStr | None = None
+    """[Chroma servers](targets.md) that get every version too. It is kept secret."""
 
     def __init__(self, **values: Any) -> None:
         """Arguments, by the names of the fields, win over the environment's variables.

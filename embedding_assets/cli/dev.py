@@ -86,12 +86,21 @@ def dev(
 
 def _serve(port: int) -> int:
     """Run `dagster dev` until it ends; its exit code. It ends with this process, however this one ends."""
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(project_file("workspace.yaml"))]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-w",
+        str(project_file("workspace.yaml")),
+        "--log-level",
+        "warning",
+    ]
     keeper = [sys.executable, "-m", keeper_module.__name__, str(os.getpid())]
     process = subprocess.Popen(
         [*keeper, *command, "-h", "127.0.0.1", "-p", str(port)],
         start_new_session=True,
-        env=with_this_package(os.environ),
+        env={**with_this_package(os.environ), "PYTHONWARNINGS": "ignore"},
     )
     try:
         return process.wait()

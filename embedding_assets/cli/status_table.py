@@ -16,7 +16,6 @@ from embedding_assets.cli.output import STDOUT, Table, counted
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, parse_instant
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.backlog import groups, requested_of, totals
-from embedding_assets.operations.costs import cost_of
 
 WATCH_SECONDS = 5.0
 """Between two looks of `--watch`."""
@@ -85,7 +84,7 @@ def list_table(rows: Sequence[BatchSummary], now: datetime) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("batch")
     table.add_column("status", no_wrap=True)
-    for name in ("age", "embedded", "failed", "unfin.", "USD"):
+    for name in ("age", "embedded", "failed", "unfin."):
         table.add_column(name, justify="right", no_wrap=True)
     for row in sorted(rows, key=lambda row: row.submitted_at, reverse=True):
         requested = requested_of(row)
@@ -97,7 +96,6 @@ def list_table(rows: Sequence[BatchSummary], now: datetime) -> Table:
             f"{embedded}/{'?' if requested is None else requested}",
             str(row.failed_count or 0),
             str(row.unfinished_count or 0),
-            cost_of([row]).summary,
         )
     return table
 

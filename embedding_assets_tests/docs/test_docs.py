@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import typer
 
 from embedding_assets.cli.main import app
 from embedding_assets.settings import PREFIX, Settings
+from embedding_assets_tests.docs import reference
 from embedding_assets_tests.docs.pages import (
     PAGES,
     ROOT,
@@ -23,13 +28,16 @@ from embedding_assets_tests.docs.pages import (
     shown_commands,
 )
 
-README = ROOT / "README.md"
 CONTRACT = ROOT / "docs" / "contract.md"
 DECISIONS = ROOT / "docs" / "decisions"
 IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 
 COMMAND_ROW = re.compile(r"^\| `([a-z][^`]*)` \|")
 """A row of the contract's table of commands."""
+ELSEWHERE = re.compile(
+    r"<(?:script|img|iframe|source)[^>]+src=[\"']?https?:[^>]+|<link[^>]+stylesheet[^>]+https?:[^>]+"
+)
+"""What a browser would fetch from another host."""
 VARIABLE_ROW = re.compile(r"^\| (`EMBEDDING_ASSETS_[^|]*)\|")
 """A row of the contract's table of variables."""
 
@@ -114,11 +122,41 @@ def test_named_variables_exist() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    """In the contract by its full name; in the README too, where `…_` may stand for the prefix."""
+    """In the contract by its full name; the page of settings is made from the code."""
     contract = CONTRACT.read_text(encoding="utf-8")
-    readme = README.read_text(encoding="utf-8").replace("`…_", f"`{PREFIX}")
-    for text in (contract, readme):
-        assert {name for name in variables() if not re.search(rf"`{name}\b", text)} == set()
+    assert {name for name in variables() if not re.search(rf"`{name}\b", contract)} == set()
+
+
+@pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.name)
+def test_made_pages_are_not_stale(page: Path) -> None:
+    """`make reference` would change nothing, and no setting or option lacks its meaning."""
+    made = reference.PAGES[page]()
+    assert page.read_text(encoding="utf-8") == made, "run `make reference`"
+    assert [line for line in made.splitlines() if line.endswith("|  |")] == []
+
+
+def test_the_site_needs_no_other_host(tmp_path: Path) -> None:
+    """It builds without a warning; no script, style, font or image of a page comes from elsewhere."""
+    if find_spec("material") is None:
+        pytest.skip("mkdocs-material is not installed (make docs)")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--quiet",
+        "--strict",
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    assert (built.returncode, built.stdout + built.stderr) == (0, "")
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 40
+    assert {hit for page in pages for hit in ELSEWHERE.findall(page.read_text(encoding="utf-8"))} == set()
+    sheets = [path.read_text(encoding="utf-8") for path in (tmp_path / "site").rglob("*.css")]
+    assert [url for sheet in sheets for url in re.findall(r"(?:@import|url\()\s*[\"']?https?:", sheet)] == []
 
 
 def test_no_mark_is_stale() -> None:

@@ -32,12 +32,12 @@ def table_checks(ledger: Ledger) -> tuple[Check, ...]:
         Check(
             TABLE,
             lambda: check_table(ledger),
-            "make the table as the README says or correct DYNAMODB_TABLE_NAME; allow dynamodb:BatchGetItem on it",
+            "run `embedding-assets init` or correct DYNAMODB_TABLE_NAME; allow dynamodb:BatchGetItem on it",
         ),
         Check(
             "DynamoDB index",
             lambda: check_index(ledger),
-            f"add the index {INDEX} as the README says; allow dynamodb:Query on it",
+            f"add the index {INDEX} that `embedding-assets init` makes; allow dynamodb:Query on it",
             (TABLE,),
         ),
     )
@@ -50,7 +50,8 @@ def check_table(ledger: Ledger) -> Finding:
         problems = list(_key_problems(table, table.get("KeySchema", []), ("PK", "SK")))
         if problems:
             return Finding(
-                Status.FAILED, f"table {ledger.table}: {'; '.join(problems)}: create it as the README says"
+                Status.FAILED,
+                f"table {ledger.table}: {'; '.join(problems)}: `embedding-assets init` makes a right one",
             )
     ledger.get_many([ABSENT_BATCH])
     return Finding(Status.OK, f"table {ledger.table}: {UNSEEN if table is None else 'its keys are PK and SK'}")
@@ -64,7 +65,7 @@ def check_index(ledger: Ledger) -> Finding:
         if problems:
             return Finding(
                 Status.FAILED,
-                f"index {INDEX}: {'; '.join(problems)}: make it as the README says, then wait for it",
+                f"index {INDEX}: {'; '.join(problems)}: `embedding-assets init` makes it with a new table",
             )
     for status in LIVE:
         next(ledger.by_status(status), None)
