@@ -68,19 +68,26 @@ class Services:
         return Sender(self.store, self.ledger, self.openai, database, self.settings.lock_lease_seconds, progress)
 
     def submitter(
-        self, database: Database, progress: Progress, *, force: bool = False, dry_run: bool = False
+        self,
+        database: Database,
+        progress: Progress,
+        *,
+        force: bool = False,
+        dry_run: bool = False,
+        now: bool = False,
     ) -> Submitter:
-        """What submits records to `database`, asking for the model of the settings."""
+        """What submits records to `database`, asking for the model of the settings; `now`: without a batch."""
         from embedding_assets.submission.parts import EmbeddingModel
         from embedding_assets.submission.submit import Submitter
 
         return Submitter(
             self.sender(database, progress),
             EmbeddingModel(self.settings.model, self.settings.dimensions),
-            enqueued_tokens=self.settings.enqueued_tokens,
+            enqueued_tokens=None if now else self.settings.enqueued_tokens,
             force=force,
             dry_run=dry_run,
             cache=self._base_cache(database),
+            now=now,
         )
 
     def resubmitter(self, database: Database, progress: Progress, *, dry_run: bool = False) -> Resubmitter:

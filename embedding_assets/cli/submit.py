@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +11,8 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli.options import JsonOption
-from embedding_assets.cli.output import STDOUT, counted, print_json, progress, requests_line
+from embedding_assets.cli.output import STDOUT, counted, note, print_json, progress, requests_line
+from embedding_assets.errors import InputError
 from embedding_assets.services import connect
 from embedding_assets.submission.record_file import STANDARD_INPUT
 from embedding_assets.submission.submit import Submission
@@ -35,7 +38,13 @@ def submit(
         bool,
         typer.Option("--complete", help="The files are the whole set: all other records are deleted."),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --complete: delete more than a fifth.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="OpenAI answers at once, without a batch, at twice the price.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="With --complete: delete more than a fifth. With --now: do not ask."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Price it, send nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,19 +58,40 @@ def submit(
         raise typer.BadParameter("- is standard input, which can be read only once")
     if complete and (not files or delete_ids is not None):
         raise typer.BadParameter("--complete goes with FILEs that are the whole set, and not with --delete-ids")
-    if yes and not complete:
-        raise typer.BadParameter("--yes goes with --complete")
+    if yes and not (complete or now):
+        raise typer.BadParameter("--yes goes with --complete or --now")
+    asks = now and not yes and not dry_run
+    if asks and (not sys.stdin.isatty() or STANDARD_INPUT in [*(files or []), delete_ids]):
+        raise typer.BadParameter("--now asks before it pays; where nobody can answer, --yes is needed")
     services = connect()
-    with progress() as report:
-        submitter = services.submitter(services.settings.database(database), report, force=force, dry_run=dry_run)
+    # A line that changes would hide the question.
+    with nullcontext(note) if asks else progress() as report:
+        submitter = services.submitter(
+            services.settings.database(database), report, force=force, dry_run=dry_run, now=now
+        )
         if complete:
             submitter = replace(submitter, most_gone=1.0 if yes else MOST_GONE)
+        if now and not dry_run:
+            submitter = replace(submitter, confirm=_ask if asks else _report)
         sent = submitter.submit(files or [], delete_ids)
     if as_json:
         print_json(asdict(sent))
         return
     for line in _lines(sent, dry_run=dry_run):
         STDOUT.print(line)
+
+
+def _report(sent: Submission) -> None:
+    """Say what is paid for, before it is."""
+    if sent.sent:
+        note(f"{requests_line(sent, dry_run=True)}; answered at once, at twice the batch price")
+
+
+def _ask(sent: Submission) -> None:
+    """Go on only if a person agrees. Raises InputError if not."""
+    _report(sent)
+    if sent.sent and not typer.confirm("Send?", err=True):
+        raise InputError("nothing was sent")
 
 
 def _lines(sent: Submission, *, dry_run: bool) -> list[str]:

@@ -48,7 +48,7 @@ LIVE = (Status.PENDING, Status.VALIDATING, Status.IN_PROGRESS, Status.FINALIZING
 DELETION = "deletion"
 """The `openai_batch_id` of a batch of deletions: OpenAI has no part in it."""
 LOCAL = "local"
-"""The `openai_batch_id` of a batch whose vectors were there already: it was never sent to OpenAI."""
+"""The `openai_batch_id` of a batch whose answers are in the bucket: it was never a batch at OpenAI."""
 
 
 def parse_instant(text: str) -> datetime:
@@ -146,12 +146,17 @@ class BatchSummary(BaseModel):
 
     @property
     def is_local(self) -> bool:
-        """Whether its vectors were there already: its answers are in the bucket."""
+        """Whether its answers are in the bucket: published vectors, or what OpenAI answered at once."""
         return self.openai_batch_id == LOCAL
 
     @property
+    def answered_at_once(self) -> bool:
+        """Whether OpenAI's embeddings endpoint answered it, without a batch."""
+        return self.is_local and bool(self.sent_count)
+
+    @property
     def at_openai(self) -> bool:
-        """Whether it was sent to OpenAI, which can be asked for it."""
+        """Whether it is a batch at OpenAI, which can be asked for it."""
         return not self.is_deletion and self.openai_batch_id not in (DELETION, LOCAL)
 
     @property

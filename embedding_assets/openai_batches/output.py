@@ -179,6 +179,11 @@ def _doubles(delivered: list[Any]) -> np.ndarray[tuple[int], np.dtype[np.float64
 def answer_line(answered: str, vector: Vector, model: str) -> bytes:
     """A line of an output file, as OpenAI would have written it for this vector, `(dim,) float32`."""
     embedding = base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode()
+    return delivered_line(answered, embedding, model)
+
+
+def delivered_line(answered: str, embedding: object, model: str) -> bytes:
+    """A line of an output file for an embedding as it was delivered: it is judged when the line is read."""
     body = {
         "object": "list",
         "model": model,

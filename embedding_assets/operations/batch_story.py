@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from embedding_assets.ledger.batch_summary import format_instant, parse_instant
+from embedding_assets.ledger.batch_summary import BatchSummary, format_instant, parse_instant
 from embedding_assets.ledger.ids import planned_at
 from embedding_assets.ledger.overdue import is_overdue
 from embedding_assets.operations.backlog import requested_of
@@ -16,8 +16,6 @@ from embedding_assets.operations.facts import BatchFacts
 from embedding_assets.operations.next_step import NextStep, next_step
 
 UNDECIDED = ("wait", "error")
-NOT_SENT = {True: "deletions", False: "records whose vectors were there already: nothing was sent to OpenAI"}
-"""How a batch without OpenAI was submitted, by whether it is one of deletions."""
 """Actions of a poll that tells no counts yet."""
 
 
@@ -151,8 +149,7 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     for attempt in facts.attempts:
         number = f", attempt {attempt.attempt}" if attempt.attempt else ""
         if attempt.batch_id == row.batch_id:
-            where = f"to OpenAI as {row.openai_batch_id}" if row.at_openai else NOT_SENT[row.is_deletion]
-            yield Happening(row.submitted_at, f"submitted {where}{number}")
+            yield Happening(row.submitted_at, f"submitted {_where(row)}{number}")
         else:
             whose = "parent" if attempt.submitted_at < row.submitted_at else "submitted again"
             yield Happening(attempt.submitted_at, f"{whose}: batch {attempt.batch_id}{number}, {attempt.status}")
@@ -169,6 +166,17 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     ended = _instant(row.completed_at)
     if ended is not None and not row.status.live:
         yield Happening(ended, f"marked {row.status}")
+
+
+def _where(row: BatchSummary) -> str:
+    """What a batch was submitted as."""
+    if row.at_openai:
+        return f"to OpenAI as {row.openai_batch_id}"
+    if row.is_deletion:
+        return "deletions"
+    if row.answered_at_once:
+        return "to OpenAI's embeddings endpoint, which answered at once"
+    return "records whose vectors were there already: nothing was sent to OpenAI"
 
 
 def _instant(text: str | None) -> datetime | None:

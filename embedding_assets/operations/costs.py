@@ -29,13 +29,14 @@ def batch_cost(row: BatchSummary) -> float | None:
     """USD for one batch; None if its row does not tell its tokens, or its model's price is not known.
 
     OpenAI bills what it answered. Of a batch that ended with fewer embeddings than requests the share of its
-    requests that were embedded is counted; one that goes on counts whole.
+    requests that were embedded is counted; one that goes on counts whole. A local batch has tokens only if OpenAI
+    answered it at once, at the full price.
     """
     if row.is_deletion:
         return 0.0
     if row.token_count is None or row.model is None:
         return None
-    whole = price_usd(row.token_count, row.model)
+    whole = price_usd(row.token_count, row.model, at_once=row.is_local)
     if whole is None or row.status.live or row.embedded_count is None or not row.request_count:
         return whole
     return whole * min(1.0, row.embedded_count / row.request_count)

@@ -48,6 +48,10 @@ class Limits:
     records: int = RECORDS_A_BATCH
 
 
+AT_ONCE = Limits(requests=2048, tokens=300_000)
+"""What one call of the embeddings endpoint may have at most: a batch that is embedded at once is one call."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One record of a part: as it will stand in `records/{batch_id}.jsonl`, and what the model will count.

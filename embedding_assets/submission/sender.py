@@ -3,6 +3,9 @@
 The order is `records/{batch_id}.jsonl`, OpenAI's batch, the row. Whoever dies in between leaves either nothing
 that costs, or a batch whose metadata names it: the next one adopts it. What remains: a holder that stands still
 past its lease exactly between its last check and OpenAI's answer may pay a second time, and says so.
+
+If OpenAI answers at once, its answers take the place of its batch. They are one call: whoever dies between the
+answer and its upload pays for that call again.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from embedding_assets.errors import PreconditionError, TransientError
 from embedding_assets.ledger.batch_summary import DELETION, LOCAL, BatchSummary, Status
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.locks import SubmitClaim
+from embedding_assets.openai_batches.at_once import embed_at_once
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.output import answer_line
+from embedding_assets.openai_batches.output import answer_line, delivered_line
 from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.progress import Progress
 from embedding_assets.rows.arrow import Vector
@@ -82,10 +86,13 @@ class Sender:
         stored = next((entry for entry in self.store.list(key) if entry.key == key), None)
         if stored is None:
             return None
-        found = self.openai.find_batch(self._metadata(batch_id), stored.last_modified - CLOCKS_APART)
-        if found is None:
+        made_as: str | None = LOCAL
+        if self.store.find(answers_key(batch_id)) is None:
+            found = self.openai.find_batch(self._metadata(batch_id), stored.last_modified - CLOCKS_APART)
+            made_as = None if found is None else found.id
+        if made_as is None:
             return None
-        self.progress(f"batch {batch_id} was made before as {found.id}: it is adopted")
+        self.progress(f"batch {batch_id} was made before as {made_as}: it is adopted")
         lines = [orjson.loads(line) for line in self.store.get(key).splitlines()]
         sent = [line["text"] for line in lines if line.get("request_id") in (None, line["id"])]
         counts = {
@@ -93,7 +100,7 @@ class Sender:
             "sent_count": len(sent),
             "token_count": sum(map(count_tokens, sent)),
         }
-        return self._create_row(batch_id, found.id, {**row, **counts})
+        return self._create_row(batch_id, made_as, {**row, **counts})
 
     def send(
         self,
@@ -123,6 +130,37 @@ class Sender:
             file_id = self.openai.upload_requests(requests_file)
         remote = self._create_batch(claim, batch_id, file_id)
         return self._create_row(batch_id, remote.id, {**row, "sent_count": requests.count})
+
+    def send_at_once(
+        self,
+        claim: BatchClaim,
+        batch_id: str,
+        lines: Iterable[Line],
+        asked: EmbeddingModel,
+        row: Mapping[str, Any],
+        *,
+        singly: bool = False,
+    ) -> BatchSummary:
+        """Have `lines` answered by one call of the embeddings endpoint, and keep the answers; return the row.
+
+        The call is made only after the records are kept, so that what was answered is adopted after a kill.
+        Raises LockError, before anything is paid for, if the claim was lost.
+        """
+        requests = SharedRequests(singly=singly)
+        texts: dict[str, str] = {}
+        kept = []
+        for line in lines:
+            request_id = requests.of(line)
+            kept.append(line.answered_as(request_id))
+            if request_id == line.id:
+                texts[line.id] = orjson.loads(line.stored)["text"]
+        self._upload(records_key(batch_id), kept)
+        claim.check()
+        found = embed_at_once(self.openai, list(texts.values()), asked.model, asked.dimensions, self.progress)
+        answers = zip(texts, found, strict=True)
+        delivered = (delivered_line(one, value, asked.model) for one, value in answers if value is not None)
+        self._upload(answers_key(batch_id), delivered)
+        return self._create_row(batch_id, LOCAL, {**row, "sent_count": requests.count})
 
     def write_deletions(self, batch_id: str, lines: Iterable[Line], row: Mapping[str, Any]) -> BatchSummary:
         """Make a batch of deletions, of which there is none; return its row."""

@@ -1,7 +1,7 @@
 """Submitting files: split by the files alone, then only what is neither published nor on its way is sent.
 
 A text is embedded once: records with equal text share a request, and a record whose text is published takes that
-vector, in a batch that OpenAI has no part in.
+vector, in a batch that OpenAI has no part in. With `now` the endpoint answers at once, at twice the price.
 
 Promise: every file is read to its end and checked before anything is sent. Whatever happens in between, the same
 files submitted again end in each record being sent once: a batch's id is a function of what it is about and of
@@ -12,25 +12,31 @@ database is left to send: of two overlapping files submitted at once each record
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import LIVE, BatchSummary
 from embedding_assets.progress import Pace
 from embedding_assets.submission.claims import DatabaseClaim
-from embedding_assets.submission.parts import EmbeddingModel, Limits, Line, Part, Splitter, split_deletions
+from embedding_assets.submission.part_sender import PartDone, PartSender
+from embedding_assets.submission.parts import (
+    AT_ONCE,
+    EmbeddingModel,
+    Limits,
+    Part,
+    Splitter,
+    split_deletions,
+)
 from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
-from embedding_assets.submission.remaining import Remaining, Sent, remaining_of
+from embedding_assets.submission.remaining import Remaining, remaining_of
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submission_index import SubmissionIndex, everything_submitted
 from embedding_assets.submission.tokens import price_usd
 from embedding_assets.text.bounded_text import shown
 from embedding_assets.versions.base_cache import BaseCache
-from embedding_assets.versions.reader import verified_vectors
 
 RECORDS_A_LINE = 20_000
 """Records read between two lines of progress."""
@@ -70,14 +76,6 @@ class Submission:
         self.price_usd = None if both[0] is None or both[1] is None else both[0] + both[1]
 
 
-@dataclass
-class _PartDone:
-    """What became of one part: its batches, and the records that must wait."""
-
-    sent: list[Sent] = field(default_factory=list)
-    deferred: int = 0
-
-
 @dataclass(frozen=True)
 class Submitter:
     """Submits records of one database.
@@ -85,7 +83,8 @@ class Submitter:
     `enqueued_tokens` is how many OpenAI takes at once; None means any number. With `force`, every record is sent
     by itself, also if it, or its text, is published or on its way. `cache` may have the published version. With
     `dry_run` nothing is sent or written. With `most_gone` the files are the whole set: other records are deleted,
-    if they are not more than this share of all.
+    if they are not more than this share of all. With `now` OpenAI answers at once instead of in a batch.
+    `confirm` gets what would be submitted before anything is; what it raises stops the submission.
     """
 
     sender: Sender
@@ -95,6 +94,8 @@ class Submitter:
     dry_run: bool = False
     cache: BaseCache | None = None
     most_gone: float | None = None
+    now: bool = False
+    confirm: Callable[[Submission], None] | None = None
 
     def submit(
         self, files: Sequence[Path], deletions: Path | None = None, limits: Limits | None = None
@@ -103,11 +104,13 @@ class Submitter:
 
         Raises InputError, naming file and line, before anything is sent.
         """
-        limits = limits or Limits(tokens=self.enqueued_tokens)
+        limits = limits or (AT_ONCE if self.now else Limits(tokens=self.enqueued_tokens))
         with tempfile.TemporaryDirectory(prefix="embedding-assets-parts-") as name:
             parts = self._parts(files, deletions, Path(name), limits)
             if self.dry_run:
                 return self._submit_whole(parts, Path(name), None)
+            if self.confirm is not None:
+                self.confirm(self._submit_whole(parts, Path(name), None))
             with self.sender.alone() as alone:
                 return self._submit_whole(parts, Path(name), alone)
 
@@ -176,21 +179,20 @@ class Submitter:
                 submission.requests += records
                 submission.sent += sum(one.requests for one in done.sent)
                 submission.reused += sum(one.records for one in done.sent if one.local)
-        submission.price_usd = price_usd(submission.tokens, self.asked.model)
+        submission.price_usd = price_usd(submission.tokens, self.asked.model, at_once=self.now)
         return submission
 
     def _enqueued(self) -> int:
-        """Tokens of all live batches of this model, as far as their rows tell."""
-        rows = (row for status in LIVE for row in self.sender.ledger.by_status(status))
-        return sum(
-            row.token_count or 0 for row in rows if isinstance(row, BatchSummary) and row.model == self.asked.model
-        )
+        """Tokens of all live batches of this model at OpenAI, as far as their rows tell."""
+        found = (row for status in LIVE for row in self.sender.ledger.by_status(status))
+        rows = (row for row in found if isinstance(row, BatchSummary) and row.at_openai)
+        return sum(row.token_count or 0 for row in rows if row.model == self.asked.model)
 
     def _submit_part(
         self, part: Part, known: SubmissionIndex, enqueued: int, alone: DatabaseClaim | None
-    ) -> _PartDone:
+    ) -> PartDone:
         """Submit the records whose vector is published, which costs nothing, then the others."""
-        done = _PartDone()
+        done = PartDone()
         if not part.deletion and not self.force:
             self._submit_way(part, known, enqueued, alone, done, local=True)
         self._submit_way(part, known, enqueued, alone, done, local=False)
@@ -202,13 +204,14 @@ class Submitter:
         known: SubmissionIndex,
         enqueued: int,
         alone: DatabaseClaim | None,
-        done: _PartDone,
+        done: PartDone,
         *,
         local: bool,
     ) -> None:
+        parts = PartSender(self.sender, self.asked, self.force, self.now, self.cache)
         for batch_id in self._unused_ids(part, known, local=local):
             known.refresh()
-            remaining = self._remaining(part, known, local=local)
+            remaining = remaining_of(part, known, local=local, force=self.force)
             if not remaining.ids:
                 break
             if self._over_budget(part, remaining, enqueued):
@@ -217,7 +220,7 @@ class Submitter:
             if alone is None:
                 done.sent.append(remaining.sent_as(batch_id, local=local))
                 break
-            if self._send_part(alone, part, known, batch_id, done, local=local):
+            if parts.send(alone, part, known, batch_id, done, local=local):
                 break
 
     def _unused_ids(self, part: Part, known: SubmissionIndex, *, local: bool) -> Iterator[str]:
@@ -233,65 +236,3 @@ class Submitter:
     def _over_budget(self, part: Part, remaining: Remaining, enqueued: int) -> bool:
         budget = self.enqueued_tokens
         return budget is not None and remaining.tokens > 0 and enqueued + remaining.tokens > budget
-
-    def _send_part(
-        self,
-        alone: DatabaseClaim,
-        part: Part,
-        known: SubmissionIndex,
-        batch_id: str,
-        done: _PartDone,
-        *,
-        local: bool,
-    ) -> bool:
-        """Submit what remains under this id. False if the id turned out to be used: then the rest needs another.
-
-        What remains is asked again under the claim: another submit may have sent it while this one waited.
-        """
-        sender = self.sender
-        asked = {"model": self.asked.model, "dimensions": self.asked.dimensions}
-        row = {} if part.deletion else asked
-        with sender.claim(alone, batch_id) as claim:
-            used = sender.ledger.get_many([batch_id]).get(batch_id)
-            if used is None and not part.deletion and not local:
-                used = sender.adopt(batch_id, row)
-                if used is not None:
-                    records = used.request_count or 0
-                    requests = records if used.sent_count is None else used.sent_count
-                    done.sent.append(Sent(batch_id, records, requests, used.token_count or 0, local=False))
-            if used is not None:
-                known.note(used)
-                return self.force
-            known.refresh()
-            remaining = self._remaining(part, known, local=local)
-            if not remaining.ids:
-                return True
-            count = {"deletion_count" if part.deletion else "request_count": len(remaining.ids)}
-            lines = (line for line in part.lines() if line.id in remaining.ids)
-            fields = {**row, **count, **remaining.instants(), "token_count": remaining.tokens}
-            if part.deletion:
-                sent = sender.write_deletions(batch_id, lines, fields)
-            elif local:
-                sent = self._write_answered(batch_id, list(lines), known, fields)
-            else:
-                sent = sender.send(claim, batch_id, lines, self.asked, fields, singly=self.force)
-            known.note(sent)
-            done.sent.append(remaining.sent_as(batch_id, local=local))
-            return True
-
-    def _write_answered(
-        self, batch_id: str, lines: list[Line], known: SubmissionIndex, fields: dict[str, Any]
-    ) -> BatchSummary:
-        """A batch of records whose texts are published: each distinct one with the vector that it has there."""
-        assert known.published is not None, "a text is published in a version"
-        answered: dict[str, str] = {}
-        for line in lines:
-            there = known.published_with(line.text_sha256)
-            assert there is not None, "only records whose text is published remain for this way"
-            answered.setdefault(there, line.id)
-        vectors = verified_vectors(self.sender.store, known.published, answered.keys(), self.cache)
-        answers = ((answered[record_id], vector) for record_id, vector in vectors)
-        return self.sender.write_answered(batch_id, lines, answers, fields)
-
-    def _remaining(self, part: Part, known: SubmissionIndex, *, local: bool) -> Remaining:
-        return remaining_of(part, known, local=local, force=self.force)

@@ -11,6 +11,8 @@ USD_A_MILLION_TOKENS = {
     "text-embedding-ada-002": 0.05,
 }
 """OpenAI's prices in the Batch API."""
+AT_ONCE_FACTOR = 2
+"""How much more an answer at once costs."""
 
 
 def count_tokens(text: str) -> int:
@@ -18,10 +20,10 @@ def count_tokens(text: str) -> int:
     return len(_encoding().encode_ordinary(text))
 
 
-def price_usd(tokens: int, model: str) -> float | None:
-    """What so many tokens cost in the Batch API; None for a model whose price is not known here."""
+def price_usd(tokens: int, model: str, *, at_once: bool = False) -> float | None:
+    """What so many tokens cost in the Batch API, or `at_once`; None for a model whose price is not known here."""
     rate = USD_A_MILLION_TOKENS.get(model)
-    return None if rate is None else tokens * rate / 1_000_000
+    return None if rate is None else tokens * rate * (AT_ONCE_FACTOR if at_once else 1) / 1_000_000
 
 
 @lru_cache(maxsize=1)

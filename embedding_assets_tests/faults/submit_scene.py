@@ -22,6 +22,8 @@ EXPIRED = texts("e", 3, 80)
 BUDGET = 1_000_000
 RECORDS_A_BATCH = 2
 SETTINGS = EmbeddingModel(MODEL, DIMENSIONS)
+URGENT = texts("n", 2, 90)
+"""Embedded at once."""
 SUBMITTED = {**{one.id: one.document for one in RECORDS}, "copy": RECORDS[-1].document}
 """Their texts: that of the first is published, the last two share one."""
 
@@ -31,7 +33,8 @@ sent once, and a process that stands still past its lease after its last look at
 
 
 class SubmitScene(Scene):
-    """A file of six records, one of a published text, two of one text; one of two ids; a batch that expired."""
+    """A file of six records, one of a published text, two of one text; one of two ids; one that is urgent; a batch
+    that expired."""
 
     def begin(self) -> None:
         """The published version."""
@@ -44,6 +47,8 @@ class SubmitScene(Scene):
             "".join(json.dumps({"id": record_id, "text": text}) + "\n" for record_id, text in SUBMITTED.items())
         )
         self.gone.write_text("\n".join(GONE))
+        urgent = [{"id": one.id, "text": one.document} for one in URGENT]
+        self.urgent.write_text("\n".join(map(json.dumps, urgent)))
 
     @property
     def records(self) -> Path:
@@ -54,6 +59,11 @@ class SubmitScene(Scene):
     def gone(self) -> Path:
         """The file of ids."""
         return self.world.home / "deleted"
+
+    @property
+    def urgent(self) -> Path:
+        """The file of records that cannot wait."""
+        return self.world.home / "urgent.jsonl"
 
     def restore(self) -> None:
         """OpenAI has no batch but the one that expired."""
@@ -67,18 +77,19 @@ class SubmitScene(Scene):
         sender = services.sender(LINES, lambda line: None)
         submitter = Submitter(sender, SETTINGS, enqueued_tokens=BUDGET)
         sent = submitter.submit([self.records], self.gone, Limits(requests=RECORDS_A_BATCH))
+        urgent = Submitter(sender, SETTINGS, now=True).submit([self.urgent])
         expired = services.ledger.get("expired")
         if expired.resubmitted_as is None:
             services.resubmitter(LINES, lambda line: None).resubmit(expired, now=True)
             return False
-        return not sent.batches
+        return not sent.batches and not urgent.batches
 
     def check(self, planned: Planned | None = None) -> None:
         """Each record and each deletion is in one live batch; each batch was made once, and has its row."""
         services = self.world.services
         rows = list(services.ledger.live(LINES).ready_to_plan)
         submitted = Counter(value["id"] for row in rows if not row.is_deletion for value in self._lines(row))
-        assert submitted == Counter([*SUBMITTED, *(one.id for one in EXPIRED[1:])])
+        assert submitted == Counter([*SUBMITTED, *(one.id for one in [*EXPIRED[1:], *URGENT])])
         child = services.ledger.get("expired").resubmitted_as
         assert [row.batch_id for row in rows if row.parent_batch_id == "expired"] == [child]
         assert Counter(value["id"] for row in rows if row.is_deletion for value in self._lines(row)) == Counter(
@@ -87,7 +98,8 @@ class SubmitScene(Scene):
         listed = self.world.server.control.get("/v1/batches").json()["data"]
         made = Counter(batch["metadata"]["batch_id"] for batch in listed if batch["metadata"])
         assert made.keys() == {row.batch_id for row in rows if row.at_openai}
-        assert {value["id"] for row in rows if row.is_local for value in self._lines(row)} == {BEFORE[0].id}
+        local = {value["id"]: row.answered_at_once for row in rows if row.is_local for value in self._lines(row)}
+        assert local == {BEFORE[0].id: False, **{one.id: True for one in URGENT}}
         most = 2 if planned is not None and _beyond_us(planned) else 1
         assert [count for count in made.values() if count > most] == [], made
         assert all(row.request_count == len(self._lines(row)) for row in rows if not row.is_deletion)
