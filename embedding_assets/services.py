@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embedding_assets.submission.resubmit import Resubmitter
     from embedding_assets.submission.sender import Sender
     from embedding_assets.submission.submit import Submitter
+    from embedding_assets.submission.tokens import Prices
     from embedding_assets.targets.address import Target
     from embedding_assets.targets.sync import TargetSync
     from embedding_assets.targets.verify import TargetFinding
@@ -88,6 +89,8 @@ class Services:
             dry_run=dry_run,
             cache=self._base_cache(database),
             now=now,
+            prices=self.prices,
+            text_tokens=self.settings.max_text_tokens,
         )
 
     def resubmitter(self, database: Database, progress: Progress, *, dry_run: bool = False) -> Resubmitter:
@@ -101,6 +104,7 @@ class Services:
             EmbeddingModel(settings.model, settings.dimensions),
             Policy(settings.max_attempts, timedelta(seconds=settings.resubmit_wait_seconds)),
             dry_run=dry_run,
+            prices=self.prices,
         )
 
     def importer(self, database: Database, progress: Progress) -> SnapshotImport:
@@ -148,22 +152,24 @@ class Services:
     def openai(self) -> OpenAIBatches:
         """OpenAI's files and batches."""
         from embedding_assets.openai_batches.client import OpenAIBatches
+        from embedding_assets.openai_batches.dialect import dialect_of
 
-        return OpenAIBatches(limit=AdaptiveLimit(self.settings.poll_concurrency))
+        settings = self.settings
+        return OpenAIBatches(limit=AdaptiveLimit(settings.poll_concurrency), dialect=dialect_of(settings))
+
+    @property
+    def prices(self) -> Prices:
+        """What tokens cost."""
+        from embedding_assets.submission.tokens import Prices
+
+        return Prices(self.settings.price_per_million)
 
     def poller(self, database: Database) -> Poller:
         """Polls single batches."""
         from embedding_assets.openai_batches.poll import Poller
 
-        settings = self.settings
-        return Poller(
-            self.store,
-            self.openai,
-            database,
-            settings.intermediate_format,
-            self.absence,
-            settings.poll_disk_mib * 2**20,
-        )
+        form, disk_bytes = self.settings.intermediate_format, self.settings.poll_disk_mib * 2**20
+        return Poller(self.store, self.openai, database, form, self.absence, disk_bytes)
 
     @property
     def absence(self) -> Absence:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import load_dotenv
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedding_assets.calls.credentials import check_credentials
@@ -18,8 +18,17 @@ from embedding_assets.errors import InputError, SettingsError
 
 PREFIX = "EMBEDDING_ASSETS_"
 
+
+def _kept_long_enough(seconds: int) -> int:
+    """A file is needed for as long as a batch takes, and OpenAI keeps none for more than 30 days."""
+    if seconds != 0 and not 2 * 86400 <= seconds <= 30 * 86400:
+        raise ValueError("0 or 172800 to 2592000 seconds")
+    return seconds
+
+
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FileSeconds = Annotated[int, AfterValidator(_kept_long_enough)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -80,6 +89,19 @@ class Settings(BaseSettings):
     """The dimensions that `submit` asks for; unset, the model's own."""
     enqueued_tokens: Positive | None = None
     """[OpenAI's limit](submitting.md#openais-limit-of-tokens): `submit` defers what exceeds it."""
+    completion_window: str = Field(default="24h", pattern=r"^[1-9][0-9]{0,3}[mhd]$")
+    """[The window](other-servers.md) that a batch is created with: a number and `m`, `h` or `d`."""
+    max_text_tokens: Positive = 8192
+    """Tokens that a text may have."""
+    price_per_million: NotNegative | None = None
+    """USD for a million tokens in a batch, of every model; unset, OpenAI's prices."""
+    send_dimensions: bool = True
+    """With `0`, requests [do not name the dimensions](other-servers.md)."""
+    input_file_seconds: FileSeconds = 30 * 86400
+    """How long [OpenAI is asked to keep the input file](submitting.md#openais-files) of a batch, two days to 30;
+    0 asks nothing."""
+    output_file_seconds: FileSeconds = 0
+    """The same for its output."""
     max_attempts: Positive = 3
     """[How often a request is sent](outcomes.md#resubmit), the first time included."""
     resubmit_wait_seconds: NotNegative = 900

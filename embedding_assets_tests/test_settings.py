@@ -30,6 +30,9 @@ def test_defaults_are_the_contracts() -> None:
     assert (settings.chunk_concurrency, settings.group_concurrency) == (10, 6)
     assert (settings.intermediate_format, settings.index_writer) == ("arrow", "auto")
     assert (settings.model, settings.dimensions) == ("text-embedding-3-small", None)
+    assert (settings.completion_window, settings.send_dimensions) == ("24h", True)
+    assert (settings.max_text_tokens, settings.price_per_million) == (8192, None)
+    assert (settings.input_file_seconds, settings.output_file_seconds) == (2592000, 0)
     assert settings.lock_lease_seconds == 60
     assert (settings.min_ready, settings.max_wait_seconds) == (1, 300)
     assert settings.stall_seconds == 600
@@ -58,11 +61,13 @@ COUNTS = [
     "CHUNK_CONCURRENCY",
     "GROUP_CONCURRENCY",
     "DIMENSIONS",
+    "MAX_TEXT_TOKENS",
 ]
 COUNTS += ["MIN_READY", "SNAPSHOT_RETENTION"]
 SIZES = ["CHUNK_SIZE", "GROUP_SIZE"]
 SECONDS = ["LOCK_LEASE_SECONDS", "STALL_SECONDS"]
-WAITS = ["MAX_WAIT_SECONDS", "GC_MIN_AGE_SECONDS"]
+WAITS = ["MAX_WAIT_SECONDS", "GC_MIN_AGE_SECONDS", "PRICE_PER_MILLION"]
+FILES = ["INPUT_FILE_SECONDS", "OUTPUT_FILE_SECONDS"]
 
 BAD = [
     *(
@@ -76,6 +81,8 @@ BAD = [
     *((f"EMBEDDING_ASSETS_{name}", "-0.5", "0") for name in WAITS),
     *((f"EMBEDDING_ASSETS_{name}", "x", "number") for name in [*SECONDS, *WAITS]),
     *((f"EMBEDDING_ASSETS_{name}", value, "") for name in [*SECONDS, *WAITS] for value in ("nan", "inf")),
+    *((f"EMBEDDING_ASSETS_{name}", value, "172800") for name in FILES for value in ("-1", "86400", "2592001")),
+    *(("EMBEDDING_ASSETS_COMPLETION_WINDOW", value, "[mhd]") for value in ("24", "0h", "24 h")),
     ("EMBEDDING_ASSETS_INTERMEDIATE_FORMAT", "parquet", "'arrow' or 'chroma'"),
     ("EMBEDDING_ASSETS_INDEX_WRITER", "hnsw", "'chroma', 'direct' or 'auto'"),
     ("CHROMADB_STORAGE_MODE", "nfs", "'s3', 'efs' or 'auto'"),

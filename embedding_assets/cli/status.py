@@ -18,7 +18,7 @@ from embedding_assets.errors import DamagedVersionError
 from embedding_assets.ledger.batch_summary import BatchSummary, Refused, Status
 from embedding_assets.ledger.overdue import is_overdue, overdue_warning
 from embedding_assets.operations.backlog import Group, groups, remarks, totals
-from embedding_assets.operations.batch_story import Story, tell_story
+from embedding_assets.operations.batch_story import Story, files_kept, tell_story
 from embedding_assets.operations.facts import gather
 from embedding_assets.services import Services, connect
 from embedding_assets.text.usd import usd_text
@@ -54,7 +54,8 @@ def status(
     chosen = Choice(statuses or tuple(Status), earliest(since, now) if since else None)
     services = connect()
     if watch:
-        watch_rows(lambda: _rows(services, database, chosen)[0], _names(services), as_list=as_list)
+        names = _names(services)
+        watch_rows(lambda: _rows(services, database, chosen)[0], names, as_list=as_list, prices=services.prices)
         return
     rows, refused = ([named_row(services, batch)], []) if batch else _rows(services, database, chosen)
     published = _published(services, _databases(services, database, rows if batch else None))
@@ -121,11 +122,11 @@ def _published(services: Services, databases: Collection[Database]) -> Published
 def _story(services: Services, row: BatchSummary, now: datetime) -> Story:
     by_type = {database.batch_type: database for database in services.settings.databases}
     database: Database | None = by_type.get(row.batch_type)
-    return tell_story(gather(services.store, services.ledger, database, row), now)
+    return tell_story(gather(services.store, services.ledger, database, row), now, services.prices)
 
 
 def _grouped(services: Services, rows: list[BatchSummary]) -> list[Group]:
-    return groups(rows, _names(services))
+    return groups(rows, _names(services), services.prices)
 
 
 def _names(services: Services) -> dict[str, str]:
@@ -149,7 +150,7 @@ def _document(
     }
     if story is not None:
         return {**document, "story": story.document()}
-    document["totals"] = totals(rows).document()
+    document["totals"] = totals(rows, services.prices).document()
     document["backlog"] = [group.document(now) for group in _grouped(services, rows)]
     document["remarks"] = [remark.document() for remark in remarks(rows, out, now)]
     return document
@@ -164,7 +165,7 @@ def _print_backlog(services: Services, rows: list[BatchSummary], out: Mapping[st
     if not rows:
         STDOUT.print("no batches")
         return
-    for shown in backlog_table(_names(services), rows, now):
+    for shown in backlog_table(rows, _names(services), now, services.prices):
         STDOUT.print(shown)
     noted = remarks(rows, out, now)
     if noted:
@@ -185,6 +186,9 @@ def _print_story(story: Story) -> None:
         _line("", group.summary)
     if story.cost_usd is not None:
         _line("cost", f"{usd_text(story.cost_usd)} USD")
+    kept = files_kept(row)
+    if kept is not None:
+        _line("files", f"OpenAI keeps {kept}")
     if row.error:
         _line("error", row.error)
     publication = facts.publication

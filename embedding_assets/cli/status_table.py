@@ -16,6 +16,7 @@ from embedding_assets.cli.output import STDOUT, Table, counted
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, parse_instant
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.backlog import groups, requested_of, totals
+from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
 
 WATCH_SECONDS = 5.0
 """Between two looks of `--watch`."""
@@ -49,14 +50,16 @@ def earliest(since: str, now: datetime) -> datetime:
         ) from None
 
 
-def backlog_table(names: Mapping[str, str], rows: Sequence[BatchSummary], now: datetime) -> Iterator[Table | str]:
+def backlog_table(
+    rows: Sequence[BatchSummary], names: Mapping[str, str], now: datetime, prices: Prices
+) -> Iterator[Table | str]:
     """By database and status, with a sum in which each record counts once."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("database", "status"):
         table.add_column(name)
     for name in ("count", "oldest", "requested", "embedded", "failed", "unfinished", "USD"):
         table.add_column(name, justify="right", no_wrap=True)
-    grouped = groups(rows, names)
+    grouped = groups(rows, names, prices)
     for group in grouped:
         numbers = (group.requested_text, group.embedded, group.failed, group.unfinished)
         table.add_row(
@@ -67,7 +70,7 @@ def backlog_table(names: Mapping[str, str], rows: Sequence[BatchSummary], now: d
             *(str(number) for number in numbers),
             group.cost.summary,
         )
-    whole = totals(rows)
+    whole = totals(rows, prices)
     if len(grouped) > 1:
         sums = (whole.requested, whole.embedded, whole.failed, whole.unfinished)
         table.add_section()
@@ -117,7 +120,13 @@ def _lists(rows: Sequence[BatchSummary], names: Mapping[str, str], now: datetime
             yield list_table(own, now)
 
 
-def watch_rows(look: Callable[[], Sequence[BatchSummary]], names: Mapping[str, str], *, as_list: bool) -> None:
+def watch_rows(
+    look: Callable[[], Sequence[BatchSummary]],
+    names: Mapping[str, str],
+    *,
+    as_list: bool,
+    prices: Prices = OPENAI_PRICES,
+) -> None:
     """Show what `look` finds, in place on a terminal, else again whenever it changed, until no batch is live."""
     shown: object = None
     with Live(console=STDOUT, auto_refresh=False, transient=False) as live:
@@ -125,7 +134,8 @@ def watch_rows(look: Callable[[], Sequence[BatchSummary]], names: Mapping[str, s
             rows, now = look(), datetime.now(UTC)
             if rows != shown or STDOUT.is_terminal:
                 shown = rows
-                parts = list(_lists(rows, names, now) if as_list or not rows else backlog_table(names, rows, now))
+                listed = as_list or not rows
+                parts = list(_lists(rows, names, now) if listed else backlog_table(rows, names, now, prices))
                 if STDOUT.is_terminal:
                     live.update(Lines(*parts, f"{now:%H:%M:%S}Z; Ctrl-C ends it"), refresh=True)
                 else:

@@ -72,7 +72,8 @@ class BatchSummary(BaseModel):
 
     `request_count` counts records, `sent_count` the requests that were sent for them: records may share one.
     `missing_since` is when OpenAI was first found not to show the batch or its output. `openai_status` is OpenAI's
-    own word for the status of a live batch if it is none that we know.
+    own word for the status of a live batch if it is none that we know. `input_file_expires_at` and
+    `output_file_seconds` are how long OpenAI was asked to keep its files; None if nothing was asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -108,6 +109,8 @@ class BatchSummary(BaseModel):
     missing_since: datetime | None = None
     openai_status: str | None = None
     reopened_from: Status | None = None
+    input_file_expires_at: datetime | None = None
+    output_file_seconds: int | None = None
 
     @field_validator("batch_id")
     @classmethod
@@ -128,7 +131,14 @@ class BatchSummary(BaseModel):
     def _bounded(cls, value: str | None) -> str | None:
         return None if value is None else bounded(value)
 
-    @field_validator("submitted_at", "precedence_at", "reset_at", "missing_since", mode="before")
+    @field_validator(
+        "submitted_at",
+        "precedence_at",
+        "reset_at",
+        "missing_since",
+        "input_file_expires_at",
+        mode="before",
+    )
     @classmethod
     def _instant(cls, value: object) -> object:
         return parse_instant(value) if isinstance(value, str) else value

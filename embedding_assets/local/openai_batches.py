@@ -7,13 +7,15 @@ import random
 import secrets
 import threading
 import time
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from embedding_assets.local.embedders import Embedder
 from embedding_assets.local.openai_errors import ApiError, not_found
-from embedding_assets.local.openai_files import FileStore
+from embedding_assets.local.openai_files import BATCH_FILE_LIFE_SECONDS, FileStore
 from embedding_assets.local.openai_input import read_input
 from embedding_assets.local.openai_output import Stopped, write_answers
 from embedding_assets.local.openai_plans import BatchPlan, PlanOrder, RequestFault
@@ -59,8 +61,15 @@ def _log_failure(done: Future[None]) -> None:
 class BatchStore:
     """Creates, plans, lists and cancels batches. Safe to use from threads."""
 
-    def __init__(self, files: FileStore, embedder: Embedder, pace: Pace) -> None:
+    def __init__(
+        self,
+        files: FileStore,
+        embedder: Embedder,
+        pace: Pace,
+        windows: Collection[str] = (COMPLETION_WINDOW,),
+    ) -> None:
         self._files = files
+        self._windows = windows
         self._embedder = embedder
         self._pace = pace
         self._dice = random.Random(pace.seed)
@@ -70,12 +79,20 @@ class BatchStore:
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="batch")
         self._closed = False
 
-    def create(self, input_file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None) -> Batch:
+    def create(
+        self,
+        input_file_id: str,
+        endpoint: str,
+        window: str,
+        metadata: dict[str, str] | None,
+        output_life_seconds: int = BATCH_FILE_LIFE_SECONDS,
+    ) -> Batch:
         """Create a batch and start its work. Raises ApiError if OpenAI refuses at once."""
         if endpoint != ENDPOINT:
             raise ApiError(400, f"Invalid value: '{endpoint}'. Supported value: '{ENDPOINT}'.", param="endpoint")
-        if window != COMPLETION_WINDOW:
-            message = f"Invalid value: '{window}'. Supported value: '{COMPLETION_WINDOW}'."
+        if window not in self._windows:
+            supported = "', '".join(self._windows)
+            message = f"Invalid value: '{window}'. Supported value: '{supported}'."
             raise ApiError(400, message, param="completion_window")
         if self._files.get(input_file_id).purpose != "batch":
             raise ApiError(400, "The purpose of the input file must be 'batch'.", param="input_file_id")
@@ -91,6 +108,7 @@ class BatchStore:
                 created_at=time.time(),
                 latency=max(0.0, self._pace.latency + drift),
                 plan=plan,
+                output_life_seconds=output_life_seconds,
             )
             if plan.latency_seconds is not None:
                 batch.latency = plan.latency_seconds
@@ -230,10 +248,13 @@ class BatchStore:
             seed = f"{self._pace.seed}:{stored.sha256}"
             work.answers = write_answers(content, plan, self._embedder, seed, output, errors, stopped)
             if work.answers.output_lines:
-                work.output_file_id = self._files.adopt(output, f"{batch.id}_output.jsonl", "batch_output").id
+                work.output_file_id = self._adopt(output, f"{batch.id}_output.jsonl", batch)
             if work.answers.error_lines:
-                work.error_file_id = self._files.adopt(errors, f"{batch.id}_error.jsonl", "batch_output").id
+                work.error_file_id = self._adopt(errors, f"{batch.id}_error.jsonl", batch)
             work.done_at = time.time()
         except Stopped:
             output.unlink(missing_ok=True)
             errors.unlink(missing_ok=True)
+
+    def _adopt(self, path: Path, name: str, batch: Batch) -> str:
+        return self._files.adopt(path, name, "batch_output", batch.output_life_seconds).id

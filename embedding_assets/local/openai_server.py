@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from starlette.routing import Route
 
 from embedding_assets.errors import InputError
 from embedding_assets.local.embedders import EMBEDDER_NAMES, Embedder, make_embedder
-from embedding_assets.local.openai_batches import BatchStore, Pace
+from embedding_assets.local.openai_batches import COMPLETION_WINDOW, BatchStore, Pace
 from embedding_assets.local.openai_control import Control
 from embedding_assets.local.openai_embeddings import MODEL_DIMENSIONS, embed, parse_request, to_json
 from embedding_assets.local.openai_errors import ApiError
-from embedding_assets.local.openai_files import FileStore
+from embedding_assets.local.openai_files import FileStore, life_of
 from embedding_assets.local.openai_traffic import CuttableProtocol, Traffic
 from embedding_assets.local.serving import add_serving_options, serve
 from embedding_assets.processes.quiet_environment import call_nobody
@@ -80,7 +80,10 @@ class OpenAiApi:
             filename = upload.filename or "upload"
             if purpose == "batch" and not filename.endswith(".jsonl"):
                 raise ApiError(400, "Invalid file format for Batch API. Must be .jsonl")
-            stored = await run_in_threadpool(self._files.save, upload.file, filename, purpose)
+            anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+            asked = None if anchor is seconds is None else {"anchor": anchor, "seconds": seconds}
+            life = life_of(asked)
+            stored = await run_in_threadpool(self._files.save, upload.file, filename, purpose, life)
         return JSONResponse(stored.view)
 
     async def list_files(self, request: Request) -> Response:
@@ -110,8 +113,9 @@ class OpenAiApi:
         for name in ("input_file_id", "endpoint", "completion_window"):
             if not isinstance(body.get(name), str):
                 raise ApiError(400, f"Missing required parameter: '{name}'.", param=name)
+        life = life_of(body.get("output_expires_after"), "output_expires_after")
         batch = self._batches.create(
-            body["input_file_id"], body["endpoint"], body["completion_window"], body.get("metadata")
+            body["input_file_id"], body["endpoint"], body["completion_window"], body.get("metadata"), life
         )
         return JSONResponse(batch.view(batch.created_at))
 
@@ -174,10 +178,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return JSONResponse(ApiError(error.status_code, message).body, error.status_code)
 
 
-def build_app(directory: Path, embedder: Embedder, pace: Pace) -> Traffic:
-    """The server as an ASGI app that keeps its files below `directory`."""
+def build_app(
+    directory: Path, embedder: Embedder, pace: Pace, windows: Collection[str] = (COMPLETION_WINDOW,)
+) -> Traffic:
+    """The server as an ASGI app that keeps its files below `directory` and takes these completion windows."""
     files = FileStore(directory)
-    batches = BatchStore(files, embedder, pace)
+    batches = BatchStore(files, embedder, pace, windows)
     traffic = Traffic()
 
     @asynccontextmanager
@@ -202,6 +208,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--latency", type=float, default=0, help="seconds that a batch takes (default: 0)")
     parser.add_argument("--jitter", type=float, default=0, help="seconds more or less, by chance (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="of every draw (default: 0)")
+    parser.add_argument(
+        "--window",
+        action="append",
+        help="a completion window that is taken; may be repeated (default: 24h)",
+    )
     parser.add_argument("--data-dir", type=Path, help="where files are kept (default: a temporary directory)")
     options = parser.parse_args(arguments)
     try:
@@ -211,7 +222,8 @@ def main(arguments: list[str] | None = None) -> None:
     pace = Pace(options.latency, options.jitter, options.seed)
     with tempfile.TemporaryDirectory(prefix="openai-server-") as temporary:
         directory = options.data_dir or Path(temporary)
-        serve(build_app(directory, embedder, pace), options, CuttableProtocol)
+        windows = options.window or [COMPLETION_WINDOW]
+        serve(build_app(directory, embedder, pace, windows), options, CuttableProtocol)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from embedding_assets.local.openai_files import BATCH_FILE_LIFE_SECONDS
 from embedding_assets.local.openai_output import Answers
 from embedding_assets.local.openai_plans import BatchError, BatchPlan, BatchStatus
 
@@ -48,6 +49,7 @@ class Batch:
     plan: BatchPlan
     work: Work = field(default_factory=Work)
     cancel_at: float = math.inf
+    output_life_seconds: int = BATCH_FILE_LIFE_SECONDS
 
     @property
     def hidden(self) -> bool:

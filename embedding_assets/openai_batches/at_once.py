@@ -39,12 +39,13 @@ def embed_at_once(
 
 
 def _delivered(openai: OpenAIBatches, texts: Sequence[str], model: str, dimensions: int | None) -> list[object]:
+    asked = openai.dialect.dimensions(dimensions)
     subject = f"embedding {len(texts)} text{'' if len(texts) == 1 else 's'} with {model}"
     with translated(subject):
         answer = openai.sdk.embeddings.with_raw_response.create(
             model=model,
             input=list(texts),
-            dimensions=openai_sdk.omit if dimensions is None else dimensions,
+            dimensions=openai_sdk.omit if asked is None else asked,
             encoding_format="base64",
         )
     data = json_object(answer.content, subject).get("data")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -18,6 +19,7 @@ from embedding_assets.errors import (
     TransientError,
     UnusableAnswerError,
 )
+from embedding_assets.openai_batches.dialect import Dialect
 from embedding_assets.openai_batches.remote import RemoteBatch, read_batch, unknown_batch
 from embedding_assets.openai_batches.sdk import connected, json_object, translated
 
@@ -38,8 +40,14 @@ Vouched = tuple[str, int, bool]
 class OpenAIBatches:
     """Files and batches of one OpenAI account, as the SDK's own environment variables name it."""
 
-    def __init__(self, client: openai.OpenAI | None = None, limit: AdaptiveLimit | None = None) -> None:
+    def __init__(
+        self,
+        client: openai.OpenAI | None = None,
+        limit: AdaptiveLimit | None = None,
+        dialect: Dialect | None = None,
+    ) -> None:
         """With a `client` of one's own, no limit but that client's holds."""
+        self.dialect = dialect or Dialect()
         self._sdk = client
         self._limit = limit or AdaptiveLimit(DEFAULT_AT_ONCE)
         self._making = threading.Lock()
@@ -174,7 +182,8 @@ class OpenAIBatches:
     def upload_requests(self, input_file: Path) -> str:
         """Upload a batch's requests; return the file's id. An upload costs nothing until a batch is made of it."""
         with translated("uploading a batch's requests to OpenAI"), input_file.open("rb") as stream:
-            file_id: object = self.sdk.files.create(file=stream, purpose="batch").id
+            expiry = _expiry(self.dialect.input_file_seconds)
+            file_id: object = self.sdk.files.create(file=stream, purpose="batch", expires_after=expiry).id
         if not isinstance(file_id, str) or not file_id:
             raise UnusableAnswerError("uploading a batch's requests to OpenAI: the answer has no file id")
         return file_id
@@ -185,12 +194,15 @@ class OpenAIBatches:
         After a TransientError nobody knows whether it was made: look for it before it is tried again.
         """
         subject = "creating a batch at OpenAI"
+        # The SDK knows OpenAI's window alone.
+        window: Any = self.dialect.completion_window
         with translated(subject):
             answer = self.sdk.with_options(max_retries=0).batches.with_raw_response.create(
                 input_file_id=input_file_id,
                 endpoint="/v1/embeddings",
-                completion_window="24h",
+                completion_window=window,
                 metadata=metadata,
+                output_expires_after=_expiry(self.dialect.output_file_seconds),
             )
         remote = read_batch(json_object(answer.content, subject))
         if not remote.id:
@@ -217,11 +229,12 @@ class OpenAIBatches:
 
     def embed(self, texts: Sequence[str], model: str, dimensions: int | None) -> list[list[float]]:
         """Vectors of texts, at once and at full price: for a search."""
+        asked = self.dialect.dimensions(dimensions)
         with translated(f"embedding with {model}"):
             response = self.sdk.embeddings.create(
                 model=model,
                 input=list(texts),
-                dimensions=openai.omit if dimensions is None else dimensions,
+                dimensions=openai.omit if asked is None else asked,
                 encoding_format="float",
             )
         return [entry.embedding for entry in response.data]
@@ -234,6 +247,11 @@ class OpenAIBatches:
         except NotFoundError:
             return False
         return True
+
+
+def _expiry(seconds: int) -> Any:
+    """When the server deletes a file, so many seconds after it was made; nothing is said for 0."""
+    return {"anchor": "created_at", "seconds": seconds} if seconds else openai.omit
 
 
 def _broke_off(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from embedding_assets.ledger.overdue import is_overdue, live_since
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.commands import INGEST, reprocess, reset, resubmit, story
 from embedding_assets.operations.costs import Cost, cost_of
+from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
 
 Kind = Literal["set aside", "missing", "unknown status", "late", "trouble", "withdrawn", "not embedded", "ended"]
 """Why a batch is listed, the most pressing first."""
@@ -112,7 +113,9 @@ class Remark:
         return {"batch_id": self.batch_id, "kind": self.kind, "why": self.why, "command": self.command}
 
 
-def groups(rows: Sequence[BatchSummary], databases: Mapping[str, str]) -> list[Group]:
+def groups(
+    rows: Sequence[BatchSummary], databases: Mapping[str, str], prices: Prices = OPENAI_PRICES
+) -> list[Group]:
     """By database and status, in the order of `databases` (name by batch type) and of the statuses."""
     names = list(dict.fromkeys([*databases.values(), *(_database(row, databases) for row in rows)]))
     chosen = {
@@ -120,10 +123,10 @@ def groups(rows: Sequence[BatchSummary], databases: Mapping[str, str]) -> list[G
         for name in names
         for status in Status
     }
-    return [_group(name, status, batches) for (name, status), batches in chosen.items() if batches]
+    return [_group(name, status, batches, prices) for (name, status), batches in chosen.items() if batches]
 
 
-def totals(rows: Sequence[BatchSummary]) -> Totals:
+def totals(rows: Sequence[BatchSummary], prices: Prices = OPENAI_PRICES) -> Totals:
     """The sum of all rows. A batch counts as sent again if both it and its child are among them."""
     there = {row.batch_id for row in rows}
     again: Counter[str] = Counter()
@@ -143,7 +146,7 @@ def totals(rows: Sequence[BatchSummary]) -> Totals:
         failed=failed,
         unfinished=unfinished,
         sent_again=again.total(),
-        cost=cost_of(rows),
+        cost=cost_of(rows, prices),
     )
 
 
@@ -158,7 +161,7 @@ def _database(row: BatchSummary, databases: Mapping[str, str]) -> str:
     return databases.get(row.batch_type, row.batch_type)
 
 
-def _group(name: str, status: Status, rows: Sequence[BatchSummary]) -> Group:
+def _group(name: str, status: Status, rows: Sequence[BatchSummary], prices: Prices) -> Group:
     requested = [count for row in rows if (count := requested_of(row)) is not None]
     return Group(
         database=name,
@@ -170,7 +173,7 @@ def _group(name: str, status: Status, rows: Sequence[BatchSummary]) -> Group:
         embedded=sum(row.embedded_count or 0 for row in rows),
         failed=sum(row.failed_count or 0 for row in rows),
         unfinished=sum(row.unfinished_count or 0 for row in rows),
-        cost=cost_of(rows),
+        cost=cost_of(rows, prices),
     )
 
 

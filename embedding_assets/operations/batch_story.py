@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant, parse_instant
 from embedding_assets.ledger.ids import planned_at
 from embedding_assets.ledger.overdue import is_overdue
+from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.backlog import requested_of
 from embedding_assets.operations.costs import batch_cost
 from embedding_assets.operations.facts import BatchFacts
 from embedding_assets.operations.next_step import NextStep, next_step
+from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
 
 UNDECIDED = ("wait", "error")
 """Actions of a poll that tells no counts yet."""
@@ -111,14 +113,14 @@ class Story:
         }
 
 
-def tell_story(facts: BatchFacts, now: datetime) -> Story:
+def tell_story(facts: BatchFacts, now: datetime, prices: Prices = OPENAI_PRICES) -> Story:
     """The story that the facts tell."""
     return Story(
         facts=facts,
         balance=balance_of(facts),
         timeline=tuple(_timeline(facts)),
         late=is_overdue(facts.row, now),
-        cost_usd=batch_cost(facts.row),
+        cost_usd=batch_cost(facts.row, prices),
         next=next_step(facts, now),
     )
 
@@ -166,6 +168,16 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
     ended = _instant(row.completed_at)
     if ended is not None and not row.status.live:
         yield Happening(ended, f"marked {row.status}")
+
+
+def files_kept(row: BatchSummary) -> str | None:
+    """How long OpenAI was asked to keep the files of a batch; None if nothing was asked."""
+    words = []
+    if row.input_file_expires_at is not None:
+        words.append(f"the input file until {row.input_file_expires_at:%Y-%m-%d %H:%M}Z")
+    if row.output_file_seconds is not None:
+        words.append(f"the output for {age_text(timedelta(seconds=row.output_file_seconds))}")
+    return " and ".join(words) or None
 
 
 def _where(row: BatchSummary) -> str:

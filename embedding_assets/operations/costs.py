@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.submission.tokens import price_usd
+from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
 from embedding_assets.text.usd import usd_text
 
 
@@ -25,7 +25,7 @@ class Cost:
         return f"{usd_text(self.usd)}{'+' * bool(self.unknown)}"
 
 
-def batch_cost(row: BatchSummary) -> float | None:
+def batch_cost(row: BatchSummary, prices: Prices = OPENAI_PRICES) -> float | None:
     """USD for one batch; None if its row does not tell its tokens, or its model's price is not known.
 
     OpenAI bills what it answered. Of a batch that ended with fewer embeddings than requests the share of its
@@ -36,14 +36,14 @@ def batch_cost(row: BatchSummary) -> float | None:
         return 0.0
     if row.token_count is None or row.model is None:
         return None
-    whole = price_usd(row.token_count, row.model, at_once=row.is_local)
+    whole = prices.usd(row.token_count, row.model, at_once=row.is_local)
     if whole is None or row.status.live or row.embedded_count is None or not row.request_count:
         return whole
     return whole * min(1.0, row.embedded_count / row.request_count)
 
 
-def cost_of(rows: Iterable[BatchSummary]) -> Cost:
+def cost_of(rows: Iterable[BatchSummary], prices: Prices = OPENAI_PRICES) -> Cost:
     """What all of them cost together."""
-    prices = [batch_cost(row) for row in rows]
-    known = [price for price in prices if price is not None]
-    return Cost(sum(known), len(prices) - len(known))
+    costs = [batch_cost(row, prices) for row in rows]
+    known = [cost for cost in costs if cost is not None]
+    return Cost(sum(known), len(costs) - len(known))

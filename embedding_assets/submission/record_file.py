@@ -24,8 +24,8 @@ from embedding_assets.rows.record import checked_metadata, is_unicode, metadata_
 from embedding_assets.submission.tokens import count_tokens
 from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded, shown
 
-TOKENS_AN_INPUT = 8192
-"""OpenAI's limit of tokens of one input."""
+TOKENS_A_TEXT = 8192
+"""OpenAI's limit of tokens of one text."""
 
 ROWS_AT_ONCE = 1000
 STANDARD_INPUT = Path("-")
@@ -45,7 +45,7 @@ class Record:
     tokens: int
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(path: Path, most_tokens: int = TOKENS_A_TEXT) -> Iterator[Record]:
     """Read records from JSONL or Parquet: what begins as Parquet does, or has a name that ends so, is Parquet.
 
     Raises InputError naming the file, the line and what is wrong with it; a file without records is wrong too.
@@ -53,7 +53,7 @@ def read_records(path: Path) -> Iterator[Record]:
     seen: dict[str, int] = {}
     for number, value in _values(path):
         where = f"{name_of(path)} line {number}"
-        record = _record(value, where)
+        record = _record(value, where, most_tokens)
         _refuse_repeated(seen, record.id, number, where)
         yield record
     if not seen:
@@ -197,7 +197,7 @@ def _parsed(line: bytes, where: str) -> object:
         raise InputError(f"{where} is not JSON: {error}") from error
 
 
-def _record(value: object, where: str) -> Record:
+def _record(value: object, where: str, most_tokens: int) -> Record:
     if not isinstance(value, dict):
         raise InputError(f"{where} is not a JSON object")
     record_id = _checked_id(value.get("id"), where)
@@ -217,8 +217,8 @@ def _record(value: object, where: str) -> Record:
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     tokens = count_tokens(text)
-    if tokens > TOKENS_AN_INPUT:
-        raise InputError(f"{where}: the text has {tokens} tokens, OpenAI takes {TOKENS_AN_INPUT}")
+    if tokens > most_tokens:
+        raise InputError(f"{where}: the text has {tokens} tokens, OpenAI takes {most_tokens}")
     return Record(record_id, text, document, metadata, tokens)
 
 

@@ -27,7 +27,7 @@ from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.shared_requests import needed
 from embedding_assets.submission.submission_index import SubmissionIndex
 from embedding_assets.submission.submit import Submission
-from embedding_assets.submission.tokens import count_tokens, price_usd
+from embedding_assets.submission.tokens import OPENAI_PRICES, Prices, count_tokens
 from embedding_assets.text.bounded_text import shown
 
 TOKEN_LIMIT = "token_limit_exceeded"
@@ -77,6 +77,7 @@ class Resubmitter:
     asked: EmbeddingModel
     policy: Policy
     dry_run: bool = False
+    prices: Prices = OPENAI_PRICES
 
     def resubmit(self, row: BatchSummary, *, now: bool = False) -> Submission:
         """Submit what a retry can help of one batch. With `now`, also if that is to wait.
@@ -201,7 +202,7 @@ class Resubmitter:
         submission.requests = len(lines)
         submission.sent = requests.count
         submission.tokens = requests.tokens
-        submission.price_usd = price_usd(submission.tokens, self._asked(row).model)
+        submission.price_usd = self.prices.usd(submission.tokens, self._asked(row).model)
         submission.batches = [batch_id]
         if alone is not None:
             self._send_once(alone, row, batch_id, lines, submission.tokens)

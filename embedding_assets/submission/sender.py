@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,7 @@ class Sender:
         before anything is paid for, if the claim was lost.
         """
         requests = SharedRequests(singly=singly)
+        named = replace(asked, dimensions=self.openai.dialect.dimensions(asked.dimensions))
         with tempfile.TemporaryDirectory(prefix="embedding-assets-submit-") as name:
             records_file, requests_file = Path(name) / "records.jsonl", Path(name) / "requests.jsonl"
             with records_file.open("wb") as kept, requests_file.open("wb") as sent:
@@ -125,11 +126,13 @@ class Sender:
                     request_id = requests.of(line)
                     kept.write(line.answered_as(request_id))
                     if request_id == line.id:
-                        sent.write(line.request(asked))
+                        sent.write(line.request(named))
             self.store.upload_file(records_file, records_key(batch_id))
             file_id = self.openai.upload_requests(requests_file)
+        uploaded = datetime.now(UTC)
         remote = self._create_batch(claim, batch_id, file_id)
-        return self._create_row(batch_id, remote.id, {**row, "sent_count": requests.count})
+        kept_for = self._kept_for(uploaded)
+        return self._create_row(batch_id, remote.id, {**row, **kept_for, "sent_count": requests.count})
 
     def send_at_once(
         self,
@@ -204,6 +207,15 @@ class Sender:
                 if found is not None:
                     return found
         raise AssertionError("unreachable: the last try returns or raises")
+
+    def _kept_for(self, uploaded: datetime) -> dict[str, Any]:
+        """How long OpenAI was asked to keep the files of a batch."""
+        dialect = self.openai.dialect
+        seconds = dialect.input_file_seconds
+        return {
+            "input_file_expires_at": uploaded + timedelta(seconds=seconds) if seconds else None,
+            "output_file_seconds": dialect.output_file_seconds or None,
+        }
 
     def _metadata(self, batch_id: str) -> dict[str, str]:
         return {"batch_id": batch_id, "database": self.database.name}

@@ -30,11 +30,17 @@ from embedding_assets.submission.parts import (
     Splitter,
     split_deletions,
 )
-from embedding_assets.submission.record_file import Record, name_of, read_ids, read_records
+from embedding_assets.submission.record_file import (
+    TOKENS_A_TEXT,
+    Record,
+    name_of,
+    read_ids,
+    read_records,
+)
 from embedding_assets.submission.remaining import Remaining, remaining_of
 from embedding_assets.submission.sender import Sender
 from embedding_assets.submission.submission_index import SubmissionIndex, everything_submitted
-from embedding_assets.submission.tokens import price_usd
+from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
 from embedding_assets.text.bounded_text import shown
 from embedding_assets.versions.base_cache import BaseCache
 
@@ -84,6 +90,7 @@ class Submitter:
     by itself, also if it, or its text, is published or on its way. `cache` may have the published version. With
     `dry_run` nothing is sent or written. With `most_gone` the files are the whole set: other records are deleted,
     if they are not more than this share of all. With `now` OpenAI answers at once instead of in a batch.
+    `text_tokens` is how many a text may have.
     `confirm` gets what would be submitted before anything is; what it raises stops the submission.
     """
 
@@ -95,6 +102,8 @@ class Submitter:
     cache: BaseCache | None = None
     most_gone: float | None = None
     now: bool = False
+    prices: Prices = OPENAI_PRICES
+    text_tokens: int = TOKENS_A_TEXT
     confirm: Callable[[Submission], None] | None = None
 
     def submit(
@@ -141,7 +150,7 @@ class Submitter:
         database = self.sender.database
         splitter = Splitter(database, self.asked, folder, limits, singly=self.force)
         for file in files:
-            splitter.add(self._counted(read_records(file), file))
+            splitter.add(self._counted(read_records(file, self.text_tokens), file))
         parts = splitter.close()
         if deletions is None:
             return parts
@@ -179,7 +188,7 @@ class Submitter:
                 submission.requests += records
                 submission.sent += sum(one.requests for one in done.sent)
                 submission.reused += sum(one.records for one in done.sent if one.local)
-        submission.price_usd = price_usd(submission.tokens, self.asked.model, at_once=self.now)
+        submission.price_usd = self.prices.usd(submission.tokens, self.asked.model, at_once=self.now)
         return submission
 
     def _enqueued(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,22 @@ def price_usd(tokens: int, model: str, *, at_once: bool = False) -> float | None
     """What so many tokens cost in the Batch API, or `at_once`; None for a model whose price is not known here."""
     rate = USD_A_MILLION_TOKENS.get(model)
     return None if rate is None else tokens * rate * (AT_ONCE_FACTOR if at_once else 1) / 1_000_000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """USD for a million tokens in the Batch API, of every model; None: OpenAI's, as far as they are known here."""
+
+    per_million: float | None = None
+
+    def usd(self, tokens: int, model: str, *, at_once: bool = False) -> float | None:
+        """What so many tokens cost in the Batch API, or `at_once`; None if the price is not known."""
+        if self.per_million is None:
+            return price_usd(tokens, model, at_once=at_once)
+        return tokens * self.per_million * (AT_ONCE_FACTOR if at_once else 1) / 1_000_000
+
+
+OPENAI_PRICES = Prices()
 
 
 @lru_cache(maxsize=1)

@@ -45,7 +45,7 @@ def mark(
         return []
     bring_targets(services, database, pointer.manifest, progress)
     rows = mark_chain(services.store, services.ledger, database, pointer.manifest, report)
-    _record(database, rows)
+    _record(services, database, rows)
     try:
         shared = services.shared_versions(database)
     except SettingsError as error:
@@ -56,14 +56,14 @@ def mark(
     return rows
 
 
-def _record(database: Database, rows: Sequence[BatchSummary]) -> None:
+def _record(services: Services, database: Database, rows: Sequence[BatchSummary]) -> None:
     """What the marked batches cost."""
     if not rows:
         return
     meter = telemetry()
     meter.record("embedding_assets.batches.marked", len(rows), database=database.name)
     meter.record("embedding_assets.tokens", sum(row.token_count or 0 for row in rows), database=database.name)
-    meter.record("embedding_assets.cost", cost_of(rows).usd, database=database.name)
+    meter.record("embedding_assets.cost", cost_of(rows, services.prices).usd, database=database.name)
     meter.flush()
 
 
