@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from embedding_assets.bucket.keys import answers_key, records_key
-from embedding_assets.bucket.store import Store
+from embedding_assets.bucket.store import Store, StoredObject
 from embedding_assets.databases import Database
 from embedding_assets.errors import PreconditionError, TransientError
 from embedding_assets.ledger.batch_summary import DELETION, LOCAL, BatchSummary, Status
@@ -83,11 +83,11 @@ class Sender:
         `row` are the fields that its row would have been given. What it was about lies in `records/`.
         """
         key = records_key(batch_id)
-        stored = next((entry for entry in self.store.list(key) if entry.key == key), None)
+        stored = self._stored(key)
         if stored is None:
             return None
         made_as: str | None = LOCAL
-        if self.store.find(answers_key(batch_id)) is None:
+        if self._stored(answers_key(batch_id)) is None:
             found = self.openai.find_batch(self._metadata(batch_id), stored.last_modified - CLOCKS_APART)
             made_as = None if found is None else found.id
         if made_as is None:
@@ -101,6 +101,9 @@ class Sender:
             "token_count": sum(map(count_tokens, sent)),
         }
         return self._create_row(batch_id, made_as, {**row, **counts})
+
+    def _stored(self, key: str) -> StoredObject | None:
+        return next((entry for entry in self.store.list(key) if entry.key == key), None)
 
     def send(
         self,

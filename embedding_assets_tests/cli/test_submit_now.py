@@ -41,6 +41,7 @@ def test_it_asks(world: World, file: Callable[..., Path], monkeypatch: pytest.Mo
     monkeypatch.setattr(typer, "confirm", lambda *words, **options: False)
     assert "nothing was sent" in command("submit", "lines", path, "--now").stderr
     monkeypatch.setattr(typer, "confirm", lambda *words, **options: True)
-    assert "1 request in 1 batch sent: 1 token, 0.000000 USD" in command("submit", "lines", path, "--now").stdout
+    sent = command("submit", "lines", path, "--now").stdout
+    assert sent.startswith("1 request in 1 batch sent: 1 token, 0.000000020 USD")
     assert "0 requests in 0 batches" in command("submit", "lines", path, "--now", "--dry-run").stdout
     assert failed("submit", "lines", "no-such-file", "--now", "--yes")
