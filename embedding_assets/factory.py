@@ -9,7 +9,7 @@ import dagster as dg
 
 from embedding_assets.dagster_defs.assets.merging import merging_assets
 from embedding_assets.dagster_defs.assets.polling import polling_assets
-from embedding_assets.dagster_defs.checks.asset_checks import execution_checks
+from embedding_assets.dagster_defs.checks.asset_checks import backlog_checks, execution_checks
 from embedding_assets.dagster_defs.io_manager import ArtefactIOManager, OpOutputIOManager
 from embedding_assets.dagster_defs.resources import (
     ARTEFACT_IO,
@@ -20,6 +20,7 @@ from embedding_assets.dagster_defs.resources import (
 )
 from embedding_assets.dagster_defs.runs.executions import job_name
 from embedding_assets.dagster_defs.sensors.alerts import alerts_sensor
+from embedding_assets.dagster_defs.sensors.attention import attention_sensor
 from embedding_assets.dagster_defs.sensors.completion import completion_sensor
 from embedding_assets.dagster_defs.sensors.pending_batches import pending_batches_sensor
 from embedding_assets.dagster_defs.submission_jobs import (
@@ -71,6 +72,7 @@ def build_definitions(
         for sensor in (
             pending_batches_sensor(database, settings.sensor_seconds),
             completion_sensor(database, settings.sensor_seconds),
+            attention_sensor(database),
         )
     ]
     if settings.webhook_url is not None:
@@ -80,7 +82,11 @@ def build_definitions(
     sensors += [resubmission_sensor(database, job) for database, _, job in submitting]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[check for database in settings.databases for check in execution_checks(database)],
+        asset_checks=[
+            check
+            for database in settings.databases
+            for check in (*execution_checks(database), backlog_checks(database))
+        ],
         jobs=[
             *(ingest_job(database) for database in settings.databases),
             *(job for _, *jobs in submitting for job in jobs),

@@ -41,9 +41,12 @@ class Said:
         try:
             yield self
         finally:
-            for when, event in _materializations(instance, "batches"):
-                said = (when, str(event.metadata["status"].value))
-                self.events[event.partition or ""] = max(said, self.events.get(event.partition or "", said))
+            events = [(when, event.partition, event.metadata) for when, event in _marks(instance)]
+            polled = _materializations(instance, "batches")
+            events += [(when, event.partition, event.metadata) for when, event in polled]
+            for when, partition, metadata in events:
+                said = (when, str(metadata["status"].value))
+                self.events[partition or ""] = max(said, self.events.get(partition or "", said))
             for _, event in _materializations(instance, "poll_results"):
                 if event.metadata["action"].value not in ("wait", "error"):
                     self.polls.add(event.partition or "")
@@ -67,6 +70,13 @@ class Said:
         assert not self.marked & self.failed
         if not self.unheard:
             assert ended.keys() == self.marked | self.failed, "not every batch was in a report"
+
+
+def _marks(instance: dg.DagsterInstance) -> Iterator[tuple[float, dg.AssetObservation]]:
+    key = dg.AssetKey([LINES.name, "batches"])
+    for record in instance.fetch_observations(key, limit=10_000, ascending=True).records:
+        if record.asset_observation is not None:
+            yield record.timestamp, record.asset_observation
 
 
 def _materializations(instance: dg.DagsterInstance, asset: str) -> Iterator[tuple[float, dg.AssetMaterialization]]:

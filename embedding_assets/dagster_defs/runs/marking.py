@@ -1,10 +1,13 @@
-"""Marking, reported to Dagster: each batch that got its final status is a new materialization of `batches`."""
+"""Marking, reported to Dagster: each batch that got its final status is an observation of `batches`.
+
+A materialization would make what was polled from the batch look out of date ("Unsynced").
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dagster import AssetMaterialization, DagsterInstance, MetadataValue
+from dagster import AssetObservation, DagsterInstance, MetadataValue
 
 from embedding_assets.bucket.keys import batch_key
 from embedding_assets.dagster_defs.runs.event_batches import report_together
@@ -92,9 +95,9 @@ def without_published(
     return [batch for batch in batches if (batch.batch_id, batch.generation) not in waiting]
 
 
-def marked_event(services: Services, database: Database, row: BatchSummary) -> AssetMaterialization:
+def marked_event(services: Services, database: Database, row: BatchSummary) -> AssetObservation:
     """The row with its final status."""
-    return AssetMaterialization(
+    return AssetObservation(
         asset_key=[database.name, "batches"],
         partition=row.batch_id,
         metadata={

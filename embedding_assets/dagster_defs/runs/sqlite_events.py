@@ -13,13 +13,14 @@ from collections.abc import Sequence
 
 from dagster import (
     AssetMaterialization,
+    AssetObservation,
     DagsterEvent,
     DagsterEventType,
     DagsterInstance,
     DagsterInvariantViolationError,
     EventLogEntry,
 )
-from dagster._core.events import StepMaterializationData
+from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
@@ -40,20 +41,16 @@ def suits(instance: DagsterInstance) -> bool:
     return type(storage) is SqliteEventLogStorage and all(hasattr(storage, part) for part in PARTS)
 
 
-def runless_entries(materializations: Sequence[AssetMaterialization]) -> list[EventLogEntry]:
+def runless_entries(events: Sequence[AssetMaterialization | AssetObservation]) -> list[EventLogEntry]:
     """What `instance.report_runless_asset_event` makes of each."""
-    return [
-        _entry(
-            DagsterEvent(
-                event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
-                event_specific_data=StepMaterializationData(materialization),
-                job_name=RUNLESS_JOB_NAME,
-            ),
-            RUNLESS_RUN_ID,
-            logging.INFO,
-        )
-        for materialization in materializations
-    ]
+    return [_entry(_runless_event(event), RUNLESS_RUN_ID, logging.INFO) for event in events]
+
+
+def _runless_event(event: AssetMaterialization | AssetObservation) -> DagsterEvent:
+    observed = isinstance(event, AssetObservation)
+    kind = DagsterEventType.ASSET_OBSERVATION if observed else DagsterEventType.ASSET_MATERIALIZATION
+    data = AssetObservationData(event) if isinstance(event, AssetObservation) else StepMaterializationData(event)
+    return DagsterEvent(event_type_value=kind.value, event_specific_data=data, job_name=RUNLESS_JOB_NAME)
 
 
 def step_entries(

@@ -69,8 +69,8 @@ def alerts_sensor(database: Database, webhook: Webhook, fresh_seconds: float | N
         memory = Memory.of(context.cursor)
         pointer = read_pointer(services.store, database)
         if pointer is not None:
-            _note_incomplete(services, database, pointer, memory)
-        rows = {row.batch_id: row for row in _rows(services, database, memory)}
+            note_incomplete(services, database, pointer, memory)
+        rows = {row.batch_id: row for row in watched_rows(services, database, memory)}
         memory.incomplete = [one for one in memory.incomplete if one in rows and not rows[one].status.live]
         waiting = sum(row.status.live for row in rows.values())
         published_at = parse_instant(pointer.manifest.created_at) if pointer is not None else None
@@ -96,19 +96,24 @@ def alerts_sensor(database: Database, webhook: Webhook, fresh_seconds: float | N
     return alerts
 
 
-def _note_incomplete(services: Services, database: Database, pointer: Pointer, memory: Memory) -> None:
-    """Remember the batches of new versions that have requests without an embedding."""
+def note_incomplete(
+    services: Services, database: Database, pointer: Pointer, memory: Memory, *, from_the_first: bool = False
+) -> None:
+    """Remember the batches of new versions that have requests without an embedding.
+
+    A memory that knows no version yet begins with the published one, or with the first that ever was.
+    """
     for manifest in chain(services.store, database, pointer.manifest):
         if manifest.version == memory.version:
             break
         without = [batch.batch_id for batch in manifest.batches if batch.failed or batch.unfinished]
         memory.incomplete += [batch_id for batch_id in without if batch_id not in memory.incomplete]
-        if memory.version is None:
+        if memory.version is None and not from_the_first:
             break
     memory.version = pointer.manifest.version
 
 
-def _rows(services: Services, database: Database, memory: Memory) -> Iterator[BatchSummary]:
+def watched_rows(services: Services, database: Database, memory: Memory) -> Iterator[BatchSummary]:
     """The rows that may want attention: live ones, those that ended badly, incomplete ones of versions."""
     live = services.ledger.live(database)
     yield from (*live.ready_to_plan, *live.set_aside)

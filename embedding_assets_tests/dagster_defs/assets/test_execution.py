@@ -69,13 +69,14 @@ def story(
         world.ingest()
         before, rows_before = world.objects(), world.rows()
         told = {event.partition: values(event)["status"] for event in world.materializations(LINES, "batches")}
+        told |= {event.partition: values(event)["status"] for event in world.marks()}
         again = world.defs.resolve_job_def("ingest_lines").execute_in_process(
             partition_key=report.executions[0], instance=world.instance
         )
         yield Story(world, report, before, rows_before, told, again)
 
 
-def values(event: dg.AssetMaterialization) -> dict[str, Any]:
+def values(event: dg.AssetMaterialization | dg.AssetObservation) -> dict[str, Any]:
     """Its metadata as plain values."""
     return {name: value.value for name, value in event.metadata.items()}
 

@@ -211,6 +211,14 @@ class World:
         found = [record.asset_materialization for record in page.records]
         return [event for event in found if event is not None]
 
+    def marks(self, database: Database = LINES) -> list[dg.AssetObservation]:
+        """What marking reported of batches: all observations, oldest first."""
+        page = self.instance.fetch_observations(
+            dg.AssetKey([database.name, "batches"]), limit=1000, ascending=True
+        )
+        found = [record.asset_observation for record in page.records]
+        return [event for event in found if event is not None]
+
 
 def request_line(record: Expected) -> str:
     """One line of a batch's input file."""

@@ -68,7 +68,7 @@ def test_five_executions_between_two_ticks_are_all_marked(world: World) -> None:
             assert (row["status"], row["GSI1PK"]) == ("COMPLETED", "STATUS#COMPLETED")
             assert (row["execution_id"], row["snapshot_version"]) == (execution, versions[execution])
             assert row["embedded_count"] == Decimal(2)
-    events = world.materializations(LINES, "batches")
+    events = world.marks()
     assert sorted(event.partition or "" for event in events) == [
         f"b{execution}-{number}" for execution in range(5) for number in range(2)
     ]
@@ -79,7 +79,7 @@ def test_five_executions_between_two_ticks_are_all_marked(world: World) -> None:
     again = tick(world, SENSOR, cursor=data.cursor)
     assert again.skip_message == "0 new materializations of the final snapshot, no batch left to mark"
     assert again.cursor == data.cursor
-    assert world.materializations(LINES, "batches") == events
+    assert world.marks() == events
     assert (world.objects(), world.rows()) == before
 
 
