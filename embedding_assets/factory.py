@@ -29,6 +29,7 @@ from embedding_assets.dagster_defs.submission_jobs import (
     resubmit_job,
     submit_job,
 )
+from embedding_assets.dagster_defs.upkeep_jobs import upkeep_jobs
 from embedding_assets.databases import Database
 from embedding_assets.operations.webhook import Webhook
 from embedding_assets.settings import Settings, load_settings
@@ -90,6 +91,7 @@ def build_definitions(
         jobs=[
             *(ingest_job(database) for database in settings.databases),
             *(job for _, *jobs in submitting for job in jobs),
+            *(job for database in settings.databases for job in upkeep_jobs(database)),
         ],
         sensors=sensors,
         schedules=[inbox_schedule(database, job) for database, job, _ in submitting],

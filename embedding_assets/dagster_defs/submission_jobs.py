@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from embedding_assets.dagster_defs.assets.boundary import dagster_errors, without_secrets_in_dagster
 from embedding_assets.dagster_defs.resources import ServicesResource
@@ -78,8 +79,10 @@ def inbox_schedule(database: Database, job: dg.JobDefinition) -> dg.ScheduleDefi
 class ResubmitConfig(dg.Config):
     """Which batches to resubmit."""
 
-    batch_ids: list[str]
-    now: bool = False
+    batch_ids: list[str] = Field(
+        [], description="Ids of batches. Empty: those that a retry can help, the oldest 20, whose wait is over."
+    )
+    now: bool = Field(False, description="Also what waits for OpenAI's limit of tokens.")
 
 
 def resubmit_job(database: Database) -> dg.JobDefinition:
@@ -99,7 +102,9 @@ def resubmit_job(database: Database) -> dg.JobDefinition:
         resubmitter = connected.resubmitter(database, context.log.info)
         problems = []
         with dagster_errors(), heartbeat(context.log.info, "resubmitting"):
-            for batch_id in config.batch_ids:
+            due = due_batches(connected, database, datetime.now(UTC)) if not config.batch_ids else []
+            chosen = config.batch_ids or [row.batch_id for row in due[:RESUBMITTED_AT_ONCE]]
+            for batch_id in chosen:
                 try:
                     sent = resubmitter.resubmit(connected.ledger.get(batch_id), now=config.now)
                 except InputError as error:

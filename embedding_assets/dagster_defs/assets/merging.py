@@ -10,13 +10,16 @@ from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResourc
 from embedding_assets.dagster_defs.runs.execution import with_provenance
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.planning import execution_partitions
+from embedding_assets.dagster_defs.runs.publication_event import published_line
 from embedding_assets.databases import Database
 from embedding_assets.executions.intermediate import IntermediateSnapshots
 from embedding_assets.executions.plan import Chunk, split_chunks
 from embedding_assets.executions.result import FinalMergeResult
 from embedding_assets.ledger.ids import planned_at
 from embedding_assets.openai_batches.poll_result import PollResult
+from embedding_assets.services import Services
 from embedding_assets.telemetry import Telemetry, telemetry
+from embedding_assets.versions.manifest import read_pointer
 
 
 def merging_assets(database: Database, *, step_per_chunk: bool) -> list[dg.AssetsDefinition]:
@@ -101,9 +104,26 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
         ):
             merged = merger.merge(results, snapshots)
             _record(meter, database, merged, results)
-        return dg.Output(merged, metadata=_final_metadata(embedding_services, merged))
+        metadata = _final_metadata(embedding_services, merged)
+        if _was_materialized(context):
+            metadata |= _what_is_published(embedding_services.services, database)
+        return dg.Output(merged, metadata=metadata)
 
     return final_snapshot
+
+
+def _was_materialized(context: dg.AssetExecutionContext) -> bool:
+    """Whether this execution is run again, by hand: it published what it had to already."""
+    wanted = dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[context.partition_key])
+    return bool(context.instance.fetch_materializations(wanted, limit=1).records)
+
+
+def _what_is_published(services: Services, database: Database) -> dict[str, dg.MetadataValue]:
+    pointer = read_pointer(services.store, database)
+    if pointer is None:
+        return {}
+    line = f"An execution that is run again changes nothing. Published now: {published_line(pointer.manifest)}"
+    return {"published_now": dg.MetadataValue.md(line)}
 
 
 def _record(meter: Telemetry, database: Database, merged: FinalMergeResult, results: list[PollResult]) -> None:
