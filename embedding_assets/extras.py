@@ -10,7 +10,7 @@ from typing import Literal
 
 from embedding_assets.errors import MissingExtraError
 
-Extra = Literal["search", "serve", "pipeline", "ui", "local"]
+Extra = Literal["search", "serve", "pipeline", "ui", "local", "postgres", "celery", "kubernetes", "ecs"]
 
 _SEARCH = ("openai",)
 _SERVE = (*_SEARCH, "starlette", "uvicorn")
@@ -24,6 +24,10 @@ MODULES: dict[Extra, tuple[str, ...]] = {
     "pipeline": _PIPELINE,
     "ui": _UI,
     "local": _LOCAL,
+    "postgres": (*_PIPELINE, "dagster_postgres"),
+    "celery": (*_PIPELINE, "dagster_postgres", "dagster_celery", "redis"),
+    "kubernetes": (*_PIPELINE, "dagster_postgres", "dagster_k8s"),
+    "ecs": (*_PIPELINE, "dagster_postgres"),
 }
 """What is imported with each extra, by the names of the modules."""
 

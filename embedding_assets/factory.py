@@ -19,6 +19,7 @@ from embedding_assets.dagster_defs.resources import (
     services_of,
 )
 from embedding_assets.dagster_defs.runs.executions import job_name
+from embedding_assets.dagster_defs.runs.executor import executor_of, has_step_per_chunk
 from embedding_assets.dagster_defs.sensors.alerts import alerts_sensor
 from embedding_assets.dagster_defs.sensors.attention import attention_sensor
 from embedding_assets.dagster_defs.sensors.completion import completion_sensor
@@ -38,12 +39,13 @@ INGESTED = ("execution_poll_results", "chunks", "intermediate_snapshots", "final
 """The assets of one execution, in their order."""
 
 
-def ingest_job(database: Database) -> dg.UnresolvedAssetJobDefinition:
-    """The job that takes one execution from polling to the published version."""
+def ingest_job(database: Database, executor: dg.ExecutorDefinition) -> dg.UnresolvedAssetJobDefinition:
+    """The job that takes one execution from polling to the published version, on our executor in any project."""
     return dg.define_asset_job(
         job_name(database),
         selection=dg.AssetSelection.assets(*([database.name, asset] for asset in INGESTED)),
         description=f"Polls the batches of one execution and publishes the next version of {database.name}.",
+        executor_def=executor,
     )
 
 
@@ -61,7 +63,7 @@ def build_definitions(
     settings = load_settings() if settings is None else settings
     if databases is not None:
         settings = settings.with_databases(databases)
-    in_processes = settings.executor == "multiprocess"
+    executor, in_processes = executor_of(settings), has_step_per_chunk(settings)
     assets = [
         asset
         for database in settings.databases
@@ -89,7 +91,7 @@ def build_definitions(
             for check in (*execution_checks(database), backlog_checks(database))
         ],
         jobs=[
-            *(ingest_job(database) for database in settings.databases),
+            *(ingest_job(database, executor) for database in settings.databases),
             *(job for _, *jobs in submitting for job in jobs),
             *(job for database in settings.databases for job in upkeep_jobs(database)),
         ],

@@ -81,8 +81,13 @@ class Settings(BaseSettings):
     files without Chroma if that is safe, as `direct` does; `chroma` always lets Chroma write."""
     max_node_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
     """Nodes for each live record of a graph; a version that would have more [is built anew](versions.md)."""
-    executor: Literal["in_process", "multiprocess"] = "in_process"
-    """`multiprocess` runs each step in a process of its own."""
+    executor: Literal["in_process", "multiprocess", "celery", "kubernetes", "ecs"] = "in_process"
+    """How a run's steps are executed; `multiprocess`: a process for each step; the last three on
+    [other machines](scaling.md#executors)."""
+    celery_broker: SecretStr | None = None
+    """URL of Celery's broker, for the executor `celery`; it may hold a password and is kept secret."""
+    celery_visibility_seconds: Positive = 3600
+    """A step that a Celery worker has not ended for so long is given to another worker."""
     model: str = Field(default="text-embedding-3-small", min_length=1)
     """The model that `submit` asks for."""
     dimensions: Positive | None = None
@@ -156,6 +161,8 @@ class Settings(BaseSettings):
             raise SettingsError(_one_line(error)) from None
         if self.storage_mode == "efs" and self.chroma_root is None:
             raise SettingsError(_NEEDS_ROOT)
+        if self.executor == "celery" and self.celery_broker is None:
+            raise SettingsError(_NEEDS_BROKER)
 
     def with_databases(self, databases: Sequence[Database]) -> Settings:
         """These settings with exactly these databases. Raises SettingsError if two have a name in common."""
@@ -261,6 +268,11 @@ def _one_line(error: ValidationError) -> str:
 
 
 _NEEDS_ROOT = "CHROMADB_STORAGE_MODE=efs needs CHROMA_ROOT: the root of the shared file system"
+
+_NEEDS_BROKER = (
+    "EMBEDDING_ASSETS_EXECUTOR=celery needs EMBEDDING_ASSETS_CELERY_BROKER: the URL of the broker, "
+    "redis://host:6379/0 say"
+)
 
 _MEANING = {
     "DYNAMODB_TABLE_NAME": "the DynamoDB table of the batch summaries",

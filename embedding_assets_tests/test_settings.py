@@ -63,7 +63,7 @@ COUNTS = [
     "DIMENSIONS",
     "MAX_TEXT_TOKENS",
 ]
-COUNTS += ["MIN_READY", "SNAPSHOT_RETENTION"]
+COUNTS += ["MIN_READY", "SNAPSHOT_RETENTION", "CELERY_VISIBILITY_SECONDS"]
 SIZES = ["CHUNK_SIZE", "GROUP_SIZE"]
 SECONDS = ["LOCK_LEASE_SECONDS", "STALL_SECONDS"]
 WAITS = ["MAX_WAIT_SECONDS", "GC_MIN_AGE_SECONDS", "PRICE_PER_MILLION"]
@@ -180,3 +180,12 @@ def test_a_wrong_databases_file_stops_at_start(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("EMBEDDING_ASSETS_DATABASES_FILE", str(tmp_path / "missing.yaml"))
     with pytest.raises(SettingsError, match=r"EMBEDDING_ASSETS_DATABASES_FILE=.*missing\.yaml cannot be read"):
         load_settings()
+
+
+def test_celery_needs_a_broker() -> None:
+    """One line that names the variable; the broker's password is in no text of the settings."""
+    with pytest.raises(
+        SettingsError, match=r"^EMBEDDING_ASSETS_EXECUTOR=celery needs EMBEDDING_ASSETS_CELERY_B.*"
+    ):
+        Settings(executor="celery")
+    assert "secret" not in repr(Settings(executor="celery", celery_broker="redis://user:secret@broker/0"))

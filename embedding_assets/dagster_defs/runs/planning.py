@@ -23,6 +23,9 @@ DEFINITIONS = "embedding_assets.definitions"
 PRELOADED = "embedding_assets.preloaded"
 """The module that the process imports from which those of the steps are forked."""
 
+BROKER_VARIABLE = "EMBEDDING_ASSETS_CELERY_BROKER"
+"""Dagster stores a run's configuration: it has the name of the variable, not the URL with its password."""
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """The event log has every event; a console that repeats them hides what matters."""
 
@@ -61,19 +64,53 @@ def add_missing(instance: DagsterInstance, partitions: str, keys: Iterable[str])
 
 
 def run_config(settings: Settings) -> dict[str, Any]:
-    """How a run executes: all steps in one process, or each in its own, begun from one that is preloaded.
+    """How a run executes: what the executor of the settings is configured with, and a quiet console."""
+    return {"execution": {"config": executor_config(settings)}, **QUIET}
 
-    Chunks and groups at once are limited by their tags. On one small machine a process for each step costs more
-    than a chunk: 65 small batches took twice as long so.
+
+def executor_config(settings: Settings) -> dict[str, Any]:
+    """The configuration of the executor that EMBEDDING_ASSETS_EXECUTOR names; without any secret.
+
+    Chunks and groups at once are limited by their tags, if the executor can; with Celery by the number of workers.
+    On one small machine a process for each step costs more than a chunk: 65 small batches took twice as long so.
     """
-    if settings.executor == "in_process":
-        return {"execution": {"config": {"in_process": {}}}, **QUIET}
     limits = {CHUNK_STEP: settings.chunk_concurrency, GROUP_STEP: settings.group_concurrency}
-    multiprocess = {
-        "max_concurrent": max(limits.values()),
-        "start_method": {"forkserver": {"preload_modules": [PRELOADED]}},
+    most = {"max_concurrent": max(limits.values())}
+    by_tag = {
         "tag_concurrency_limits": [
             {"key": STEP_KIND_TAG, "value": kind, "limit": limit} for kind, limit in limits.items()
-        ],
+        ]
     }
-    return {"execution": {"config": {"multiprocess": multiprocess}}, **QUIET}
+    match settings.executor:
+        case "in_process":
+            return {"in_process": {}}
+        case "multiprocess":
+            start = {"start_method": {"forkserver": {"preload_modules": [PRELOADED]}}}
+            return {"multiprocess": {**most, **start, **by_tag}}
+        case "celery":
+            broker = {"env": BROKER_VARIABLE}
+            return {
+                "broker": broker,
+                "backend": broker,
+                "config_source": celery_config(settings.celery_visibility_seconds),
+            }
+        case "kubernetes" | "ecs":
+            return {**most, **by_tag}
+
+
+def celery_config(visibility_seconds: int) -> dict[str, Any]:
+    """What the application of Celery has on both sides: a step whose worker dies goes to another worker.
+
+    A step is acknowledged when it has ended, and a worker takes one at a time. A broker that hears nothing of a
+    step for `visibility_seconds` gives it to another worker: a longer step then runs twice, which is harmless.
+    """
+    return {
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "worker_prefetch_multiplier": 1,
+        "worker_hijack_root_logger": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {"visibility_timeout": visibility_seconds},
+        "result_backend_transport_options": {"visibility_timeout": visibility_seconds},
+        "visibility_timeout": visibility_seconds,
+    }

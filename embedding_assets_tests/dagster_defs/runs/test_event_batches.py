@@ -126,7 +126,7 @@ def test_another_dagster_gets_them_one_by_one(
 ) -> None:
     """A release that moved its private parts still gets every event, by its public functions alone."""
     wanted = in_a_run(instances[0], one_by_one)
-    monkeypatch.setattr(event_batches, "sqlite_events", None)
+    monkeypatch.setattr(event_batches, "sql_events", None)
     assert replaced(in_a_run(instances[1], together)) == replaced(wanted)
     report_together(instances[1], some_events())
     assert [instances[1].get_materialized_partitions(key) for key in KEYS] == [{"b0", "b1", "b2"}] * 2

@@ -257,9 +257,13 @@ def open_world(
     aws: AwsClients,
     control: httpx.Client,
     home: Path,
+    dagster_yaml: str | None = None,
     **environment: str,
 ) -> Iterator[World]:
-    """A world in `home`, with nothing in it; while it is open, the environment is its own."""
+    """A world in `home`, with nothing in it; while it is open, the environment is its own.
+
+    Its Dagster instance is the project's, or that of `dagster_yaml`.
+    """
     names = {
         **stack.environment,
         "CHROMADB_BUCKET": f"bucket-{uuid.uuid4().hex}",
@@ -271,7 +275,10 @@ def open_world(
     create_table(aws.dynamodb, names["DYNAMODB_TABLE_NAME"])
     server = OpenAIServer(control)
     server.order("reset")
-    shutil.copytree(dagster_home_template(), home, dirs_exist_ok=True)
+    if dagster_yaml is None:
+        shutil.copytree(dagster_home_template(), home, dirs_exist_ok=True)
+    else:
+        (home / "dagster.yaml").write_text(dagster_yaml)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in names.items():
             patch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""Dagster's own parts for writing many events of assets into its SQLite storage at once.
+"""Dagster's own parts for writing many events of assets into its SQLite or Postgres storage at once.
 
 Everything here is private to Dagster and was tried with the versions in `constraints.txt`. Only `event_batches`
 imports it, and does without it if a release moves one of these names.
@@ -23,22 +23,28 @@ from dagster import (
 from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from sqlalchemy import Connection, Insert
 
 PARTS = (
     "prepare_insert_event",
+    "prepare_insert_event_batch",
     "run_connection",
     "index_transaction",
     "_store_asset_event_tags",
     "_store_asset_event",
 )
+POSTGRES = "PostgresEventLogStorage"
+"""By name, because dagster-postgres need not be installed."""
+ROWS_AN_INSERT = 500
 
 
 def suits(instance: DagsterInstance) -> bool:
-    """Whether this instance's events are in the SQLite storage that is known here, with all its parts."""
+    """Whether this instance's events are in a storage that is known here, with all its parts."""
     storage = instance.event_log_storage
-    return type(storage) is SqliteEventLogStorage and all(hasattr(storage, part) for part in PARTS)
+    known = type(storage) is SqliteEventLogStorage or type(storage).__name__ == POSTGRES
+    return known and all(hasattr(storage, part) for part in PARTS)
 
 
 def runless_entries(events: Sequence[AssetMaterialization | AssetObservation]) -> list[EventLogEntry]:
@@ -78,26 +84,50 @@ def step_entries(
 
 
 def store(instance: DagsterInstance, entries: Sequence[EventLogEntry]) -> None:
-    """As `SqliteEventLogStorage.store_event` does for one: into the run's database, then into that of all runs.
+    """As the storage's own `store_event` does for one: the events, then what is kept of them by asset.
 
-    Each of the two in one transaction. What the second keeps of an asset as a whole is that of its last event.
+    What is kept of an asset as a whole is that of its last event.
     """
     storage = instance.event_log_storage
-    if not entries or not isinstance(storage, SqliteEventLogStorage):
+    if not entries or not isinstance(storage, SqlEventLogStorage):
         return
+    if isinstance(storage, SqliteEventLogStorage):
+        _store_in_sqlite(storage, entries)
+    else:
+        for start in range(0, len(entries), ROWS_AN_INSERT):
+            _store_in_one_database(storage, entries[start : start + ROWS_AN_INSERT])
+
+
+def _store_in_sqlite(storage: SqliteEventLogStorage, entries: Sequence[EventLogEntry]) -> None:
+    """Into the run's database, then into that of all runs, each in one transaction."""
     inserts = [storage.prepare_insert_event(entry) for entry in entries]
     with storage.run_connection(entries[0].run_id) as connection:
         for insert in inserts:
             connection.execute(insert)
     with storage.index_transaction() as connection:
         ids = [_inserted_id(connection, insert) for insert in inserts]
-        storage._store_asset_event_tags(connection, entries, ids)
-        last = {
-            entry.get_dagster_event().asset_key: (entry, event_id)
-            for entry, event_id in zip(entries, ids, strict=True)
-        }
-        for entry, event_id in last.values():
-            storage._store_asset_event(connection, entry, event_id)
+        _store_by_asset(storage, connection, entries, ids)
+
+
+def _store_in_one_database(storage: SqlEventLogStorage, entries: Sequence[EventLogEntry]) -> None:
+    """In one statement, whose ids rise in the order of its rows; then by asset, in one transaction."""
+    insert = storage.prepare_insert_event_batch(entries).returning(SqlEventLogStorageTable.c.id)
+    with storage.run_connection(entries[0].run_id) as connection:
+        ids = sorted(int(row[0]) for row in connection.execute(insert))
+    with storage.index_transaction() as connection:
+        _store_by_asset(storage, connection, entries, ids)
+
+
+def _store_by_asset(
+    storage: SqlEventLogStorage, connection: Connection, entries: Sequence[EventLogEntry], ids: Sequence[int]
+) -> None:
+    storage._store_asset_event_tags(connection, entries, ids)
+    last = {
+        entry.get_dagster_event().asset_key: (entry, event_id)
+        for entry, event_id in zip(entries, ids, strict=True)
+    }
+    for entry, event_id in last.values():
+        storage._store_asset_event(connection, entry, event_id)
 
 
 def _entry(event: DagsterEvent, run_id: str, level: int) -> EventLogEntry:
