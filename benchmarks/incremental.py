@@ -1,4 +1,7 @@
-"""1,000 new records on a base of many: seconds, and bytes down and up, with and without the local cache."""
+"""1,000 new records on a base of many: seconds, and bytes down and up, with and without the local cache.
+
+`chroma` lets Chroma make the changes, `copy` copies and hashes the base's files once.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from benchmarks.merging.deltas import BUCKET, put_deltas
 from benchmarks.records import make_records
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
+from embedding_assets.rows.snapshot_directory import list_files
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.manifest import VersionManifest
 
@@ -73,11 +77,16 @@ def incremental(base_count: int, dimensions: int, repeats: int) -> dict[str, Any
         shutil.copytree(merged.built.directory, cache.directory(base.version))
         added = make_records(ADDED, dimensions, first=base_count)
         new = put_deltas(store, added, BATCHES, "arrow", first=1_000)
-        runs = {"cached": [], "cold": []}  # type: dict[str, list[dict[str, float]]]
+        runs = {"cached": [], "cold": [], "chroma": [], "copy": []}  # type: dict[str, list[dict[str, float]]]
         for round_ in range(repeats):
             for way, told in runs.items():
-                nearby = cache.directory(base.version) if way == "cached" else None
-                told.append(_add(store, client, new, base, folder / f"{way}-{round_}", nearby))
+                at_hand = cache.directory(base.version)
+                if way == "copy":
+                    told.append(_copy(at_hand, folder / f"{way}-{round_}"))
+                else:
+                    nearby = None if way == "cold" else at_hand
+                    writer = "chroma" if way == "chroma" else "direct"
+                    told.append(_add(store, client, new, base, folder / f"{way}-{round_}", nearby, writer))
                 progress(f"{ADDED} on {base_count}, {way}: {told[-1]}")
         return {
             "base": base_count,
@@ -96,15 +105,25 @@ def _add(
     base: VersionManifest,
     folder: Path,
     nearby: Path | None,
+    writer: str = "direct",
 ) -> dict[str, float]:
     client.down = client.up = 0
     with measured() as cost:
-        merged = ours.merge(store, results, base, folder, "auto", nearby)
+        merged = ours.merge(store, results, base, folder, "chroma" if writer == "chroma" else "auto", nearby)
         store.upload_files(merged.built.uploads)
-    if (merged.changes.added, merged.built.written.writer) != (ADDED, "chroma"):
+    if (merged.changes.added, merged.built.written.writer) != (ADDED, writer):
         raise SystemExit(f"{merged.changes.added} were added by {merged.built.written}")
     shutil.rmtree(folder)
     return asdict(cost) | {"mb_down": round(client.down / 2**20, 1), "mb_up": round(client.up / 2**20, 1)}
+
+
+def _copy(directory: Path, folder: Path) -> dict[str, float]:
+    """The base's files copied and hashed once."""
+    with measured() as cost:
+        shutil.copytree(directory, folder)
+        list_files(folder)
+    shutil.rmtree(folder)
+    return asdict(cost)
 
 
 def _medians(runs: Sequence[dict[str, float]]) -> dict[str, float]:

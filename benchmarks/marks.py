@@ -13,6 +13,8 @@ FLOORS = 2.5
 """Floors of processor time that it takes at most."""
 AGAIN = 0.1
 """Of the first time, what merging the same once more takes at most."""
+RECALL = 0.98
+"""Of the ten nearest records, what searches find at least."""
 
 LARGE = 27_000
 MANY = 300

@@ -53,6 +53,8 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, float]:
         "floor_cpu": ours["cpu"] / floor["cpu"],
         "reingest_wall": ours["again_wall"] / ours["wall"],
         "reingest_cpu": ours["again_cpu"] / ours["cpu"],
+        "increment_wall": ours["increment_wall"] / ours["copying_wall"],
+        "increment_of_first_cpu": ours["increment_cpu"] / ours["cpu"],
     }
     if "script" in middle:
         told["script_wall"] = middle["script"]["wall"] / (ours["wall"] + middle["parse"]["wall"])

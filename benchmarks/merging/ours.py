@@ -89,5 +89,6 @@ def publish(store: Store, merged: Merged, epoch: int, results: Sequence[PollResu
         total_embeddings=alive(merged.changes.index).num_rows,
         content_digest=digest_of(merged.changes.index),
         files=merged.built.files,
+        recall=merged.built.written.recall,
         batches=tuple(version_batch(result) for result in results),
     )

@@ -14,11 +14,21 @@ from typing import Any
 from benchmarks.measure import measured
 from benchmarks.merging import floor, ours, parsing, replaced, script
 from benchmarks.merging.chroma_alone import chroma_adds
-from benchmarks.merging.deltas import folder_store
+from benchmarks.merging.deltas import folder_store, put_deltas
 from benchmarks.merging.prepared import Prepared
 from benchmarks.merging.recall import chroma_recall, floor_recall
+from benchmarks.records import make_records
+from embedding_assets.bucket.store import Store
+from embedding_assets.executions.write_index import IndexWriter
+from embedding_assets.rows.snapshot_directory import list_files
+from embedding_assets.versions.manifest import VersionManifest
 
 WAYS = ("ours", "ours_chroma", "replaced", "floor", "script", "parse")
+PART_ADDED = 27
+"""1,000 on 27,000."""
+ADDED_BATCHES = 10
+FIRST_ADDED = 1_000
+"""Number of the first batch of what is added."""
 
 
 def main() -> None:
@@ -70,9 +80,29 @@ def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[s
     told: dict[str, Any] = {"writer": written, "index_mb": round(merged.built.size / 2**20, 1)}
     told |= {f"again_{name}": value for name, value in asdict(again).items()}
     told |= {f"chroma_add_{name}": value for name, value in asdict(adds).items()}
+    told |= _increment(store, base, merged.built.directory, folder, writer)
     if recall:
         told["recall"] = chroma_recall(merged.built.directory, prepared.records())
     return asdict(cost) | told
+
+
+def _increment(
+    store: Store, base: VersionManifest, directory: Path, folder: Path, writer: IndexWriter
+) -> dict[str, float | str]:
+    """New records on the base, a 27th of them, with its files at hand; and its files copied and hashed once."""
+    count = max(1, base.total_embeddings // PART_ADDED)
+    more = make_records(count, base.dimensions or 1, first=base.total_embeddings)
+    results = put_deltas(store, more, ADDED_BATCHES, "arrow", first=FIRST_ADDED)
+    with measured() as copying:
+        shutil.copytree(directory, folder / "copied")
+        list_files(folder / "copied")
+    with measured() as adding:
+        added = ours.merge(store, results, base, folder / "added", writer, directory)
+    if added.changes.added != count:
+        raise SystemExit(f"{added.changes.added} records were added, not {count}")
+    told: dict[str, float | str] = {"increment_writer": added.built.written.writer}
+    told |= {f"increment_{name}": value for name, value in asdict(adding).items()}
+    return told | {f"copying_{name}": value for name, value in asdict(copying).items()}
 
 
 if __name__ == "__main__":

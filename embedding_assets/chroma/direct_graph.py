@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -94,10 +94,7 @@ class DirectGraph:
         node = 0
         with (self.files.folder / ELEMENTS_FILE).open("wb") as sink:
             for block in vectors:
-                elements = np.zeros(len(block), self._element)
-                elements["vector"] = block
-                elements["label"] = np.arange(node + 1, node + 1 + len(block))
-                sink.write(elements.tobytes())
+                sink.write(self.new_elements(block, node + 1).tobytes())
                 for row in np.ascontiguousarray(block):
                     self._group(first_of, row.tobytes(), node)
                     node += 1
@@ -107,7 +104,7 @@ class DirectGraph:
     def rungs(self) -> Iterator[Rung]:
         """The ways to build the links that may do, from the cheapest."""
         for rung in RUNGS:
-            if rung.width is None or self._may_do(rung.width):
+            if self.may_do(rung):
                 yield rung
 
     def link(self, rung: Rung) -> None:
@@ -115,32 +112,50 @@ class DirectGraph:
         groups = Groups(np.array(self._firsts, dtype=np.int64), self._followers)
         parameters = self.parameters
         built = build_links(
-            self._projected(groups.firsts, rung),
+            self.projected(groups.firsts, rung),
             parameters.links,
             parameters.construction * rung.effort,
             inner_product=parameters.space == "ip",
         )
-        self._write(with_rings(built, groups, self.count))
+        self.write_links(with_rings(built, groups, self.count))
 
     def write_ids(self, ids: Sequence[str]) -> None:
         """Write which id each label has."""
+        self.write_labels({record_id: label for label, record_id in enumerate(ids, 1)}, len(ids))
+
+    def write_labels(self, labels: Mapping[str, int], added: int) -> None:
+        """Write the label of each id; `added` is how many labels were ever given."""
         metadata = {
             "dimensionality": None,
-            "total_elements_added": len(ids),
+            "total_elements_added": added,
             "max_seq_id": None,
-            "id_to_label": {record_id: label for label, record_id in enumerate(ids, 1)},
-            "label_to_id": dict(enumerate(ids, 1)),
+            "id_to_label": dict(labels),
+            "label_to_id": {label: record_id for record_id, label in labels.items()},
             "id_to_seq_id": {},
         }
         (self.files.folder / IDS_FILE).write_bytes(pickle.dumps(metadata, protocol=PICKLE_PROTOCOL))
+
+    def new_elements(self, vectors: Matrix, first: int) -> np.ndarray[Any, Any]:
+        """Elements without links, their labels from `first` on."""
+        elements = np.zeros(len(vectors), self._element)
+        elements["vector"] = vectors
+        elements["label"] = np.arange(first, first + len(vectors))
+        return elements
+
+    def all_are_distinct(self) -> None:
+        """Take every node for one of a vector of its own: for a graph whose groups nobody has looked for."""
+        self._firsts = list(range(self.count))
 
     @property
     def distinct(self) -> int:
         """How many of the vectors are different ones."""
         return len(self._firsts)
 
-    def _may_do(self, width: int) -> bool:
+    def may_do(self, rung: Rung) -> bool:
         """Whether distances along so many directions are much cheaper and say enough."""
+        width = rung.width
+        if width is None:
+            return True
         if width * LEAST_SAVED > self.dimensions or width > self.distinct:
             return False
         kept = self._basis.kept
@@ -167,32 +182,36 @@ class DirectGraph:
         else:
             self._followers.setdefault(first, []).append(node)
 
-    def _elements(self, mode: Any = "r") -> Any:
+    def elements(self, mode: Any = "r") -> Any:
+        """The nodes as they are stored."""
         return np.memmap(self.files.folder / ELEMENTS_FILE, dtype=self._element, mode=mode, shape=(self.count,))
 
     @cached_property
     def _basis(self) -> Basis:
         wanted = min(self.distinct, SAMPLED + HELD_OUT)
         chosen = np.array(self._firsts)[np.linspace(0, self.distinct - 1, wanted).astype(np.int64)]
-        sample: Matrix = np.ascontiguousarray(self._elements()["vector"][chosen])
+        sample: Matrix = np.ascontiguousarray(self.elements()["vector"][chosen])
         held_out = np.arange(wanted) % ((SAMPLED + HELD_OUT) // HELD_OUT) == 0
         return find_basis(sample[~held_out] if wanted > 1 else sample, sample[held_out], WIDEST)
 
-    def _projected(self, nodes: np.ndarray[Any, np.dtype[np.int64]], rung: Rung) -> Matrix:
-        width = rung.width or self.dimensions
-        projected: Matrix = np.empty((len(nodes), width), dtype=np.float32)
-        vectors = self._elements()["vector"]
+    def projected(self, nodes: np.ndarray[Any, np.dtype[np.int64]], rung: Rung) -> Matrix:
+        """The vectors of nodes, `(n, width) float32`, as `rung` compares them."""
+        projected: Matrix = np.empty((len(nodes), rung.width or self.dimensions), dtype=np.float32)
+        vectors = self.elements()["vector"]
         for start in range(0, len(nodes), ROWS_AT_ONCE):
             block = vectors[nodes[start : start + ROWS_AT_ONCE]]
-            projected[start : start + len(block)] = (
-                block if rung.width is None else block @ self._basis.first(width)
-            )
+            projected[start : start + len(block)] = self.turned(block, rung)
         return projected
 
-    def _write(self, links: Links) -> None:
-        elements = self._elements("r+")
+    def turned(self, vectors: Matrix, rung: Rung) -> Matrix:
+        """Vectors, `(n, dim) float32`, as `rung` compares them."""
+        return vectors if rung.width is None else vectors @ self._basis.first(rung.width)
+
+    def write_links(self, links: Links, bits: np.ndarray[Any, np.dtype[np.uint32]] | None = None) -> None:
+        """Write the links of every node, and above their count those `bits` that hnswlib keeps of each."""
+        elements = self.elements("r+")
         used = (links.lowest != NONE).sum(axis=1)
-        elements["used"] = used
+        elements["used"] = used if bits is None else used | bits
         elements["links"] = np.where(links.lowest == NONE, 0, links.lowest)
         elements.flush()
         folder, most = self.files.folder, self.parameters.links

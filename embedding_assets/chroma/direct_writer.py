@@ -38,7 +38,7 @@ from embedding_assets.chroma.collection import (
     open_collection,
 )
 from embedding_assets.chroma.direct_graph import DirectGraph, GraphParameters, Rung
-from embedding_assets.chroma.direct_rows import parsed_metadata, write_rows
+from embedding_assets.chroma.direct_rows import NUL, parsed_metadata, write_rows
 from embedding_assets.chroma.graph_files import GraphFiles, find_graph
 from embedding_assets.chroma.recall import Exact, exact_answers, recall_in
 from embedding_assets.errors import UnsuitableError
@@ -49,7 +49,6 @@ TRIED = frozenset({"0515f63bb4ede06c0d65d38a00f963c52ceb08e1a4be289ac0af6644cc90
 
 MOST_SEEDS = 5_000
 """Records that Chroma writes first. More of them bring a new metadata key only where keys are data."""
-NUL = "\0"
 
 Batches = Callable[[], Iterable[pa.RecordBatch]]
 
@@ -83,7 +82,7 @@ def write_directly(
     with ChromaWriter(directory, collection, space, len(seeds.ids)) as writer:
         writer.add(seeds)
     database = directory / DATABASE_FILE
-    _refuse_unknown(database)
+    refuse_unknown(database)
     graph = find_graph(directory)
     if graph is None:
         raise UnsuitableError("Chroma's graph has another layout")
@@ -99,7 +98,7 @@ def write_directly(
             fresh = np.array([record_id not in seeded for record_id in ids], dtype=np.bool_)
             yield batch if fresh.all() else batch.filter(pa.array(fresh))
 
-    drawn = DirectGraph(graph, _parameters(directory, collection, space), int(seeds.vectors.shape[1]), count)
+    drawn = DirectGraph(graph, parameters_of(directory, collection, space), int(seeds.vectors.shape[1]), count)
     vectors = (vectors_of(batch) for batch in regrouped(others()))
     with ThreadPoolExecutor(1) as pool:
         building = pool.submit(drawn.write_vectors, chain([seeds.vectors], vectors))
@@ -210,13 +209,13 @@ def fingerprint(database: Path) -> str:
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-def _refuse_unknown(database: Path) -> None:
+def refuse_unknown(database: Path) -> None:
     found = fingerprint(database)
     if found not in TRIED:
         raise UnsuitableError(f"Chroma's database has a schema that was not tried ({found[:12]})")
 
 
-def _parameters(directory: Path, collection: str, space: Space) -> GraphParameters:
+def parameters_of(directory: Path, collection: str, space: Space) -> GraphParameters:
     with open_collection(directory, collection) as opened:
         hnsw: Any = opened.configuration["hnsw"]
         if hnsw["space"] != space:

@@ -82,6 +82,12 @@ class GraphFiles:
     ids: dict[int, str]
     """Id by label."""
 
+    @property
+    def entry(self) -> tuple[int, int]:
+        """The node at which searches begin, and how many levels are above the lowest."""
+        fields = HEADER.unpack_from((self.folder / HEADER_FILE).read_bytes(), FORMAT.size)
+        return fields[7], fields[6]
+
     def vectors(self) -> Iterator[tuple[list[str], Vectors]]:
         """Every stored vector with its id, some thousand at a time; what was deleted is left out."""
         for elements in self._elements():

@@ -52,6 +52,13 @@ def build_links(distinct: Matrix, links: int, construction: int, *, inner_produc
     index: Any = faiss.IndexHNSWFlat(int(distinct.shape[1]), links, metric)
     index.hnsw.efConstruction = construction
     index.add(np.ascontiguousarray(distinct))
+    return links_of(index, links)
+
+
+def links_of(index: Any, links: int) -> Links:
+    """The links of an index of faiss."""
+    import faiss
+
     levels = faiss.vector_to_array(index.hnsw.levels).astype(np.int64) - 1
     offsets = faiss.vector_to_array(index.hnsw.offsets).astype(np.int64)[:-1]
     neighbours = faiss.vector_to_array(index.hnsw.neighbors).astype(np.int64)
@@ -65,20 +72,30 @@ def build_links(distinct: Matrix, links: int, construction: int, *, inner_produc
 
 def with_rings(links: Links, groups: Groups, count: int) -> Links:
     """`links` over the first nodes of groups as links over all `count` nodes."""
-    room = links.lowest.shape[1]
-    lowest = np.full((count, room), NONE, dtype=np.int64)
+    lowest = np.full((count, links.lowest.shape[1]), NONE, dtype=np.int64)
     lowest[groups.firsts] = _named(links.lowest, groups.firsts)
     levels = np.zeros(count, dtype=np.int64)
     levels[groups.firsts] = links.levels
     above = {int(groups.firsts[node]): _named(found, groups.firsts) for node, found in links.above.items()}
     for first, followers in groups.followers.items():
-        own = lowest[first][lowest[first] != NONE].tolist()
-        nearest = followers[:RING]
-        _put(lowest, first, [*own[: room - len(nearest)], *nearest])
-        for number, node in enumerate(followers):
-            ring = _next_of(followers, number)
-            _put(lowest, node, [*ring, first, *own[: room - len(ring) - 1]])
+        _ring(lowest, first, followers, lowest[first][lowest[first] != NONE].tolist())
     return Links(lowest, levels, above, int(groups.firsts[links.entry]), links.top)
+
+
+def put_ring(lowest: Ints, members: Sequence[int]) -> None:
+    """Link nodes of equal vectors as a ring around the first of them, with all that they link to elsewhere."""
+    elsewhere = lowest[list(members)].ravel()
+    own = list(dict.fromkeys(elsewhere[~np.isin(elsewhere, [NONE, *members])].tolist()))
+    _ring(lowest, members[0], members[1:], own)
+
+
+def _ring(lowest: Ints, first: int, followers: Sequence[int], own: Sequence[int]) -> None:
+    room = lowest.shape[1]
+    nearest = followers[:RING]
+    _put(lowest, first, [*own[: room - len(nearest)], *nearest])
+    for number, node in enumerate(followers):
+        ring = _next_of(followers, number)
+        _put(lowest, node, [*ring, first, *own[: room - len(ring) - 1]])
 
 
 def _next_of(followers: Sequence[int], number: int) -> list[int]:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedding_assets.chroma.collection import ChromaError, ChromaWriter
+from embedding_assets.chroma.direct_changes import Trial, change_directly
 from embedding_assets.chroma.direct_writer import refuse_unfit, write_directly
 from embedding_assets.chroma.graph_files import find_graph
 from embedding_assets.chroma.recall import measure_recall
@@ -139,6 +140,19 @@ class IndexWriting:
             finally:
                 shutil.rmtree(new, ignore_errors=True)
                 (self.folder / PUBLISHED_ROWS).unlink(missing_ok=True)
+        elif self.policy.writer != "chroma" and self.base is not None and not amended.rows.any():
+            new = self.folder / "changed"
+            try:
+                recall = self._write_changes(directory, new, sources, changes, check)
+            except (UnsuitableError, DamagedError, ChromaError, OSError, MemoryError) as problem:
+                reason = str(problem) or type(problem).__name__
+                self.progress(f"Chroma makes these changes itself: {reason}")
+            else:
+                shutil.rmtree(directory)
+                new.rename(directory)
+                return Written("direct", recall=recall)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
         if bloated:
             self._write_whole_by_chroma(directory, sources, changes, dimensions, check)
         else:
@@ -208,6 +222,26 @@ class IndexWriting:
             lambda copy: self_check(copy, name, written.exact, written.recall),
         )
         return written.recall
+
+    def _write_changes(
+        self,
+        base: Path,
+        directory: Path,
+        sources: Sequence[RowSource],
+        changes: Changes,
+        check: Callable[[], None],
+    ) -> float | None:
+        """Make the changes in a copy of the base without Chroma, let Chroma try it; the recall."""
+        refuse_unfit()
+        name, space = self.database.collection, self.database.space
+        shutil.copytree(base, directory)
+        updated = [one for rows in _runs(sources, changes.update, check) for one in rows.column("id").to_pylist()]
+        rows = chain(_runs(sources, changes.update, check), _runs(sources, changes.add, check))
+        new = change_directly(directory, name, space, [*changes.removed, *updated], rows)
+        check()
+        trial = Trial(name, space, self.base.recall if self.base else None, new)
+        verify(directory, name, changes.index, changes.changed_ids, trial)
+        return trial.recall
 
     def _write_whole_by_chroma(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chromadb.errors import InternalError
 
-from embedding_assets.chroma import direct_writer
+from embedding_assets.chroma import direct_changes, direct_writer
 from embedding_assets.chroma.direct_graph import DirectGraph
 from embedding_assets.chroma.direct_writer import DirectlyWritten, write_directly
 from embedding_assets.chroma.graph_files import ELEMENTS_FILE
@@ -59,13 +59,37 @@ def test_more_new_records_than_old_ones(bench: Workbench, base: Any) -> None:
 
 
 @pytest.mark.parametrize("base", ["chroma", "direct"])
-def test_fewer_new_records_go_through_chroma(bench: Workbench, base: Any) -> None:
-    """The graph is kept, and grows."""
+def test_fewer_new_records_are_added_to_the_graph(bench: Workbench, base: Any) -> None:
+    """Without Chroma, replacements and deletions too; searches are measured."""
     first(bench, base)
-    new = records("b", len(OLD), 100)
+    new = [*records("b", len(OLD) - 2, 100), record("a0", 300, "newer", {"number": 5})]
+    results = [bench.batch("b1", new, at(1)), bench.deletions("b2", ["a1"], at(2))]
+    result = bench.merge(results, 2)
+    assert (result.writer, result.writer_reason) == ("direct", None)
+    manifest = assert_published(bench, [*OLD[2:], *new])
+    assert (manifest.writer, manifest.nodes, manifest.recall) == ("direct", len(OLD) + len(new), 1.0)
+
+
+def test_changes_that_searches_do_not_find_are_made_by_chroma(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recall is measured before anything is published; the base's files are as they were."""
+    first(bench, "direct")
+    monkeypatch.setattr(direct_changes, "recall_of", lambda *told: 0.5)
+    new = records("b", 3, 100)
     result = bench.merge([bench.batch("b1", new, at(1))], 2)
-    assert (result.writer, result.writer_reason) == ("chroma", None)
+    assert result.writer == "chroma"
+    assert "searches find 0.500 of the nearest records" in (result.writer_reason or "")
     assert assert_published(bench, [*OLD, *new]).writer == "chroma"
+
+
+def test_a_new_metadata_key_is_written_by_chroma(bench: Workbench) -> None:
+    """Its schema has to list it."""
+    first(bench, "direct")
+    new = [record("k", 70, "t", {"fresh": 1})]
+    result = bench.merge([bench.batch("b1", new, at(1))], 2)
+    assert (result.writer, result.writer_reason) == ("chroma", "a metadata key is new to Chroma, or has a list")
+    assert_published(bench, [*OLD, *new])
 
 
 def test_after_tombstones_the_published_count(bench: Workbench) -> None:
