@@ -143,14 +143,14 @@ class IndexWriting:
         elif self.policy.writer != "chroma" and self.base is not None and not amended.rows.any():
             new = self.folder / "changed"
             try:
-                recall = self._write_changes(directory, new, sources, changes, check)
+                found = self._write_changes(directory, new, sources, changes, check)
             except (UnsuitableError, DamagedError, ChromaError, OSError, MemoryError) as problem:
                 reason = str(problem) or type(problem).__name__
                 self.progress(f"Chroma makes these changes itself: {reason}")
             else:
                 shutil.rmtree(directory)
                 new.rename(directory)
-                return Written("direct", recall=recall)
+                return Written("direct", recall=found)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
         if bloated:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from embedding_assets_tests.chroma.both_writers import (
     write_by_chroma,
     write_direct,
 )
-from embedding_assets_tests.chroma.test_direct_goes_on import SESSIONS
+from embedding_assets_tests.chroma.test_direct_goes_on import SESSIONS, columns
 from embedding_assets_tests.deltas import matrix, record, records
 from embedding_assets_tests.reference import Expected
 

@@ -62,7 +62,7 @@ def test_more_new_records_than_old_ones(bench: Workbench, base: Any) -> None:
 def test_fewer_new_records_are_added_to_the_graph(bench: Workbench, base: Any) -> None:
     """Without Chroma, replacements and deletions too; searches are measured."""
     first(bench, base)
-    new = [*records("b", len(OLD) - 2, 100), record("a0", 300, "newer", {"number": 5})]
+    new = [*records("b", 2, 100), record("a0", 300, "newer", {"number": 5})]
     results = [bench.batch("b1", new, at(1)), bench.deletions("b2", ["a1"], at(2))]
     result = bench.merge(results, 2)
     assert (result.writer, result.writer_reason) == ("direct", None)
