@@ -29,7 +29,7 @@ from embedding_assets.errors import UnsuitableError
 from embedding_assets.rows.arrow import vectors_of
 
 FORGIVEN = 0.03
-"""How much less than in the base searches may find: other queries are asked, and Chroma's own inserts lose as much."""
+"""How much less than in the base searches may find: other queries are asked, and inserts by Chroma lose more."""
 FOUND_AGAIN = 0.98
 """Share of the new records that a search by their own vector must find."""
 LOOKED_FOR = 256

@@ -146,7 +146,10 @@ def _equals(old: Matrix, new: Matrix) -> list[list[int]]:
 
 def _append(graph: DirectGraph, vectors: Matrix, first: int) -> None:
     path = graph.files.folder / ELEMENTS_FILE
-    if path.stat().st_size != graph.count * graph.files.header.element_size:
-        raise DamagedError(f"{ELEMENTS_FILE} is not as long as its header says")
-    with path.open("ab") as sink:
+    end = graph.count * graph.files.header.element_size
+    if path.stat().st_size < end:
+        raise DamagedError(f"{ELEMENTS_FILE} is shorter than its header says")
+    with path.open("r+b") as sink:
+        sink.truncate(end)
+        sink.seek(end)
         sink.write(graph.new_elements(vectors, first).tobytes())

@@ -86,8 +86,8 @@ def test_chroma_goes_on_with_it(tmp_path: Path) -> None:
     there = {one.id: one for one in WANTED}
     restored = [one for one in BASE if one.id not in there]
     with open_collection(directory, NAME) as collection:
-        rows = chroma_rows(restored)
-        collection.add(ids=rows.ids, embeddings=rows.vectors, documents=rows.documents, metadatas=rows.metadata)
+        add: Any = collection.add
+        add(**columns(restored))
     there.update({one.id: one for one in restored})
     for session in SESSIONS:
         with open_collection(directory, NAME) as collection:
@@ -132,8 +132,8 @@ def test_what_is_not_flushed(tmp_path: Path) -> None:
     directory = tmp_path / "direct"
     write_direct(directory, BASE[:20])
     with open_collection(directory, NAME) as collection:
-        rows = chroma_rows(records("y", 3, 400))
-        collection.add(ids=rows.ids, embeddings=rows.vectors, documents=rows.documents, metadatas=rows.metadata)
+        add: Any = collection.add
+        add(**columns(records("y", 3, 400)))
     with pytest.raises(UnsuitableError, match="not flushed"):
         change_directly(directory, NAME, "l2", [], batches(records("x", 3, 500)))
 
@@ -163,6 +163,6 @@ def test_searches_that_find_too_little(tmp_path: Path, monkeypatch: pytest.Monke
     far = Trial(NAME, "l2", None, np.asarray(vectors + 1, dtype=np.float32))
     assert list(far(shutil.copytree(directory, tmp_path / "far"))) == ["searches find 0.000 of the new records"]
     monkeypatch.setattr(direct_changes, "recall_of", lambda *told: 0.95)
-    trial = Trial(NAME, "l2", 0.97, vectors)
+    trial = Trial(NAME, "l2", 0.99, vectors)
     [problem] = trial(shutil.copytree(directory, tmp_path / "little"))
     assert problem == "searches find 0.950 of the nearest records, not 0.960"
