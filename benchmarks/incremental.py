@@ -22,6 +22,7 @@ from benchmarks.merging.deltas import BUCKET, put_deltas
 from benchmarks.records import make_records
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import LINES
+from embedding_assets.executions.write_index import IndexWriter
 from embedding_assets.rows.snapshot_directory import list_files
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.manifest import VersionManifest
@@ -85,7 +86,7 @@ def incremental(base_count: int, dimensions: int, repeats: int) -> dict[str, Any
                     told.append(_copy(at_hand, folder / f"{way}-{round_}"))
                 else:
                     nearby = None if way == "cold" else at_hand
-                    writer = "chroma" if way == "chroma" else "direct"
+                    writer: IndexWriter = "chroma" if way == "chroma" else "direct"
                     told.append(_add(store, client, new, base, folder / f"{way}-{round_}", nearby, writer))
                 progress(f"{ADDED} on {base_count}, {way}: {told[-1]}")
         return {
@@ -105,11 +106,11 @@ def _add(
     base: VersionManifest,
     folder: Path,
     nearby: Path | None,
-    writer: str = "direct",
+    writer: IndexWriter = "direct",
 ) -> dict[str, float]:
     client.down = client.up = 0
     with measured() as cost:
-        merged = ours.merge(store, results, base, folder, "chroma" if writer == "chroma" else "auto", nearby)
+        merged = ours.merge(store, results, base, folder, writer, nearby)
         store.upload_files(merged.built.uploads)
     if (merged.changes.added, merged.built.written.writer) != (ADDED, writer):
         raise SystemExit(f"{merged.changes.added} were added by {merged.built.written}")

@@ -38,7 +38,7 @@ MOST_NODES = 1.3
 """Nodes for each live record of a graph, beyond which it is built anew."""
 
 IndexWriter = Literal["chroma", "direct", "auto"]
-"""Who writes a version that is built from scratch: Chroma itself, or `direct_writer` wherever it can."""
+"""Who writes a version from scratch: Chroma, or `direct_writer` if it can. `direct` also makes changes so."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class IndexWriting:
             finally:
                 shutil.rmtree(new, ignore_errors=True)
                 (self.folder / PUBLISHED_ROWS).unlink(missing_ok=True)
-        elif self.policy.writer != "chroma" and self.base is not None and not amended.rows.any():
+        elif self.policy.writer == "direct" and self.base is not None and not amended.rows.any():
             new = self.folder / "changed"
             try:
                 found = self._write_changes(directory, new, sources, changes, check)

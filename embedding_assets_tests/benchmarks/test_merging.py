@@ -21,4 +21,4 @@ def test_two_merges(tmp_path: Path) -> None:
     assert (base.total_embeddings, merged.built.written.writer) == (60, "direct")
     more = put_deltas(store, make_records(10, 16, first=60), 2, "arrow", first=10)
     again = ours.merge(store, more, base, tmp_path / "more", "auto")
-    assert (again.changes.added, again.built.written.writer) == (10, "direct")
+    assert (again.changes.added, again.built.written.writer) == (10, "chroma")

@@ -62,6 +62,7 @@ def test_more_new_records_than_old_ones(bench: Workbench, base: Any) -> None:
 def test_fewer_new_records_are_added_to_the_graph(bench: Workbench, base: Any) -> None:
     """Without Chroma, replacements and deletions too; searches are measured."""
     first(bench, base)
+    bench.writer = "direct"
     new = [*records("b", 2, 100), record("a0", 300, "newer", {"number": 5})]
     results = [bench.batch("b1", new, at(1)), bench.deletions("b2", ["a1"], at(2))]
     result = bench.merge(results, 2)
@@ -75,6 +76,7 @@ def test_changes_that_searches_do_not_find_are_made_by_chroma(
 ) -> None:
     """The recall is measured before anything is published; the base's files are as they were."""
     first(bench, "direct")
+    bench.writer = "direct"
     monkeypatch.setattr(direct_changes, "recall_of", lambda *told: 0.5)
     new = records("b", 3, 100)
     result = bench.merge([bench.batch("b1", new, at(1))], 2)
@@ -86,6 +88,7 @@ def test_changes_that_searches_do_not_find_are_made_by_chroma(
 def test_a_new_metadata_key_is_written_by_chroma(bench: Workbench) -> None:
     """Its schema has to list it."""
     first(bench, "direct")
+    bench.writer = "direct"
     new = [record("k", 70, "t", {"fresh": 1})]
     result = bench.merge([bench.batch("b1", new, at(1))], 2)
     assert (result.writer, result.writer_reason) == ("chroma", "a metadata key is new to Chroma, or has a list")
