@@ -80,3 +80,14 @@ def world_on_postgres(
     config = yaml.safe_dump({"storage": storage, "telemetry": {"enabled": False}, **more})
     with open_world(stack, aws, sdk[1], home, dagster_yaml=config, **environment) as opened:
         yield opened
+
+
+@pytest.fixture
+def plain_world(
+    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
+) -> Iterator[World]:
+    """A world whose Dagster is in files."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with open_world(stack, aws, openai_clients[1], home) as opened:
+        yield opened
