@@ -62,7 +62,7 @@ class CountingS3(FolderS3):
             self.up += self._path(bucket, key).stat().st_size
 
 
-def incremental(base_count: int, dimensions: int, repeats: int) -> dict[str, Any]:
+def incremental(base_count: int, dimensions: int, repeats: int, *, split: bool) -> dict[str, Any]:
     """Add to a base of `base_count`, `repeats` times each with the base in the cache and without."""
     with tempfile.TemporaryDirectory(prefix="benchmark-incremental-") as name:
         folder = Path(name)
@@ -71,7 +71,7 @@ def incremental(base_count: int, dimensions: int, repeats: int) -> dict[str, Any
         progress(f"building a base of {base_count} x {dimensions}")
         results = put_deltas(store, make_records(base_count, dimensions), 30, "arrow")
         with measured() as building:
-            merged = ours.merge(store, results, None, folder / "base", "auto")
+            merged = ours.merge(store, results, None, folder / "base", "auto", split=split)
         base = ours.publish(store, merged, 1, results)
         shutil.rmtree(folder / "base" / "parts", ignore_errors=True)
         cache = BaseCache(folder / "cache", BUCKET, LINES)
@@ -87,11 +87,13 @@ def incremental(base_count: int, dimensions: int, repeats: int) -> dict[str, Any
                 else:
                     nearby = None if way == "cold" else at_hand
                     writer: IndexWriter = "chroma" if way == "chroma" else "direct"
-                    told.append(_add(store, client, new, base, folder / f"{way}-{round_}", nearby, writer))
+                    added_in = folder / f"{way}-{round_}"
+                    told.append(_add(store, client, new, base, added_in, nearby, writer, split=split))
                 progress(f"{ADDED} on {base_count}, {way}: {told[-1]}")
         return {
             "base": base_count,
             "dimensions": dimensions,
+            "layout": "split" if split else "whole",
             "base_mb": round(base.size / 2**20, 1),
             "base_seconds": building.wall,
             **{way: _medians(told) for way, told in runs.items()},
@@ -107,10 +109,12 @@ def _add(
     folder: Path,
     nearby: Path | None,
     writer: IndexWriter = "direct",
+    *,
+    split: bool = False,
 ) -> dict[str, float]:
     client.down = client.up = 0
     with measured() as cost:
-        merged = ours.merge(store, results, base, folder, writer, nearby)
+        merged = ours.merge(store, results, base, folder, writer, nearby, split=split)
         store.upload_files(merged.built.uploads)
     if (merged.changes.added, merged.built.written.writer) != (ADDED, writer):
         raise SystemExit(f"{merged.changes.added} were added by {merged.built.written}")
@@ -136,8 +140,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bases", type=int, nargs="+", default=[9_000, 27_000, 100_000])
+    parser.add_argument("--layouts", nargs="+", choices=["whole", "split"], default=["whole"])
     arguments = parser.parse_args()
-    told = [incremental(count, 1536, arguments.repeats) for count in arguments.bases]
+    told = [
+        incremental(count, 1536, arguments.repeats, split=layout == "split")
+        for count in arguments.bases
+        for layout in arguments.layouts
+    ]
     arguments.out.write_text(json.dumps({"machine": machine(), "added": ADDED, "results": told}, indent=1) + "\n")
 
 

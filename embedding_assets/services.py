@@ -216,7 +216,8 @@ class Services:
     def _index_policy(self) -> IndexPolicy:
         from embedding_assets.executions.write_index import IndexPolicy
 
-        return IndexPolicy(self.settings.index_writer, self.settings.max_node_ratio)
+        settings = self.settings
+        return IndexPolicy(settings.index_writer, settings.max_node_ratio, settings.version_layout == "split")
 
     def _base_cache(self, database: Database) -> BaseCache | None:
         from embedding_assets.versions.base_cache import BaseCache

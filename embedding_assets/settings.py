@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     index_writer: Literal["chroma", "direct", "auto"] = "auto"
     """[Who writes a version that is built from scratch](performance.md#who-writes-the-index): `auto` writes the
     files without Chroma if that is safe, as `direct` does; `chroma` always lets Chroma write."""
+    version_layout: Literal["whole", "split"] = "whole"
+    """`split` stores vectors apart from the links of the graph: a merge
+    [uploads the new ones alone](performance.md#bytes-of-a-version)."""
     max_node_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.3
     """Nodes for each live record of a graph; a version that would have more [is built anew](versions.md)."""
     executor: Literal["in_process", "multiprocess", "celery", "kubernetes", "ecs"] = "in_process"

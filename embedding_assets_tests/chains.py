@@ -10,11 +10,8 @@ from embedding_assets.bucket.keys import delta_prefix, version_prefix
 from embedding_assets.bucket.store import StoredObject
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.batch_summary import Status, format_instant
-from embedding_assets.versions.manifest import (
-    VersionBatch,
-    VersionFile,
-    VersionManifest,
-)
+from embedding_assets.versions.manifest import VersionBatch, VersionManifest
+from embedding_assets.versions.version_files import VersionFile
 from embedding_assets_tests.deltas import NOON
 
 INDEX, GRAPH = "records.arrow", "graph/link_lists.bin"

@@ -27,6 +27,10 @@ class RecordingStore(Store):
         super().put(key, data, content_type)
         self.written.append(key)
 
+    def create(self, key: str, data: bytes) -> None:
+        super().create(key, data)
+        self.written.append(key)
+
     def upload_file(self, path: Path, key: str) -> None:
         super().upload_file(path, key)
         self.written.append(key)

@@ -85,6 +85,7 @@ BAD = [
     *(("EMBEDDING_ASSETS_COMPLETION_WINDOW", value, "[mhd]") for value in ("24", "0h", "24 h")),
     ("EMBEDDING_ASSETS_INTERMEDIATE_FORMAT", "parquet", "'arrow' or 'chroma'"),
     ("EMBEDDING_ASSETS_INDEX_WRITER", "hnsw", "'chroma', 'direct' or 'auto'"),
+    ("EMBEDDING_ASSETS_VERSION_LAYOUT", "halved", "'whole' or 'split'"),
     ("CHROMADB_STORAGE_MODE", "nfs", "'s3', 'efs' or 'auto'"),
 ]
 

@@ -43,6 +43,7 @@ def merge(
     nearby: Path | None = None,
     *,
     reopened: bool = False,
+    split: bool = False,
 ) -> Merged:
     """From deltas to a built and verified version in `folder`, with the settings' defaults.
 
@@ -61,7 +62,7 @@ def merge(
         merged = [merger.merge_group(execution, number, group) for number, group in enumerate(groups)]
         parts = [Intermediate(intermediate_key=one.intermediate_key, digest=one.digest) for one in merged]
     sources = open_intermediates(store, parts, folder / "parts")
-    builder = VersionBuilder(store, LINES, base, folder, nearby, policy=IndexPolicy(writer))
+    builder = VersionBuilder(store, LINES, base, folder, nearby, policy=IndexPolicy(writer, split=split))
     left_out = {result.batch_id for result in results if not result.to_fold}
     if base is not None and left_out:
         left_out = already_published(store, LINES, base, builder.base_index(), results)

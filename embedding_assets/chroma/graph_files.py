@@ -165,6 +165,15 @@ def find_graph(directory: Path) -> GraphFiles | None:
     return GraphFiles(headers[0].parent, header, _read_ids(headers[0].parent / IDS_FILE))
 
 
+def header_beside(elements: Path) -> Header | None:
+    """The header of the graph that a file belongs to; None if it is no file of elements, or its header is odd."""
+    if elements.name != ELEMENTS_FILE or not (elements.parent / HEADER_FILE).is_file():
+        return None
+    header = read_header(elements.parent / HEADER_FILE)
+    inside = header is not None and 0 <= header.vector_offset < header.label_offset < header.element_size
+    return header if inside else None
+
+
 def read_header(path: Path) -> Header | None:
     """The header of a graph; None if it is not of the layout known here."""
     data = path.read_bytes()

@@ -75,7 +75,7 @@ def _remarks(
     yield from (f"tag {tag.tag}" for tag in tags if tag.version == manifest.version)
     if manifest.rolled_back_to:
         yield f"rolled back to {manifest.rolled_back_to}"
-    if any(file.key not in there for file in manifest.files):
+    if any(key not in there for key in manifest.keys):
         yield "swept"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from embedding_assets.bucket.keys import version_prefix
+from embedding_assets.bucket.keys import version_prefix, versions_prefix
 from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.graph_files import header_beside
 from embedding_assets.chroma.row_source import RowSource
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, DamagedVersionError
@@ -20,12 +21,10 @@ from embedding_assets.progress import Progress
 from embedding_assets.rows.record_index import empty_index, read_index, write_index
 from embedding_assets.rows.snapshot_directory import list_files
 from embedding_assets.versions.gather import gather
-from embedding_assets.versions.manifest import (
-    INDEX_FILE,
-    VersionFile,
-    VersionManifest,
-)
+from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest
 from embedding_assets.versions.next_version import GraphFacts
+from embedding_assets.versions.split_files import RowLayout, take_apart
+from embedding_assets.versions.version_files import VersionFile
 
 
 @dataclass(frozen=True)
@@ -121,32 +120,56 @@ class VersionBuilder:
     def _located(self, version: str, directory: Path, dimensions: int | None, written: Written) -> BuiltVersion:
         base_files = self.base.files if self.base else ()
         standing = self._standing(base_files)
-        there = {(file.path, file.size, file.sha256): file.key for file in base_files if file.key in standing}
+        there = {
+            (file.path, file.size, file.sha256): file
+            for file in base_files
+            if all(key in standing for key, _ in file.objects)
+        }
+        segments = {
+            (part.size, part.sha256): part.key
+            for file in base_files
+            for part in (file.split.vectors if file.split is not None else ())
+            if part.key in standing
+        }
         entries = list_files(directory)
         uploads: list[tuple[Path, str]] = []
         named: dict[str, VersionFile] = {}
         if [entry.path for entry in entries] == [INDEX_FILE]:
             named = {file.path: file for file in base_files}
-            gone = sorted(file.key for file in base_files if file.path != INDEX_FILE and file.key not in standing)
+            needed = {key for file in base_files if file.path != INDEX_FILE for key, _ in file.objects}
+            gone = sorted(needed - standing)
             if gone:
                 raise DamagedVersionError(
                     f"the published version is damaged: {self.store.uri(gone[0])} is not there or of another size"
                 )
         for entry in entries:
-            key = there.get((entry.path, entry.size, entry.sha256))
-            if key is None:
-                key = version_prefix(self.database, version) + entry.path
-                uploads.append((directory / entry.path, key))
-            named[entry.path] = VersionFile(key=key, **entry.model_dump())
+            path, prefix = directory / entry.path, version_prefix(self.database, version)
+            layout = _layout_of(path) if self.policy.split else None
+            known = there.get((entry.path, entry.size, entry.sha256))
+            if known is not None:
+                named[entry.path] = known
+            elif layout is not None:
+                named[entry.path], parts = take_apart(path, entry, layout, self.folder / "split", prefix, segments)
+                uploads += parts
+            else:
+                named[entry.path] = VersionFile(key=prefix + entry.path, **entry.model_dump())
+                uploads.append((path, prefix + entry.path))
         return BuiltVersion(
             tuple(named[path] for path in sorted(named)), tuple(uploads), dimensions, directory, written
         )
 
     def _standing(self, files: Sequence[VersionFile]) -> set[str]:
         """The keys of those files that lie in the bucket, of the right size: the others may be at hand here."""
-        sizes = {
-            stored.key: stored.size
-            for prefix in {file.key.removesuffix(file.path) for file in files}
-            for stored in self.store.list(prefix)
-        }
-        return {file.key for file in files if sizes.get(file.key) == file.size}
+        wanted = [one for file in files for one in file.objects]
+        versions = versions_prefix(self.database)
+        prefixes = {versions + key.removeprefix(versions).split("/")[0] + "/" for key, _ in wanted}
+        sizes = {stored.key: stored.size for prefix in prefixes for stored in self.store.list(prefix)}
+        return {key for key, size in wanted if sizes.get(key) == size}
+
+
+def _layout_of(path: Path) -> RowLayout | None:
+    """How the rows of the graph's file are laid out; None for any other file."""
+    header = header_beside(path)
+    if header is None:
+        return None
+    return RowLayout(header.element_size, header.vector_offset, header.label_offset - header.vector_offset)

@@ -32,6 +32,7 @@ from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import ANOTHER_PROJECT, is_old
 from embedding_assets.openai_batches.account import is_another_project
+from embedding_assets.openai_batches.ask import Answer, ask_for
 from embedding_assets.openai_batches.poll import Poller
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.openai_batches.remote import RemoteBatch
@@ -93,13 +94,7 @@ class ExecutionPoller:
         )
 
         with ThreadPoolExecutor(self.concurrency) as pool:
-            asked = dict(
-                zip(
-                    (planned.batch_id for planned in manifest.batches),
-                    pool.map(lambda planned: self._asked(rows.get(planned.batch_id)), manifest.batches),
-                    strict=True,
-                )
-            )
+            asked = ask_for(self.poller.openai, [row for row in rows.values() if row.at_openai], pool)
             answers = [answer for answer in asked.values() if isinstance(answer, RemoteBatch)]
             another_project = is_another_project(self.poller.openai, self.ledger, answers)
             pending = {
@@ -108,7 +103,7 @@ class ExecutionPoller:
                     planned,
                     rows.get(planned.batch_id),
                     beat,
-                    asked[planned.batch_id],
+                    asked.get(planned.batch_id),
                     another_project,
                     endings,
                 ): planned
@@ -145,21 +140,12 @@ class ExecutionPoller:
             )
         return fitting
 
-    def _asked(self, row: BatchSummary | None) -> RemoteBatch | Exception | None:
-        """What OpenAI returns for a batch, or the error that says why not; None if it is not asked."""
-        if row is None or not row.at_openai:
-            return None
-        try:
-            return self.poller.ask(row)
-        except Exception as error:  # noqa: BLE001 - raised again where the batch is polled
-            return error
-
     def _one(
         self,
         planned: PlannedBatch,
         row: BatchSummary | None,
         beat: Callable[[], None],
-        asked: RemoteBatch | Exception | None,
+        asked: Answer | None,
         another_project: bool,
         endings: Endings,
     ) -> Polled:
@@ -197,7 +183,7 @@ class ExecutionPoller:
         planned: PlannedBatch,
         row: BatchSummary | None,
         beat: Callable[[], None],
-        asked: RemoteBatch | Exception | None,
+        asked: Answer | None,
     ) -> Polled:
         if row is None:
             return None, self._failed(planned, 0, "the batch has no row any more, or one that is refused")

@@ -47,6 +47,8 @@ class IndexPolicy:
 
     writer: IndexWriter = "auto"
     most_nodes: float = MOST_NODES
+    split: bool = False
+    """Whether vectors are stored apart from the links of the graph."""
 
 
 DEFAULT_POLICY = IndexPolicy()

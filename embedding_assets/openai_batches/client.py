@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,10 @@ BLOCK = 2**20
 
 Vouched = tuple[str, int, bool]
 """Of a body that was read: its hex sha256, its bytes, and whether HTTP itself says that it is whole."""
+
+
+class _NobodyVouches(TransientError):
+    """Neither a file object nor HTTP says whether a body is whole."""
 
 
 class OpenAIBatches:
@@ -110,6 +115,8 @@ class OpenAIBatches:
         path: Path,
         beat: Callable[[], None] = lambda: None,
         on_size: Callable[[int | None], None] = lambda size: None,
+        *,
+        ask_size: bool = True,
     ) -> str:
         """Stream a file to `path` and return its bytes' hex sha256. NotFoundError if OpenAI does not have it.
 
@@ -118,10 +125,19 @@ class OpenAIBatches:
         many bytes the file has, HTTP itself must say where the body ends.
 
         `on_size` is called with the size in bytes, None if nothing says it; the body is not asked for before it
-        returns.
+        returns. Without `ask_size` the file object is not asked for: then `on_size` is called when the body is
+        there, HTTP says where it ends, and if something is missing in it, `size` of the file is to be compared.
         """
-        size = self._size(file_id)
+        if not ask_size:
+            with suppress(_NobodyVouches):
+                digest = self._tried(file_id, path, beat, None)
+                on_size(path.stat().st_size)
+                return digest
+        size = self.size(file_id)
         on_size(size)
+        return self._tried(file_id, path, beat, size)
+
+    def _tried(self, file_id: str, path: Path, beat: Callable[[], None], size: int | None) -> str:
         for attempt in Retrying(
             stop=stop_after_attempt(STREAM_TRIES),
             wait=STREAM_WAIT,
@@ -143,7 +159,7 @@ class OpenAIBatches:
         except NotFoundError:
             return False
 
-    def _size(self, file_id: str) -> int | None:
+    def size(self, file_id: str) -> int | None:
         """The bytes of a file as its file object says, None if it does not; OpenAI has no empty files."""
         subject = f"asking OpenAI how many bytes file {file_id} has"
         try:
@@ -158,7 +174,7 @@ class OpenAIBatches:
         digest, received, vouched = self._stream(file_id, path, beat)
         if size is None and not vouched:
             message = f"downloading OpenAI's file {file_id}: nothing says whether the body is whole"
-            raise TransientError(message, broke_off=True)
+            raise _NobodyVouches(message, broke_off=True)
         if size is not None and received != size:
             message = f"downloading OpenAI's file {file_id}: {received} bytes came, but the file has {size}"
             raise TransientError(message, broke_off=True)

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+USUAL_BYTES = 4 * 2**30
+"""Bytes of downloads in the temporary directory at once if nobody says otherwise."""
 UNKNOWN_BYTES = 2**30
 """What a file counts as if nobody says how large it is: a full batch."""
 WITH_DELTA = 1.5
@@ -45,6 +47,8 @@ class DiskBudget:
             while wait and self._used and self._used + size > self._most:
                 self._freed.wait()
             self._used += size
+            if size < 0:
+                self._freed.notify_all()
 
     def _release(self, size: int) -> None:
         with self._freed:
@@ -67,3 +71,10 @@ class DiskShare:
         wanted = int((UNKNOWN_BYTES if size is None else size) * WITH_DELTA)
         self._budget.reserve(wanted, wait=self.reserved == 0)
         self.reserved += wanted
+
+    def correct(self, guessed: int, size: int | None) -> None:
+        """The file that `guessed` bytes were reserved for has `size`; nobody waits, since it is on its way."""
+        if size is not None:
+            change = int(size * WITH_DELTA) - int(guessed * WITH_DELTA)
+            self._budget.reserve(change, wait=False)
+            self.reserved += change

@@ -102,3 +102,8 @@ def _is_whole(store: Store, prefix: str | None) -> bool:
     if find_manifest(store, prefix) is not None:
         return find_complete(store, prefix) is not None
     return any(stored.key == prefix + CHROMA_FILE for stored in store.list(prefix))
+
+
+def is_first_poll(batch: BatchSummary) -> bool:
+    """Whether nothing says that the batch was polled before."""
+    return batch.status.live and not batch.generation and not batch.ingest_attempts and not batch.missing_since

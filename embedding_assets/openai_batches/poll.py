@@ -3,6 +3,9 @@
 Promise: requested = embedded + failed + unfinished, or ConservationError. What is written is written in the
 order delta, `errors.jsonl`, `result.json`; polling the same again finds the same delta. The row of the batch is
 not touched.
+
+A batch that is polled for the first time and has an answer to every request costs one call to OpenAI and four to
+S3: its output; its records, the delta's two objects, its result.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embedding_assets.bucket.keys import delta_key, errors_key, records_key, result_key
+from embedding_assets.bucket.keys import delta_key, records_key
 from embedding_assets.bucket.store import Store
 from embedding_assets.chroma.row_source import ARROW_FILE
 from embedding_assets.databases import Database
@@ -24,12 +27,20 @@ from embedding_assets.openai_batches.batch_files import EMPTY_SHA256, BatchFiles
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.delta import name_delta, write_delta
-from embedding_assets.openai_batches.disk_budget import DiskBudget
-from embedding_assets.openai_batches.earlier import Earlier, earlier_ending, earlier_errors, earlier_with_delta
-from embedding_assets.openai_batches.poll_result import Action, PollResult, RequestError
+from embedding_assets.openai_batches.disk_budget import USUAL_BYTES, DiskBudget
+from embedding_assets.openai_batches.earlier import (
+    Earlier,
+    earlier_ending,
+    earlier_errors,
+    earlier_with_delta,
+    is_first_poll,
+)
+from embedding_assets.openai_batches.errors_file import ErrorsFile
+from embedding_assets.openai_batches.poll_result import Action, PollResult
 from embedding_assets.openai_batches.reasons import (
-    MISFIT,
     NO_ANSWER,
+    batch_error,
+    misfit_error,
     none_fits,
     not_all_records,
     why_missing,
@@ -40,10 +51,6 @@ from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
 from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
 from embedding_assets.openai_batches.requests import Requests
 from embedding_assets.rows.snapshot_directory import Format, file_sha256
-from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded
-
-DISK_BYTES = 4 * 2**30
-"""Bytes of downloads in the temporary directory at once if nobody says otherwise."""
 
 
 class Poller:
@@ -61,7 +68,7 @@ class Poller:
         database: Database,
         form: Format,
         absence: Absence | None = None,
-        disk_bytes: int = DISK_BYTES,
+        disk_bytes: int = USUAL_BYTES,
     ) -> None:
         self.openai = openai
         self._store = store
@@ -86,42 +93,50 @@ class Poller:
         """
         started = time.monotonic()
         remote = remote or self.ask(batch)
+        errors = ErrorsFile(self._store, batch.batch_id)
         if batch.is_deletion:
             count = len(read_deletions(self._store, batch.batch_id))
             result = self._result(batch, remote, Reconciled(), action="process_results")
             result = result.model_copy(update={"deletion_count": count})
         else:
-            result = self._polled(batch, remote, beat)
+            result = self._polled(batch, remote, beat, errors)
         result = result.model_copy(update={"processing_time_seconds": round(time.monotonic() - started, 3)})
         if batch.status.live or not (result.missing and result.action == "wait"):
-            self._store.put(result_key(batch.batch_id), result.model_dump_json(indent=2).encode())
+            errors.write_with(result, first=is_first_poll(batch))
         return result
 
-    def _polled(self, batch: BatchSummary, remote: RemoteBatch, beat: Beat) -> PollResult:
-        """What came of a batch. A completed one that has requests without an answer is fetched once more."""
-        result = self._look(batch, remote, beat, last=remote.status != "completed")
+    def _polled(self, batch: BatchSummary, remote: RemoteBatch, beat: Beat, errors: ErrorsFile) -> PollResult:
+        """What came of it. It is fetched again if it is not whole, or completed and not everything is answered."""
+        result = self._look(batch, remote, beat, errors, last=False)
         if result is None:
-            result = self._look(batch, self.ask(batch), beat, last=True)
-        assert result is not None, "the last look has a result"
+            again = self.ask(batch) if remote.status == "completed" else remote
+            result = self._look(batch, again, beat, errors, last=True)
+            assert result is not None, "the last look has a result"
         return result
 
-    def _look(self, batch: BatchSummary, remote: RemoteBatch, beat: Beat, *, last: bool) -> PollResult | None:
-        """What came of it; None if requests have no answer and this is not the last look."""
+    def _look(
+        self, batch: BatchSummary, remote: RemoteBatch, beat: Beat, errors: ErrorsFile, *, last: bool
+    ) -> PollResult | None:
+        """What came of it; None if it is to be fetched once more and this is not the last look."""
         if not remote.terminal:
             return self._result(batch, remote, Reconciled(), action="wait")
-        with (
-            self._disk.share() as share,
-            tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder,
-        ):
-            fetched = self._files.fetch_answers(batch, remote, Path(folder), beat, share)
+        with self._disk.share() as share, tempfile.TemporaryDirectory(prefix="embedding-assets-poll-") as folder:
+            fetched = self._files.fetch_answers(batch, remote, Path(folder), beat, share, ask_sizes=last)
             absent = why_missing(remote, fetched.output_sha256 is None, fetched.error_sha256 is None)
             believed = self.absence.is_gone(batch, datetime.now(UTC))
             if absent is not None and not believed:
                 return self._missing(batch, remote, absent)
-            return self._ended(batch, remote, fetched, last=last, believed=believed)
+            return self._ended(batch, remote, fetched, errors, last=last, believed=believed)
 
     def _ended(
-        self, batch: BatchSummary, remote: RemoteBatch, fetched: Fetched, *, last: bool, believed: bool
+        self,
+        batch: BatchSummary,
+        remote: RemoteBatch,
+        fetched: Fetched,
+        errors: ErrorsFile,
+        *,
+        last: bool,
+        believed: bool,
     ) -> PollResult | None:
         """What came of a batch of which everything is there, or what is not there is believed gone."""
         gone = remote.status == NOT_FOUND or fetched.output_sha256 is None or remote.lacks_output
@@ -152,7 +167,7 @@ class Poller:
                 )
             requests = Requests({})
         if misfit is not None:
-            return self._misfit(batch, remote, requests, f"{refused}; {misfit}" if refused else misfit)
+            return self._misfit(batch, remote, requests, f"{refused}; {misfit}" if refused else misfit, errors)
         arrow = fetched.folder / "delta" / ARROW_FILE
         with self._parsing:
             found = reconcile(
@@ -161,18 +176,21 @@ class Poller:
                 (fetched.output, fetched.error),
                 remote.status,
                 arrow,
-                _batch_error(remote),
+                batch_error(remote),
                 remote.line_errors,
                 (batch.model, batch.dimensions) if batch.model else None,
             )
-        if not last and any(error.code == NO_ANSWER for error in found.errors.values()):
-            return None
+        if not last and (found.errors or found.unknown or not found.written):
+            if not self._files.are_whole(remote, fetched):
+                return None
+            if any(error.code == NO_ANSWER for error in found.errors.values()):
+                return None
         if not found.written:
             misfit = none_fits(found)
             if misfit is not None:
-                return self._misfit(batch, remote, requests, misfit, found)
+                return self._misfit(batch, remote, requests, misfit, errors, found)
             message = refused or why_nothing(remote, found, fetched.output_sha256 is None)
-            return self._without_embeddings(batch, remote, requests, found, message, gone=gone)
+            return self._without_embeddings(batch, remote, requests, found, message, errors, gone=gone)
         hashes = (
             fetched.output_sha256 or EMPTY_SHA256,
             fetched.error_sha256 or EMPTY_SHA256,
@@ -180,8 +198,9 @@ class Poller:
         )
         delta_id = name_delta(batch.batch_id, found, hashes, self._form)
         key = delta_key(self._database, delta_id)
-        write_delta(self._store, self._database, self._form, arrow.parent, key, found)
-        self._write_errors(batch.batch_id, found)
+        first = is_first_poll(batch)
+        write_delta(self._store, self._database, self._form, arrow.parent, key, found, first=first)
+        errors.set(found.all_errors())
         action: Action = "process_results" if remote.status == "completed" else "process_partial"
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": key})
@@ -231,6 +250,7 @@ class Poller:
         remote: RemoteBatch,
         requests: Requests,
         message: str,
+        errors: ErrorsFile,
         found: Reconciled | None = None,
     ) -> PollResult:
         """Its records do not fit: nothing of it is published, and mending them is offered, never a retry."""
@@ -238,9 +258,9 @@ class Poller:
         if ended is not None:
             return self._kept(batch, remote, ended, message).model_copy(update={"records_misfit": True})
         found = found or Reconciled()
-        found.errors = {one: _misfit_error(one, message) for one in requests.by_id}
-        found.line_errors = [_misfit_error(odd.id, message) for odd in requests.odd]
-        self._write_errors(batch.batch_id, found)
+        found.errors = {one: misfit_error(one, message) for one in requests.by_id}
+        found.line_errors = [misfit_error(odd.id, message) for odd in requests.odd]
+        errors.set(found.all_errors())
         result = self._result(batch, remote, found, action="handle_failure", message=message)
         unfinished = batch.request_count or requests.count
         return result.model_copy(update={"records_misfit": True, "unfinished_count": unfinished})
@@ -252,6 +272,7 @@ class Poller:
         requests: Requests,
         found: Reconciled,
         message: str,
+        errors: ErrorsFile,
         *,
         gone: bool,
     ) -> PollResult:
@@ -261,7 +282,7 @@ class Poller:
             return self._kept(batch, remote, ended, message)
         if gone:
             found.take_errors(earlier_errors(self._store, batch), requests)
-        self._write_errors(batch.batch_id, found)
+        errors.set(found.all_errors())
         result = self._result(batch, remote, found, action="handle_failure", message=message)
         return result.model_copy(update={"missing": gone})
 
@@ -277,22 +298,3 @@ class Poller:
             "unfinished_count": ended.unfinished,
         }
         return result.model_copy(update={"kept_status": ended.status, **counts})
-
-    def _write_errors(self, batch_id: str, found: Reconciled) -> None:
-        key = errors_key(batch_id)
-        lines = [error.model_dump_json() for error in found.all_errors()]
-        if lines:
-            self._store.put(key, ("\n".join(lines) + "\n").encode(), "application/jsonl")
-        elif self._store.find(key) is not None:
-            self._store.delete([key])
-
-
-def _misfit_error(request_id: str, message: str) -> RequestError:
-    return RequestError(id=request_id, reason="unfinished", code=MISFIT, message=bounded(message, MESSAGE_CHARS))
-
-
-def _batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
-    """Code and message, for each request, of what OpenAI failed the whole batch with: the row has its own text."""
-    if remote.status != "failed" or remote.error_code is None:
-        return None
-    return remote.error_code, "no answer; OpenAI failed the whole batch, see the error of its row"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.openai_batches.poll_result import RequestError
 from embedding_assets.openai_batches.reconcile import Reconciled
 from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
+from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded
 
 NO_ANSWER = "no_answer"
 """Code of a request of a completed batch that has no answer."""
@@ -74,3 +76,15 @@ def none_fits(found: Reconciled) -> str | None:
 
 def _short(record_id: str) -> str:
     return repr(record_id) if len(record_id) <= ID_CHARACTERS else f"{record_id[:ID_CHARACTERS]!r}…"
+
+
+def misfit_error(request_id: str, message: str) -> RequestError:
+    """What is on record of a request whose batch's records do not fit."""
+    return RequestError(id=request_id, reason="unfinished", code=MISFIT, message=bounded(message, MESSAGE_CHARS))
+
+
+def batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
+    """Code and message, for each request, of what OpenAI failed the whole batch with: the row has its own text."""
+    if remote.status != "failed" or remote.error_code is None:
+        return None
+    return remote.error_code, "no answer; OpenAI failed the whole batch, see the error of its row"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from embedding_assets.errors import BatchError, ServiceError, TransientError, UnusableAnswerError
 from embedding_assets.ledger.batch_summary import BatchSummary
@@ -68,7 +69,7 @@ def survey(
     now = datetime.now(UTC)
     here = {batch.openai_batch_id: finished_itself(batch) for batch in batches if not batch.at_openai}
     at_openai = [batch for batch in batches if batch.at_openai]
-    known, warnings = _listed(openai, at_openai)
+    known, warnings = listed(openai, at_openai)
     with ThreadPoolExecutor(concurrency) as pool:
         asked = _in_turn([batch for batch in at_openai if batch.openai_batch_id not in known], singles, turn)
         answers = list(pool.map(lambda batch: _single(openai, batch), asked))
@@ -123,10 +124,12 @@ def _in_turn(batches: list[BatchSummary], most: int | None, turn: int) -> list[B
     return (batches[first:] + batches[:first])[:most]
 
 
-def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> tuple[dict[str, RemoteBatch], list[str]]:
+def listed(
+    openai: OpenAIBatches, batches: Sequence[BatchSummary], most: int | None = None
+) -> tuple[dict[str, RemoteBatch], list[str]]:
     """Those of `batches` that the list shows, and what could not be read; reading stops as soon as all are found.
 
-    A list that cannot be used shows none: the batches are asked for singly.
+    At most `most` entries are read. A list that cannot be used shows none: the batches are asked for singly.
     """
     if not batches:
         return {}, []
@@ -135,7 +138,7 @@ def _listed(openai: OpenAIBatches, batches: Sequence[BatchSummary]) -> tuple[dic
     odd: list[str] = []
     oldest = max(min(batch.submitted_at for batch in batches), _LONG_AGO + LIST_MARGIN) - LIST_MARGIN
     try:
-        for remote in openai.list_since(oldest):
+        for remote in islice(openai.list_since(oldest), most):
             if remote.odd is not None:
                 odd.append(f"{remote.id}: {remote.odd}" if remote.id else remote.odd)
             elif remote.id in wanted:

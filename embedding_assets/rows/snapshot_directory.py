@@ -129,13 +129,25 @@ def is_complete(store: Store, prefix: str, manifest: SnapshotManifest) -> bool:
 
 
 def upload_snapshot(
-    store: Store, directory: Path, prefix: str, manifest: SnapshotManifest, *, over_nothing: bool = False
+    store: Store,
+    directory: Path,
+    prefix: str,
+    manifest: SnapshotManifest,
+    *,
+    over_nothing: bool = False,
+    create: bool = False,
 ) -> None:
     """Write the files of `directory` under `prefix`, the manifest last.
 
     A manifest that stood there is removed first, so that no moment shows an old manifest over new files. With
     `over_nothing` the caller has seen that none stood there, and whoever writes there meanwhile writes the same.
+    With `create` whoever wrote there before wrote the same files: the manifest is only written if there is none,
+    and PreconditionError is raised if there is one.
     """
+    if create:
+        store.upload_files((directory / entry.path, prefix + entry.path) for entry in manifest.files)
+        store.create(prefix + MANIFEST, manifest.model_dump_json(indent=2).encode())
+        return
     if not over_nothing:
         store.delete([prefix + MANIFEST])
     store.upload_files((directory / entry.path, prefix + entry.path) for entry in manifest.files)

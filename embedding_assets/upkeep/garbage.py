@@ -64,7 +64,7 @@ def old_versions(
     What an earlier gc has begun to sweep goes whatever `min_age` is now: that gc may still be alive, and delete
     it once the pointer no longer says that it is being swept.
     """
-    named = {file.key for manifest in chain if manifest.version in kept for file in manifest.files}
+    named = {key for manifest in chain if manifest.version in kept for key in manifest.keys}
     going = {manifest.version for manifest in chain} - set(kept)
     begun = set(chain[0].sweeping)
     found = []
@@ -79,7 +79,7 @@ def old_versions(
 def not_whole_without(chain: Sequence[VersionManifest], swept: Sequence[DeletedObjects]) -> set[str]:
     """The versions that lose a file with `swept`: also those that name an older version's files."""
     going = {one.key for version in swept for one in version.objects}
-    losing = {manifest.version for manifest in chain if any(file.key in going for file in manifest.files)}
+    losing = {manifest.version for manifest in chain if not going.isdisjoint(manifest.keys)}
     return losing | {version.owner for version in swept}
 
 

@@ -10,13 +10,15 @@ from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedError, NotFoundError
 from embedding_assets.rows.record_index import alive, digest_of, read_index
-from embedding_assets.rows.snapshot_directory import MANIFEST, FileEntry, download_verified
+from embedding_assets.rows.snapshot_directory import MANIFEST
 from embedding_assets.versions.manifest import (
     INDEX_FILE,
     VersionManifest,
     read_version,
 )
+from embedding_assets.versions.split_files import bring
 from embedding_assets.versions.verify import find_problems
+from embedding_assets.versions.version_files import VersionFile
 
 OnBytes = Callable[[int], None]
 
@@ -34,7 +36,7 @@ def problems_of(
     Every file's size and sha256, SQLite's own check, the record index against the manifest, and in Chroma the
     whole id set and the records: with `everything` all of them, otherwise a sample. `progress` gets bytes.
     """
-    wrong = [line for file in manifest.files for line in _fetch(store, directory, file.key, file, progress)]
+    wrong = [line for file in manifest.files for line in _fetch(store, directory, file, progress)]
     if wrong:
         return wrong
     try:
@@ -72,22 +74,24 @@ def manifest_problems(store: Store, database: Database, published: VersionManife
 def missing_files(store: Store, database: Database, manifest: VersionManifest) -> Iterator[str]:
     """Which files of a version are not there with their size, a line each. Lists, and reads no file."""
     there = {entry.key: entry.size for entry in store.list(versions_prefix(database))}
-    for file in manifest.files:
-        size = there.get(file.key)
+    for key, wanted in (one for file in manifest.files for one in file.objects):
+        size = there.get(key)
         if size is None:
-            yield f"{store.uri(file.key)} is missing"
-        elif size != file.size:
-            yield f"{store.uri(file.key)} has {size} bytes instead of {file.size}"
+            yield f"{store.uri(key)} is missing"
+        elif size != wanted:
+            yield f"{store.uri(key)} has {size} bytes instead of {wanted}"
 
 
-def _fetch(store: Store, directory: Path, key: str, file: FileEntry, progress: OnBytes) -> list[str]:
+def _fetch(store: Store, directory: Path, file: VersionFile, progress: OnBytes) -> list[str]:
     """Bring one file; what is wrong with it."""
-    path = directory / file.path
+    path, key = directory / file.path, file.key
     try:
-        download_verified(store, [(file, key)], directory, progress)
-    except NotFoundError:
-        return [f"{file.path}: {store.uri(key)} is missing"]
-    except DamagedError:
+        bring(store, [file], directory, progress)
+    except NotFoundError as error:
+        return [f"{file.path}: {store.uri(key)} is missing" if file.split is None else f"{file.path}: {error}"]
+    except DamagedError as error:
+        if file.split is not None:
+            return [f"{file.path}: {error}"]
         size = path.stat().st_size
         if size != file.size:
             return [f"{file.path}: {store.uri(key)} has {size} bytes, the manifest says {file.size}"]

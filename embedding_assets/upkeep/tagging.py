@@ -28,7 +28,7 @@ def set_tag(publisher: Publisher, name: str, version: str | None) -> Tag:
         manifest = find_version(store, database, version)
         sweeping = held.pointer.manifest.sweeping if held.pointer else ()
         there = {entry.key for entry in store.list(versions_prefix(database))}
-        if manifest.version in sweeping or any(file.key not in there for file in manifest.files):
+        if manifest.version in sweeping or not manifest.keys <= there:
             raise InputError(f"version {manifest.version} of {database.name} was swept: it has files no more")
         tag = Tag(tag=name, version=manifest.version, created_at=format_instant(datetime.now(UTC)))
         held.lock.check()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from embedding_assets.bucket.store import Store
 from embedding_assets.processes.concurrency import concurrently
-from embedding_assets.rows.snapshot_directory import READ_AT_ONCE, FileEntry, download_verified
-from embedding_assets.versions.manifest import VersionFile
+from embedding_assets.rows.snapshot_directory import READ_AT_ONCE, FileEntry
+from embedding_assets.versions.split_files import bring
+from embedding_assets.versions.version_files import VersionFile
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,12 @@ def gather(store: Store, files: Sequence[VersionFile], directory: Path, sources:
     """Bring `files` to `directory`, each of the size and sha256 that its manifest says.
 
     `sources` are asked in turn, before S3. They are only read, and nothing in them is taken for right: another
-    program may be writing there. Raises what `download_verified` raises.
+    program may be writing there. Raises what `bring` raises.
     """
     found = concurrently([partial(_copied_from_any, sources, directory, file) for file in files])
     missing = [file for file, there in zip(files, found, strict=True) if not there]
     if missing:
-        download_verified(store, [(file, file.key) for file in missing], directory)
+        bring(store, missing, directory)
     downloaded = sum(file.size for file in missing)
     return Gathered(sum(file.size for file in files) - downloaded, downloaded)
 

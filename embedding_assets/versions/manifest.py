@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from embedding_assets.bucket.keys import changes_prefix, pointer_key, version_prefix, versions_prefix
 from embedding_assets.bucket.store import Store
@@ -16,7 +23,8 @@ from embedding_assets.databases import Database
 from embedding_assets.errors import DamagedVersionError, NotFoundError
 from embedding_assets.ledger.batch_summary import Status, parse_instant
 from embedding_assets.rows.safe_files import MOST_FILES, files_problem, path_problem
-from embedding_assets.rows.snapshot_directory import MANIFEST, FileEntry, first_problem
+from embedding_assets.rows.snapshot_directory import MANIFEST, first_problem
+from embedding_assets.versions.version_files import VersionFile
 
 INDEX_FILE = "records.arrow"
 """Path of the record index among a version's files."""
@@ -31,12 +39,6 @@ REPORT_EACH = 500
 """Versions between two lines of progress."""
 
 Name = Annotated[str, Field(pattern=SAFE_NAME)]
-
-
-class VersionFile(FileEntry):
-    """One file of a version. `key` is a whole bucket key, under this version's prefix or an older one's."""
-
-    key: str
 
 
 class ChangesFile(BaseModel):
@@ -124,6 +126,11 @@ class VersionManifest(BaseModel):
         if problem is not None:
             raise ValueError(problem)
         return self
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of all objects that the files are made of."""
+        return {key for file in self.files for key, _ in file.objects}
 
     @property
     def size(self) -> int:
@@ -224,8 +231,9 @@ def parse_version(store: Store, database: Database, key: str, data: bytes) -> Ve
         named = manifest.database[:64]
         raise DamagedVersionError(f"{store.uri(key)} says that it is {manifest.version} of {named}")
     for number, file in enumerate(manifest.files):
-        below = file.key.removeprefix(versions_prefix(database))
-        if below == file.key or path_problem(below) is not None or not below.endswith(f"/{file.path}"):
+        below = [key.removeprefix(versions_prefix(database)) for key in (file.key, *dict(file.objects))]
+        outside = any(path == key for path, key in zip(below[1:], dict(file.objects), strict=True))
+        if outside or any(map(path_problem, below)) or not below[0].endswith(f"/{file.path}"):
             raise DamagedVersionError(
                 f"{store.uri(key)} is not a version's manifest: the key of file {number} is not below "
                 f"{versions_prefix(database)}"

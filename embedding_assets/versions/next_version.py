@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import format_instant
-from embedding_assets.versions.manifest import ChangesFile, VersionBatch, VersionFile, VersionManifest
+from embedding_assets.versions.manifest import ChangesFile, VersionBatch, VersionManifest
+from embedding_assets.versions.version_files import VersionFile
 
 
 @dataclass(frozen=True)

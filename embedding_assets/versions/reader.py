@@ -25,6 +25,7 @@ from embedding_assets.rows.snapshot_directory import MANIFEST, download_verified
 from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.gather import gather
 from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, chain, read_pointer
+from embedding_assets.versions.split_files import bring
 from embedding_assets.versions.tags import resolve
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def pull(store: Store, manifest: VersionManifest, directory: Path, progress: OnB
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        download_verified(store, [(file, file.key) for file in manifest.files], partial, progress)
+        bring(store, manifest.files, partial, progress)
         (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
         partial.chmod(0o755)
         os.replace(partial, directory)

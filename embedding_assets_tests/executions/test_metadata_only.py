@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from embedding_assets.executions.metadata_only import amendments, metadata_only, published_of
-from embedding_assets.versions.manifest import VersionFile, VersionManifest
+from embedding_assets.versions.manifest import VersionManifest
+from embedding_assets.versions.version_files import VersionFile
 from embedding_assets_tests.chroma.both_writers import same
 from embedding_assets_tests.deltas import at, index_of, record, records, source
 from embedding_assets_tests.executions.conftest import Workbench

@@ -520,6 +520,7 @@ def test_the_result_is_written_last(store: Store, openai: OpenAIBatches, openai_
     assert recording.written == [
         f"{result.delta_key}records.arrow",
         f"{result.delta_key}manifest.json",
+        "poll_results/b1/result.json",
         "poll_results/b1/errors.jsonl",
         "poll_results/b1/result.json",
     ]

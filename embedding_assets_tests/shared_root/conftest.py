@@ -17,9 +17,10 @@ from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.rollback import Rollback
-from embedding_assets.versions.manifest import VersionFile, VersionManifest
+from embedding_assets.versions.manifest import VersionManifest
 from embedding_assets.versions.publisher import Publisher
 from embedding_assets.versions.shared_root import SharedVersions
+from embedding_assets.versions.version_files import VersionFile
 from embedding_assets_tests.executions.conftest import LEASE_SECONDS, Workbench, execution
 
 PATHS = ("chroma.sqlite3", "deep/data_level0.bin", "deep/length.bin", "records.arrow")

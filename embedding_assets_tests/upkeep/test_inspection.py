@@ -16,7 +16,8 @@ from embedding_assets.databases import LINES
 from embedding_assets.rows.record_index import digest_of, read_index, write_index
 from embedding_assets.rows.snapshot_directory import MANIFEST, file_sha256
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
-from embedding_assets.versions.manifest import INDEX_FILE, VersionFile, VersionManifest, read_pointer
+from embedding_assets.versions.manifest import INDEX_FILE, VersionManifest, read_pointer
+from embedding_assets.versions.version_files import VersionFile
 
 SQLITE = "chroma.sqlite3"
 

@@ -24,6 +24,7 @@ from embedding_assets_tests.reference import reference_digest
 GOOD = texts("good-", 3)
 PARTLY = texts("partly-", 4, seed=10)
 ASKED = texts("asked-", 2, seed=20)
+CONTENT = "GET /v1/files/{id}/content"
 FLAKY = texts("flaky-", 2, seed=30)
 BROKEN = texts("broken-", 2, seed=40)
 STUBBORN = texts("stubborn-", 1, seed=50)
@@ -86,10 +87,8 @@ def plant(world: World) -> None:
     """One batch for each ending."""
     world.plant("good", GOOD)
     world.plant("partly", PARTLY, status="expired", answered=PARTLY[:1], errors=error_lines())
-    world.plant("flaky", FLAKY)
-    world.server.fault(
-        "GET /v1/batches/{id}", contains="openai-flaky", times=TRIES_OF_THE_SDK, status=503, retry_after=0.01
-    )
+    flaky = world.plant("flaky", FLAKY)["output_file_id"]
+    world.server.fault(CONTENT, contains=flaky, times=TRIES_OF_THE_SDK, status=503, retry_after=0.01)
     world.plant("limited", ASKED, status="failed", answered=[], batch_errors=[TOKEN_LIMIT])
     world.plant("expired", ASKED, status="expired", answered=[])
     world.plant("cancelled", ASKED, status="cancelled", answered=[])
@@ -99,8 +98,8 @@ def plant(world: World) -> None:
     batch = world.plant("deleted", ASKED)
     world.server.delete_file(batch["output_file_id"])
     world.plant("broken", BROKEN, fields={"input_file_id": None})
-    world.plant("stubborn", STUBBORN)
-    world.server.fault("GET /v1/batches/{id}", contains="openai-stubborn", times=None, status=400)
+    stubborn = world.plant("stubborn", STUBBORN)["output_file_id"]
+    world.server.fault(CONTENT, contains=stubborn, times=None, status=400)
 
 
 def error_lines() -> str:
