@@ -30,6 +30,7 @@ from embedding_assets.chroma.graph_files import (
     GraphFiles,
 )
 from embedding_assets.chroma.graph_links import NONE, Groups, Links, build_links, with_rings
+from embedding_assets.chroma.near_vectors import LEADING, near_groups
 from embedding_assets.chroma.projection import Basis, Matrix, find_basis
 from embedding_assets.errors import DamagedError
 
@@ -109,7 +110,7 @@ class DirectGraph:
 
     def link(self, rung: Rung) -> None:
         """Build the links in this way and write them. Raises RuntimeError for what faiss refuses."""
-        groups = Groups(np.array(self._firsts, dtype=np.int64), self._followers)
+        groups = self._groups
         parameters = self.parameters
         built = build_links(
             self.projected(groups.firsts, rung),
@@ -185,6 +186,16 @@ class DirectGraph:
     def elements(self, mode: Any = "r") -> Any:
         """The nodes as they are stored."""
         return np.memmap(self.files.folder / ELEMENTS_FILE, dtype=self._element, mode=mode, shape=(self.count,))
+
+    @cached_property
+    def _groups(self) -> Groups:
+        """Nodes of equal vectors and, if a projection tells which may be near each other, of nearly equal ones."""
+        groups = Groups(np.array(self._firsts, dtype=np.int64), self._followers)
+        if not self.may_do(RUNGS[0]):
+            return groups
+        vectors = self.elements()["vector"]
+        leading = self.projected(groups.firsts, Rung(LEADING))
+        return near_groups(groups, leading, lambda nodes: np.ascontiguousarray(vectors[nodes]))
 
     @cached_property
     def _basis(self) -> Basis:

@@ -7,7 +7,8 @@ rests on the layout of the tables, so it is done for a `fingerprint` that was tr
 opened, searched and changed by Chroma on a private copy before it is published (`self_check`).
 
 The gate: searches must find LEAST_RECALL of the nearest records. The cheapest way to build the links that finds as
-much is taken; if none does, the one that finds most, if it is not below what Chroma's own parameters give.
+much is taken, or the best projection if it finds ENOUGH; else the whole vectors are tried with Chroma's own
+parameters, and the way that finds most is taken.
 
 UnsuitableError is raised where Chroma has to write the version itself; the directory is then to be thrown away.
 """
@@ -37,7 +38,7 @@ from embedding_assets.chroma.collection import (
     Space,
     open_collection,
 )
-from embedding_assets.chroma.direct_graph import DirectGraph, GraphParameters, Rung
+from embedding_assets.chroma.direct_graph import WHOLE, DirectGraph, GraphParameters, Rung
 from embedding_assets.chroma.direct_rows import NUL, parsed_metadata, write_rows
 from embedding_assets.chroma.graph_files import GraphFiles, find_graph
 from embedding_assets.chroma.recall import Exact, exact_answers, recall_in
@@ -55,6 +56,8 @@ Batches = Callable[[], Iterable[pa.RecordBatch]]
 
 LEAST_RECALL = 0.99
 """From here on a search finds enough; the cheapest way that does is taken."""
+ENOUGH = 0.98
+"""What the best projection must find, so that whole vectors are not tried: they cost much and find little more."""
 LEAST_OF_ALL = 0.5
 """Below it something is wrong, whatever the vectors are: Chroma is to write the version itself."""
 
@@ -120,6 +123,8 @@ def _linked(
     exact: Exact | None = None
     tried: list[DirectlyWritten] = []
     for rung in drawn.rungs():
+        if rung == WHOLE and tried and max(one.recall for one in tried) >= ENOUGH:
+            break
         check()
         _link(drawn, rung)
         exact = exact or _exact(directory, space)

@@ -13,7 +13,7 @@ from embedding_assets.chroma.collection import open_collection
 from embedding_assets.chroma.direct_graph import RUNGS, WHOLE, DirectGraph, Rung
 from embedding_assets.chroma.direct_writer import DirectlyWritten
 from embedding_assets.chroma.graph_files import find_graph
-from embedding_assets.chroma.graph_links import NONE, Groups, build_links, with_rings
+from embedding_assets.chroma.graph_links import NONE, Groups, Links, build_links, with_rings
 from embedding_assets.chroma.projection import find_basis
 from embedding_assets.chroma.recall import measure_recall
 from embedding_assets_tests.chroma.both_writers import NAME, write_by_chroma, write_direct
@@ -63,6 +63,27 @@ def test_repeated_vectors_hide_nothing(tmp_path: Path) -> None:
     by_chroma = measure_recall(tmp_path / "chroma", NAME, "l2")
     assert by_chroma is not None
     assert written.recall >= by_chroma
+
+
+def test_nearly_equal_vectors_are_in_one_ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two answers to one text differ in the last bits; other texts stay apart."""
+    random = np.random.default_rng(3)
+    vectors = repeated(1_500, 150)
+    moved = (vectors + 1e-4 / np.sqrt(WIDTH) * random.standard_normal(vectors.shape)).astype(np.float32)
+    groups: list[Groups] = []
+    real = with_rings
+
+    def seen(links: Links, found: Groups, count: int) -> Links:
+        groups.append(found)
+        return real(links, found, count)
+
+    monkeypatch.setattr("embedding_assets.chroma.direct_graph.with_rings", seen)
+    written = write_direct(tmp_path / "version", as_records(moved), size=500)
+    assert written.recall >= 0.98
+    distinct = len({row.tobytes() for row in vectors})
+    assert distinct <= len(groups[0].firsts) < 1.2 * distinct
+    for first, followers in groups[0].followers.items():
+        assert all(vectors[node].tobytes() == vectors[first].tobytes() for node in followers)
 
 
 def test_rings_link_every_node_and_keep_what_is_near() -> None:
@@ -144,8 +165,10 @@ def found_by(monkeypatch: pytest.MonkeyPatch, *recalls: float) -> list[Rung]:
     [
         ((0.995,), RUNGS[0], RUNGS[:1]),
         ((0.98, 0.992), RUNGS[1], RUNGS[:2]),
-        ((0.97, 0.98, 0.985), WHOLE, RUNGS),
-        ((0.97, 0.98, 0.9), RUNGS[1], (*RUNGS, RUNGS[1])),
+        ((0.97, 0.985), RUNGS[1], RUNGS[:2]),
+        ((0.985, 0.97), RUNGS[0], (*RUNGS[:2], RUNGS[0])),
+        ((0.97, 0.975, 0.985), WHOLE, RUNGS),
+        ((0.97, 0.975, 0.9), RUNGS[1], (*RUNGS, RUNGS[1])),
     ],
 )
 def test_the_cheapest_way_that_finds_enough_is_taken(
