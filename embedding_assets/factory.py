@@ -18,6 +18,7 @@ from embedding_assets.dagster_defs.resources import (
     SharingS3Resource,
     services_of,
 )
+from embedding_assets.dagster_defs.retirement_job import retirement_job, retirement_schedule
 from embedding_assets.dagster_defs.runs.executions import job_name
 from embedding_assets.dagster_defs.runs.executor import executor_of, has_step_per_chunk
 from embedding_assets.dagster_defs.sensors.alerts import alerts_sensor
@@ -83,6 +84,7 @@ def build_definitions(
         sensors += [alerts_sensor(database, webhook, settings.fresh_seconds) for database in settings.databases]
     submitting = [(database, submit_job(database), resubmit_job(database)) for database in settings.databases]
     sensors += [resubmission_sensor(database, job) for database, _, job in submitting]
+    retiring = [(database, retirement_job(database)) for database in settings.databases]
     return dg.Definitions(
         assets=assets,
         asset_checks=[
@@ -94,9 +96,13 @@ def build_definitions(
             *(ingest_job(database, executor) for database in settings.databases),
             *(job for _, *jobs in submitting for job in jobs),
             *(job for database in settings.databases for job in upkeep_jobs(database)),
+            *(job for _, job in retiring),
         ],
         sensors=sensors,
-        schedules=[inbox_schedule(database, job) for database, job, _ in submitting],
+        schedules=[
+            *(inbox_schedule(database, job) for database, job, _ in submitting),
+            *(retirement_schedule(database, job) for database, job in retiring),
+        ],
         resources=_resources(settings),
     )
 

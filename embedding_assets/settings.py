@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     """`snapshots gc` deletes nothing younger."""
     snapshot_retention: Positive = 4
     """Versions that `snapshots gc` keeps."""
+    partition_retention_days: NotNegative = 30
+    """[Batches and executions](scale.md#what-dagster-forgets) that were finished longer ago leave Dagster."""
     databases_file: Path | None = None
     """[YAML with further databases](examples.md#a-database-of-your-own)."""
     cache_dir: Path | Literal["off"] | None = None

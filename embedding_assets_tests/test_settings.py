@@ -37,6 +37,7 @@ def test_defaults_are_the_contracts() -> None:
     assert (settings.min_ready, settings.max_wait_seconds) == (1, 300)
     assert settings.stall_seconds == 600
     assert (settings.gc_min_age_seconds, settings.snapshot_retention) == (86400, 4)
+    assert settings.partition_retention_days == 30
     assert settings.databases_file is None
     assert [database.name for database in settings.databases] == ["lines", "words"]
 
@@ -66,7 +67,7 @@ COUNTS = [
 COUNTS += ["MIN_READY", "SNAPSHOT_RETENTION", "CELERY_VISIBILITY_SECONDS"]
 SIZES = ["CHUNK_SIZE", "GROUP_SIZE"]
 SECONDS = ["LOCK_LEASE_SECONDS", "STALL_SECONDS"]
-WAITS = ["MAX_WAIT_SECONDS", "GC_MIN_AGE_SECONDS", "PRICE_PER_MILLION"]
+WAITS = ["MAX_WAIT_SECONDS", "GC_MIN_AGE_SECONDS", "PRICE_PER_MILLION", "PARTITION_RETENTION_DAYS"]
 FILES = ["INPUT_FILE_SECONDS", "OUTPUT_FILE_SECONDS"]
 
 BAD = [

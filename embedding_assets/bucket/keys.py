@@ -13,6 +13,9 @@ from embedding_assets.databases import Database
 DOCTOR_PREFIX = "dagster/doctor/"
 """What `doctor` writes to try the bucket; it removes it again."""
 
+OP_OUTPUTS_PREFIX = "dagster/outputs/"
+"""Prefix of what Dagster's ops hand to each other; then comes the id of the run."""
+
 INTERMEDIATE_PREFIX = "intermediate/"
 """Prefix of all intermediate snapshots."""
 
@@ -93,7 +96,12 @@ def final_result_key(execution_id: str) -> str:
 
 def op_output_key(identifier: Iterable[str]) -> str:
     """Key of what one Dagster op hands to the next; `identifier` is run, step and output."""
-    return f"dagster/outputs/{'/'.join(identifier)}.json"
+    return f"{OP_OUTPUTS_PREFIX}{'/'.join(identifier)}.json"
+
+
+def run_of_op_output(key: str) -> str:
+    """The id of the run that wrote this op output."""
+    return key.removeprefix(OP_OUTPUTS_PREFIX).split("/", 1)[0]
 
 
 # One database.

@@ -1,9 +1,9 @@
 """Bringing a target to the published version: what changed since the version that it holds, or all that differs.
 
 Promise: afterwards the target holds exactly the records of one version, as the record index says; what was written
-is read back. Whoever dies in between leaves a target that the next call finishes: ids are written again as the
-version then has them. One process at a time writes. What remains: a process that stands still past its lease just
-before a call may write an older record over a newer one; `targets verify` finds it, `targets sync --all` mends it.
+is read back. Whoever dies in between leaves a target that the next call finishes: it writes what is not there yet.
+One process at a time writes. What remains: a process that stands still past its lease just before a call may write
+an older record over a newer one; `targets verify` finds it, `targets sync --all` mends it.
 """
 
 from __future__ import annotations
@@ -95,13 +95,15 @@ class TargetSync:
         index = alive(published_index(self.store, published)).combine_chunks()
         history = list(chain(self.store, self.database, published))
         changed = None if everything or before.address != address.shown else self._changed(history, before)
-        self.row.begin(before, published.version, address.shown)
+        self.row.begin(Applied() if changed is None else before, published.version, address.shown)
         if changed is None:
             self.progress(f"target {self.target.name}: comparing all {index.num_rows:,} records")
             wanted, gone = self._all_that_differs(server, index, check)
         else:
-            there = set(_chosen(index, changed).column("id").to_pylist())
-            wanted, gone = sorted(there), sorted(changed - there)
+            chosen = _chosen(index, changed)
+            there = chosen.column("id").to_pylist()
+            gone = sorted(changed.difference(there))
+            wanted = there if before.applying is None else self._that_differ(server, _expected(chosen), check)
         for start in range(0, len(gone), server.most_at_once):
             check()
             server.delete(gone[start : start + server.most_at_once])
@@ -144,11 +146,18 @@ class TargetSync:
         """Ids to be written, and ids on the server that the version does not have."""
         there = set(server.ids())
         expected = _expected(index)
-        wanted = sorted(expected.keys() - there)
-        for page in server.rows(sorted(there & expected.keys())):
-            check()
-            wanted += differing(page, expected)
+        shared = {record_id: expected[record_id] for record_id in expected if record_id in there}
+        wanted = sorted(expected.keys() - there) + self._that_differ(server, shared, check)
         return wanted, sorted(there - expected.keys())
+
+    @staticmethod
+    def _that_differ(server: ServerCollection, expected: Expected, check: Callable[[], None]) -> list[str]:
+        """The ids that the server does not have, or has otherwise: what an interrupted write left to do."""
+        same: set[str] = set()
+        for page in server.rows(sorted(expected)):
+            check()
+            same.update(set(page.ids).difference(differing(page, expected)))
+        return sorted(expected.keys() - same)
 
     def _write(
         self, server: ServerCollection, rows: ChangedRows, wanted: pa.Table, check: Callable[[], None]

@@ -54,6 +54,12 @@ class ChromaServer:
                 assert time.monotonic() < until, "the server does not answer"
                 time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        assert self._process is not None, "it was not started"
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once, as a crash does."""
         assert self._process is not None, "it was not started"

@@ -26,8 +26,11 @@ from embedding_assets.targets.verify import TargetFinding
 from embedding_assets_tests.cli.commands import command, failed
 from embedding_assets_tests.dagster_defs.runs.world import World, texts
 from embedding_assets_tests.deltas import at, put_delta
+from embedding_assets_tests.targets.counting_proxy import counting_proxy
 from embedding_assets_tests.targets.server import ChromaServer
 
+CHANGED = 3_500
+"""Records that each version of these tests changes: four calls to the server."""
 RUN = [sys.executable, "-m", "embedding_assets.command", "targets", "sync", "lines"]
 
 
@@ -193,16 +196,26 @@ def publish(world: World, count: int, seed: int) -> None:
 
 
 def kills(world: World, url: str, folder: Path, rounds: int) -> None:
-    """Kill whoever writes, or the server, at random moments; at the end everything is right."""
+    """Kill whoever writes, or the server, at random moments: afterwards everything is right, and written once."""
     chance = random.Random(rounds)
     server = ChromaServer(folder)
     server.start()
     name = server.new_database()
-    environment = {**os.environ, "EMBEDDING_ASSETS_TARGETS": f"far={server.url(name)}"}
-    vars(world.services)["targets"] = parse_targets(environment["EMBEDDING_ASSETS_TARGETS"])
+    with counting_proxy(server.port) as proxy:
+        there = server.url(name).replace(str(server.port), str(proxy.port))
+        environment = {**os.environ, "EMBEDDING_ASSETS_TARGETS": f"far={there}"}
+        vars(world.services)["targets"] = parse_targets(environment["EMBEDDING_ASSETS_TARGETS"])
+        strike(world, server, chance, rounds, environment)
+        assert CHANGED * rounds <= proxy.added <= 1.05 * CHANGED * rounds
+
+
+def strike(
+    world: World, server: ChromaServer, chance: random.Random, rounds: int, environment: dict[str, str]
+) -> None:
+    """Publish a version, kill in the middle, and finish it, so many times."""
     try:
         for number in range(rounds):
-            publish(world, 1_500, number + 1)
+            publish(world, CHANGED, number + 1)
             child = subprocess.Popen(RUN, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(chance.uniform(1.0, 4.0))
             if number % 2:

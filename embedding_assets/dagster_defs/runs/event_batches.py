@@ -1,4 +1,4 @@
-"""Events of assets reported to Dagster many at a time: the same, in the same order, as one by one.
+"""Events of assets and partitions given to Dagster many at a time: the same, in the same order, as one by one.
 
 Dagster's SQLite storage writes each event in two transactions, each through an engine made for it: 16 ms of
 processor time. Written together an event takes 1.6 ms. Its Postgres storage makes several round trips for each.
@@ -39,3 +39,12 @@ def log_together(context: OpExecutionContext, materializations: Sequence[AssetMa
         return
     for materialization in materializations:
         context.log_event(materialization)
+
+
+def delete_partitions(instance: DagsterInstance, partitions: str, keys: Sequence[str]) -> None:
+    """What `instance.delete_dynamic_partition` does for one; keys that are not there are passed over."""
+    if sql_events is not None and sql_events.suits(instance):
+        sql_events.delete_partitions(instance, partitions, keys)
+        return
+    for key in keys:
+        instance.delete_dynamic_partition(partitions, key)

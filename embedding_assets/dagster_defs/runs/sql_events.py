@@ -24,6 +24,7 @@ from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from sqlalchemy import Connection, Insert
 
@@ -32,12 +33,15 @@ PARTS = (
     "prepare_insert_event_batch",
     "run_connection",
     "index_transaction",
+    "index_connection",
     "_store_asset_event_tags",
     "_store_asset_event",
 )
 POSTGRES = "PostgresEventLogStorage"
 """By name, because dagster-postgres need not be installed."""
 ROWS_AN_INSERT = 500
+DELETED_AT_ONCE = 500
+"""Partitions named in one statement: SQLite takes at least 999 values."""
 
 
 def suits(instance: DagsterInstance) -> bool:
@@ -128,6 +132,20 @@ def _store_by_asset(
     }
     for entry, event_id in last.values():
         storage._store_asset_event(connection, entry, event_id)
+
+
+def delete_partitions(instance: DagsterInstance, partitions: str, keys: Sequence[str]) -> None:
+    """As `SqlEventLogStorage.delete_dynamic_partition` does for one, many in one statement."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return
+    columns = DynamicPartitionsTable.c
+    for start in range(0, len(keys), DELETED_AT_ONCE):
+        chosen = columns.partition.in_(keys[start : start + DELETED_AT_ONCE])
+        with storage.index_connection() as connection:
+            connection.execute(
+                DynamicPartitionsTable.delete().where(columns.partitions_def_name == partitions, chosen)
+            )
 
 
 def _entry(event: DagsterEvent, run_id: str, level: int) -> EventLogEntry:
