@@ -159,11 +159,11 @@ def _page(collection: Collection, what: dict[str, Any], *, with_vectors: bool = 
     return ChromaRows(found["ids"], vectors, documents, metadata)
 
 
-def all_ids(collection: Collection) -> Iterator[str]:
+def all_ids(collection: Collection, at_once: int = ROWS_AT_ONCE) -> Iterator[str]:
     """Every id, without vectors."""
     offset = 0
     while True:
-        ids = collection.get(include=[], limit=ROWS_AT_ONCE, offset=offset)["ids"]
+        ids = collection.get(include=[], limit=min(at_once, ROWS_AT_ONCE), offset=offset)["ids"]
         if not ids:
             return
         yield from ids

@@ -22,6 +22,13 @@ from embedding_assets.errors import InputError, ServiceError, TransientError
 TOKEN_HEADER = "x-chroma-token"
 MOST_AT_ONCE = 1_000
 """Records in one call, unless the server allows fewer: a call then takes a second, not a minute."""
+CLOUD = "trychroma.com"
+MOST_AT_ONCE_IN_CLOUD = 300
+"""Records that one call to Chroma Cloud may write or get (docs.trychroma.com/cloud/quotas-limits)."""
+CLOUD_QUOTAS = (
+    "documents up to 16,384 bytes, ids up to 128, 32 metadata keys of up to 36 bytes, values up to 4,096"
+)
+"""What else Chroma Cloud allows of a record, unless an account has more (from the same page)."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class ServerAddress:
     tenant: str
     database: str
     token: str | None = None
+
+    @property
+    def in_cloud(self) -> bool:
+        """Whether it is Chroma Cloud, which has quotas that it does not tell."""
+        return self.host == CLOUD or self.host.endswith(f".{CLOUD}")
+
+    def most_at_once(self, told: int) -> int:
+        """How many records go into one call to a server that says it takes `told`."""
+        return min(told, MOST_AT_ONCE_IN_CLOUD if self.in_cloud else MOST_AT_ONCE)
 
     @property
     def shown(self) -> str:
@@ -53,7 +69,7 @@ class ServerCollection:
     def ids(self) -> Iterator[str]:
         """Every id."""
         with _translated(self.address):
-            yield from all_ids(self._collection)
+            yield from all_ids(self._collection, self.most_at_once)
 
     def rows(self, ids: Sequence[str]) -> Iterator[ChromaRows]:
         """The rows with these ids that are there, some at a time."""
@@ -100,7 +116,7 @@ def open_server(address: ServerAddress, name: str, space: Space) -> ServerCollec
         found = (collection.configuration.get("hnsw") or collection.configuration.get("spann") or {}).get("space")
     if found not in (None, space):
         raise InputError(f"the collection {name} on {address.shown} has the distance {found}, not {space}")
-    return ServerCollection(address, min(most, MOST_AT_ONCE), collection)
+    return ServerCollection(address, address.most_at_once(most), collection)
 
 
 def reach(address: ServerAddress) -> tuple[str, int]:

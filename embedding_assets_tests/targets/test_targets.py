@@ -58,6 +58,8 @@ def test_what_the_setting_may_be() -> None:
     assert near == Target("near", ServerAddress("localhost", 8000, False, "t", "d"))
     assert far == Target("far", ServerAddress("api.trychroma.com", 443, True, "a", "b c", "s@cret"))
     assert "cret" not in far.address.shown
+    assert (near.address.most_at_once(5_461), near.address.most_at_once(50)) == (1_000, 50)
+    assert (far.address.most_at_once(5_461), far.address.most_at_once(50)) == (300, 50)
     assert parse_targets(None) == parse_targets(" , ") == ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from embedding_assets.chroma.server import reach
+from embedding_assets.chroma.server import CLOUD_QUOTAS, reach
 from embedding_assets.operations.doctor.check import Check, Finding, Status
 from embedding_assets.targets.address import SETTING, Target
 
@@ -21,6 +21,10 @@ def target_checks(targets: Sequence[Target]) -> Iterator[Check]:
 
 def _check(target: Target) -> Finding:
     version, most = reach(target.address)
+    quotas = f"; Chroma Cloud's quotas: {CLOUD_QUOTAS}" if target.address.in_cloud else ""
+    at_once = target.address.most_at_once(most)
     return Finding(
-        Status.OK, f"{target.address.shown} answers (version {version}) and takes {most:,} records at once"
+        Status.OK,
+        f"{target.address.shown} answers (version {version}) and takes {most:,} records at once; "
+        f"it gets {at_once:,}{quotas}",
     )
