@@ -27,6 +27,7 @@ ELSEWHERE = {
     "snapshots import": "upkeep/test_import.py",
     "snapshots rebuild": "upkeep/rebuild",
     "submit reviews": "test_databases.py",
+    "submit lines records.jsonl --now": "submission: it asks on a terminal before it pays",
 }
 """Commands that run until Ctrl-C, or need something else beside the servers, and where they are tested."""
 ORDER = (
