@@ -77,8 +77,9 @@ class Settings(BaseSettings):
     intermediate_format: Literal["arrow", "chroma"] = "arrow"
     """How deltas and intermediates are written; both are read."""
     index_writer: Literal["chroma", "direct", "auto"] = "auto"
-    """[Who writes a version that is built from scratch](performance.md#who-writes-the-index): `auto` writes the
-    files without Chroma if that is safe, as `direct` does; `chroma` always lets Chroma write."""
+    """[Who writes a version that is built from scratch](performance.md#who-writes-the-index): `auto` writes it
+    without Chroma if that is safe; `direct` makes small changes without Chroma too, which costs more today;
+    `chroma` always lets Chroma write."""
     version_layout: Literal["whole", "split"] = "whole"
     """`split` stores vectors apart from the links of the graph: a merge
     [uploads the new ones alone](performance.md#bytes-of-a-version)."""

@@ -128,7 +128,7 @@ def test_a_worker_dies(world: World, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_both_workers_take_chunks(world: World, tmp_path: Path) -> None:
-    """Two workers that live: each chunk is merged once, by one of them, and both have some."""
+    """Two workers that live: each chunk is merged once, by one of them."""
     folders = [tmp_path / "first", tmp_path / "second"]
     with ExitStack() as workers:
         for folder in folders:
