@@ -11,8 +11,6 @@ from embedding_assets.cli.output import STDOUT, print_json, progress, requests_l
 from embedding_assets.errors import InputError, NotFoundError
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.services import Services, connect
-from embedding_assets.submission.cancel import Canceller
-from embedding_assets.submission.submit import Submission
 
 BatchOption = Annotated[
     list[str],
@@ -43,6 +41,8 @@ def resubmit(
     """Submit failed and unfinished requests that a retry can help as new batches."""
     services = connect()
     rows = named_rows(services, [*batch, *(more or [])])
+    from embedding_assets.submission.submit import Submission
+
     total = Submission(price_usd=0.0)
     with progress() as report:
         for row in rows:
@@ -79,6 +79,8 @@ def reset(
 def cancel(batch: BatchOption, more: MoreBatches = None, as_json: JsonOption = False) -> None:
     """Ask OpenAI to cancel batches; what was embedded by then is published and paid for."""
     services = connect()
+    from embedding_assets.submission.cancel import Canceller
+
     canceller = Canceller(services.ledger, services.openai)
     rows = named_rows(services, [*batch, *(more or [])])
     for row in rows:

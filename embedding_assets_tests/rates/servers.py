@@ -68,13 +68,18 @@ class Servers:
 
 
 def reported(instance: dg.DagsterInstance) -> dict[str, str]:
-    """The status of each batch in its newest materialization of `batches`."""
-    statuses: dict[str, str] = {}
+    """The status of each batch in its newest event of `batches`: a materialization, or what marking observed."""
+    newest: dict[str, tuple[float, str]] = {}
     for database in DATABASES:
         key = dg.AssetKey([database.name, "batches"])
-        for one in instance.fetch_materializations(key, limit=10_000, ascending=True).records:
-            event = one.asset_materialization
+        records = [
+            *instance.fetch_materializations(key, limit=10_000, ascending=True).records,
+            *instance.fetch_observations(key, limit=10_000, ascending=True).records,
+        ]
+        for one in records:
+            event = one.asset_materialization or one.asset_observation
             assert event is not None
             assert event.partition is not None
-            statuses[event.partition] = str(event.metadata["status"].value)
-    return statuses
+            said = (one.timestamp, str(event.metadata["status"].value))
+            newest[event.partition] = max(said, newest.get(event.partition, said))
+    return {batch_id: status for batch_id, (_, status) in newest.items()}

@@ -41,11 +41,13 @@ def names(world: World) -> tuple[set[str], set[str], set[str]]:
 
 
 def wanted_names(*databases: str) -> tuple[set[str], set[str], set[str]]:
-    """What the contract names for these databases, and what submits."""
+    """What the contract names for these databases, what submits, what people start, and what looks after it."""
+    jobs = ("ingest", "submit", "resubmit", "reprocess", "reset", "rollback", "verify", "gc", "retire")
+    sensors = ("pending_batches", "completion", "resubmission", "attention")
     return (
         {f"{name}/{asset}" for name in databases for asset in ASSETS},
-        {f"{kind}_{name}" for name in databases for kind in ("ingest", "submit", "resubmit")},
-        {f"{name}_{kind}" for name in databases for kind in ("pending_batches", "completion", "resubmission")},
+        {f"{kind}_{name}" for name in databases for kind in jobs},
+        {f"{name}_{kind}" for name in databases for kind in sensors},
     )
 
 

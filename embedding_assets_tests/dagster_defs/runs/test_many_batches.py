@@ -71,8 +71,7 @@ def test_all_are_published_and_marked(story: Story) -> None:
 def test_no_more_batches_are_polled_at_once_than_allowed(story: Story) -> None:
     """EMBEDDING_ASSETS_POLL_CONCURRENCY is reached and never passed, as OpenAI's side counts it."""
     assert story.counters[CONTENT] == {"requests": 2 * BATCHES, "in_flight": 0, "max_in_flight": AT_ONCE}
-    assert story.counters[RETRIEVE]["requests"] == BATCHES
-    assert story.counters[RETRIEVE]["max_in_flight"] <= AT_ONCE
+    assert RETRIEVE not in story.counters, "the list says what each batch is"
 
 
 def test_more_than_four_chunks_are_merged_by_groups(story: Story) -> None:
