@@ -101,6 +101,7 @@ def wait_until(reached: Callable[[], object], log: Path) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_the_ui_by_clicking(world: World, ui: str, page: Page, picture: Picture) -> None:
     """Lineage of both databases; a failed batch is found, and sent again; a backfill; the checks."""
