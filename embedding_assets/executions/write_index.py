@@ -68,6 +68,10 @@ class Written:
     nodes: int | None = None
 
 
+Attempt = Callable[[Path, Path, Sequence[RowSource], Changes, Callable[[], None]], float | None]
+"""Writes the next version of the first directory into the second and verifies it; gives its recall."""
+
+
 @dataclass(frozen=True)
 class Amended:
     """The `rows` of which nothing but the metadata is new, and what of all updated records was published."""
@@ -123,16 +127,17 @@ class IndexWriting:
         dimensions: int | None,
         check: Callable[[], None],
     ) -> Written:
-        reason = None
         amended = self._amended(sources, changes)
         bloated = self._is_bloated(directory, changes, amended)
-        if self.policy.writer != "chroma" and (bloated or self._is_anew(changes, amended)):
+        reason = None
+        attempt = self._without_chroma(changes, amended, bloated=bloated)
+        if attempt is not None:
             new = self.folder / "direct"
             try:
-                recall = self._write_anew(directory, new, sources, changes, check)
+                recall = attempt(directory, new, sources, changes, check)
+            except DamagedVersionError:
+                raise
             except (UnsuitableError, DamagedError, ChromaError, OSError, MemoryError) as problem:
-                if isinstance(problem, DamagedVersionError):
-                    raise
                 reason = str(problem) or type(problem).__name__
                 self.progress(f"Chroma writes this version itself: {reason}")
             else:
@@ -142,19 +147,6 @@ class IndexWriting:
             finally:
                 shutil.rmtree(new, ignore_errors=True)
                 (self.folder / PUBLISHED_ROWS).unlink(missing_ok=True)
-        elif self.policy.writer == "direct" and self.base is not None and not amended.rows.any():
-            new = self.folder / "changed"
-            try:
-                found = self._write_changes(directory, new, sources, changes, check)
-            except (UnsuitableError, DamagedError, ChromaError, OSError, MemoryError) as problem:
-                reason = str(problem) or type(problem).__name__
-                self.progress(f"Chroma makes these changes itself: {reason}")
-            else:
-                shutil.rmtree(directory)
-                new.rename(directory)
-                return Written("direct", recall=found)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
         if bloated:
             self._write_whole_by_chroma(directory, sources, changes, dimensions, check)
         else:
@@ -163,6 +155,16 @@ class IndexWriting:
         measured = RecallProbe(self.database)
         verify(directory, self.database.collection, changes.index, changes.changed_ids, measured)
         return Written("chroma", reason, measured.recall)
+
+    def _without_chroma(self, changes: Changes, amended: Amended, *, bloated: bool) -> Attempt | None:
+        """The way to write these changes without Chroma; None if Chroma is to write them."""
+        if self.policy.writer == "chroma":
+            return None
+        if bloated or self._is_anew(changes, amended):
+            return self._write_anew
+        if self.policy.writer == "direct" and self.base is not None and not amended.rows.any():
+            return self._write_changes
+        return None
 
     def _amended(self, sources: Sequence[RowSource], changes: Changes) -> Amended:
         """The records of which nothing but the metadata is new."""

@@ -9,7 +9,8 @@ an older record over a newer one; `targets verify` finds it, `targets sync --all
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +31,7 @@ from embedding_assets.versions.base_cache import BaseCache
 from embedding_assets.versions.changes_file import read_changes
 from embedding_assets.versions.manifest import VersionManifest, chain
 from embedding_assets.versions.reader import published_index
-from embedding_assets.versions.verify import Expected, differing
+from embedding_assets.versions.verify import Expected, differing, expected_of
 from embedding_assets.versions.witnesses import trusted_pointer
 
 OF_RECORDS = ("added", "updated", "removed")
@@ -84,7 +85,7 @@ class TargetSync:
                     return done
                 published = pointer.manifest
                 if done.version == published.version or (not everything and not self.is_behind(published)):
-                    return done if done.version else Synced(*_names(done), published.version)
+                    return done if done.version else replace(done, version=published.version)
                 done = self._apply(published, lock.check, everything=everything)
                 everything = False
 
@@ -93,8 +94,9 @@ class TargetSync:
         before = self.row.read()
         server = open_server(address, self.database.collection, self.database.space)
         index = alive(published_index(self.store, published)).combine_chunks()
-        history = list(chain(self.store, self.database, published))
-        changed = None if everything or before.address != address.shown else self._changed(history, before)
+        known = not everything and before.address == address.shown
+        since = self._since(published, before) if known else None
+        changed = None if since is None else self._changed(since)
         self.row.begin(Applied() if changed is None else before, published.version, address.shown)
         if changed is None:
             self.progress(f"target {self.target.name}: comparing all {index.num_rows:,} records")
@@ -103,11 +105,11 @@ class TargetSync:
             chosen = _chosen(index, changed)
             there = chosen.column("id").to_pylist()
             gone = sorted(changed.difference(there))
-            wanted = there if before.applying is None else self._that_differ(server, _expected(chosen), check)
+            wanted = there if before.applying is None else self._that_differ(server, expected_of(chosen), check)
         for start in range(0, len(gone), server.most_at_once):
             check()
             server.delete(gone[start : start + server.most_at_once])
-        rows = ChangedRows(self.store, published, _deltas(history), self.cache)
+        rows = ChangedRows(self.store, published, _deltas(since or ()), self.cache)
         self._write(server, rows, _chosen(index, wanted), check)
         count = server.count()
         if count != index.num_rows:
@@ -119,33 +121,38 @@ class TargetSync:
             )
         check()
         self.row.finish(published.version, address.shown)
-        names = (self.target.name, self.database.name)
-        return Synced(*names, published.version, len(wanted), len(gone), changed is None)
+        target, database = self.target.name, self.database.name
+        return Synced(target, database, published.version, len(wanted), len(gone), changed is None)
 
-    def _changed(self, history: Sequence[VersionManifest], before: Applied) -> set[str] | None:
-        """Ids that changed since the version that the target holds; None if nobody can say.
+    def _since(self, published: VersionManifest, before: Applied) -> list[VersionManifest] | None:
+        """The versions since that which the target holds, the newest first; None if nobody can say.
 
         A version that was begun and is not in the chain any more may have left anything.
         """
-        ids: set[str] = set()
-        seen: set[str] = set()
-        for manifest in history:
-            if manifest.version == before.version:
-                return ids if before.applying is None or before.applying in seen else None
-            seen.add(manifest.version)
-            try:
-                changes = read_changes(self.store, manifest)
-            except NotFoundError:
-                return None
-            ids.update(one.id for one in changes if one.change in OF_RECORDS)
-        return None
+        newer = list(
+            takewhile(lambda one: one.version != before.version, chain(self.store, self.database, published))
+        )
+        if not newer:
+            return newer if before.applying is None else None
+        if newer[-1].parent != before.version or before.version is None:
+            return None
+        begun = before.applying is None or before.applying in {one.version for one in newer}
+        return newer if begun else None
+
+    def _changed(self, since: Sequence[VersionManifest]) -> set[str] | None:
+        """Ids that changed in these versions; None if one of them does not say so."""
+        try:
+            changes = [one for manifest in since for one in read_changes(self.store, manifest)]
+        except NotFoundError:
+            return None
+        return {one.id for one in changes if one.change in OF_RECORDS}
 
     def _all_that_differs(
         self, server: ServerCollection, index: pa.Table, check: Callable[[], None]
     ) -> tuple[list[str], list[str]]:
         """Ids to be written, and ids on the server that the version does not have."""
         there = set(server.ids())
-        expected = _expected(index)
+        expected = expected_of(index)
         shared = {record_id: expected[record_id] for record_id in expected if record_id in there}
         wanted = sorted(expected.keys() - there) + self._that_differ(server, shared, check)
         return wanted, sorted(there - expected.keys())
@@ -162,7 +169,7 @@ class TargetSync:
     def _write(
         self, server: ServerCollection, rows: ChangedRows, wanted: pa.Table, check: Callable[[], None]
     ) -> None:
-        expected = _expected(wanted)
+        expected = expected_of(wanted)
         written = 0
         for batch in rows.of(wanted) if wanted.num_rows else ():
             for start in range(0, batch.num_rows, server.most_at_once):
@@ -196,14 +203,5 @@ def _deltas(history: Sequence[VersionManifest]) -> dict[str, str]:
     return found
 
 
-def _names(done: Synced) -> tuple[str, str]:
-    return done.target, done.database
-
-
 def _chosen(index: pa.Table, ids: Sequence[str] | set[str]) -> pa.Table:
     return index.filter(pc.is_in(index.column("id"), pa.array(sorted(ids), pa.string())))
-
-
-def _expected(index: pa.Table) -> Expected:
-    columns = (index.column(name).to_pylist() for name in ("id", "hash", "metadata"))
-    return {record_id: (record, metadata) for record_id, record, metadata in zip(*columns, strict=True)}

@@ -13,7 +13,7 @@ from embedding_assets.rows.record_index import alive
 from embedding_assets.targets.address import Target
 from embedding_assets.targets.applied import TargetRow
 from embedding_assets.versions.reader import find_version, published_index
-from embedding_assets.versions.verify import differing
+from embedding_assets.versions.verify import differing, expected_of
 
 NAMED = 3
 
@@ -40,13 +40,7 @@ def verify_target(store: Store, ledger: Ledger, database: Database, target: Targ
         problem = "it was never written to: `targets sync` does so"
         return TargetFinding(target.name, database.name, None, False, None, (problem,))
     manifest = find_version(store, database, applied.version)
-    index = alive(published_index(store, manifest))
-    expected = {
-        record_id: (record, metadata)
-        for record_id, record, metadata in zip(
-            *(index.column(name).to_pylist() for name in ("id", "hash", "metadata")), strict=True
-        )
-    }
+    expected = expected_of(alive(published_index(store, manifest)))
     server = open_server(target.address, database.collection, database.space)
     there = set(server.ids())
     wrong = [one for page in server.rows(sorted(there & expected.keys())) for one in differing(page, expected)]

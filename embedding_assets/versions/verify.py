@@ -44,6 +44,12 @@ Expected = Mapping[str, tuple[bytes, str | None]]
 """By id: the record's hash, and its metadata as canonical JSON as it was sent."""
 
 
+def expected_of(published: pa.Table) -> Expected:
+    """What a record index, or a part of it, says of its records."""
+    columns = (published.column(name).to_pylist() for name in ("id", "hash", "metadata"))
+    return {record_id: (record, metadata) for record_id, record, metadata in zip(*columns, strict=True)}
+
+
 Probe = Callable[[Path], Iterator[str]]
 """Tries a private copy, may change it, and says what is wrong."""
 
@@ -89,13 +95,7 @@ def _problems(
         if damage is not None:
             yield f"{DATABASE_FILE}: {damage}"
             return
-        published = alive(index)
-        expected = {
-            record_id: (record, metadata)
-            for record_id, record, metadata in zip(
-                *(published.column(name).to_pylist() for name in ("id", "hash", "metadata")), strict=True
-            )
-        }
+        expected = expected_of(alive(index))
         graph = find_graph(copy)
         if graph is not None:
             graph.check_links()
