@@ -2,7 +2,8 @@
 
 Plain HNSW makes cliques of equal vectors: 33 or more link only to each other and hide what is around them. So the
 graph is built on distinct vectors. Every other node of a group of equal ones is on the lowest level alone and has
-links to the next of its group, to the group's first node, and to that one's neighbours.
+links to the next of its group, to its first node, and to nodes around it, each to others: a search that comes
+to a large group visits all of it before it looks elsewhere, and so it looks far around.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ import numpy as np
 
 RING = 4
 """How many of its group a node of a ring links to."""
+SEED = 0
+LARGE = 16
+"""From so many followers on a group may hold up a search."""
+MOST_AROUND = 4_000
+"""How many nodes beside its own links a large group links to, at the most."""
 NONE = -1
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
@@ -38,7 +44,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Groups:
-    """Nodes of equal vectors: `firsts` are the nodes of distinct vectors, `followers` the others of each first."""
+    """Nodes of equal vectors: `firsts`, ascending, of the distinct ones, `followers` the others of each first."""
 
     firsts: Ints
     followers: dict[int, list[int]]
@@ -77,25 +83,54 @@ def with_rings(links: Links, groups: Groups, count: int) -> Links:
     levels = np.zeros(count, dtype=np.int64)
     levels[groups.firsts] = links.levels
     above = {int(groups.firsts[node]): _named(found, groups.firsts) for node, found in links.above.items()}
+    room = lowest.shape[1]
+    far = np.random.default_rng(SEED).permutation(len(groups.firsts))
     for first, followers in groups.followers.items():
-        _ring(lowest, first, followers, lowest[first][lowest[first] != NONE].tolist())
+        start = int(np.searchsorted(groups.firsts, first))
+        own = links.lowest[start][links.lowest[start] != NONE]
+        more = min(room * len(followers), MOST_AROUND) if len(followers) >= LARGE else 0
+        around = _looking_around(links.lowest, start, own, more, far) if more else own
+        _ring(lowest, first, followers, groups.firsts[around].tolist())
     return Links(lowest, levels, above, int(groups.firsts[links.entry]), links.top)
 
 
 def put_ring(lowest: Ints, members: Sequence[int]) -> None:
     """Link nodes of equal vectors as a ring around the first of them, with all that they link to elsewhere."""
     elsewhere = lowest[list(members)].ravel()
-    own = list(dict.fromkeys(elsewhere[~np.isin(elsewhere, [NONE, *members])].tolist()))
-    _ring(lowest, members[0], members[1:], own)
+    around = list(dict.fromkeys(elsewhere[~np.isin(elsewhere, [NONE, *members])].tolist()))
+    _ring(lowest, members[0], members[1:], around)
 
 
-def _ring(lowest: Ints, first: int, followers: Sequence[int], own: Sequence[int]) -> None:
+def _looking_around(lowest: Ints, start: int, own: Ints, more: int, far: Ints) -> Ints:
+    """`own`, the links of `start`, and up to `more` nodes, in turn one a few steps away and one from anywhere."""
+    near = own
+    while len(near) < len(own) + more // 2:
+        reached = lowest[near].ravel()
+        fresh = np.setdiff1d(reached[reached != NONE], near)
+        if not len(fresh):
+            break
+        near = np.concatenate([near, fresh])
+    near = near[len(own) :][: more // 2]
+    anywhere = far.take(np.arange(start, start + len(near)), mode="wrap")
+    both = np.concatenate([own, np.stack([near, anywhere], axis=1).ravel()])
+    _, places = np.unique(both, return_index=True)
+    distinct: Ints = both[np.sort(places)]
+    return distinct[distinct != start]
+
+
+def _ring(lowest: Ints, first: int, followers: Sequence[int], around: Sequence[int]) -> None:
+    """Link a group: the first node to the nearest `around`, each follower to the next part of them."""
     room = lowest.shape[1]
     nearest = followers[:RING]
-    _put(lowest, first, [*own[: room - len(nearest)], *nearest])
+    place = room - len(nearest)
+    _put(lowest, first, [*around[:place], *nearest])
     for number, node in enumerate(followers):
         ring = _next_of(followers, number)
-        _put(lowest, node, [*ring, first, *own[: room - len(ring) - 1]])
+        free = room - len(ring) - 1
+        if place >= len(around):
+            place = 0
+        _put(lowest, node, [*ring, first, *around[place : place + free]])
+        place += free
 
 
 def _next_of(followers: Sequence[int], number: int) -> list[int]:

@@ -33,6 +33,19 @@ class Exact:
     nearest: int
     farthest: np.ndarray[tuple[int], np.dtype[np.float32]]
 
+    def part(self, queries: int) -> Exact:
+        """The first `queries` of them."""
+        return Exact(self.queries[:queries], self.nearest, self.farthest[:queries])
+
+    def share_in(self, found: list[list[float]]) -> float:
+        """The share of the nearest records, by distance, in what searches `found` for the queries."""
+        limits = self.farthest + TOLERANCE * (1 + np.abs(self.farthest))
+        near = [
+            sum(distance <= limit for distance in one[: self.nearest])
+            for one, limit in zip(found, limits, strict=True)
+        ]
+        return float(sum(near)) / (self.nearest * len(self.queries))
+
 
 def exact_answers(graph: GraphFiles, space: Space, queries: int = QUERIES) -> Exact | None:
     """Look at every vector of a graph; None if it has none. Memory is a block of vectors beside the queries."""
@@ -51,16 +64,18 @@ def exact_answers(graph: GraphFiles, space: Space, queries: int = QUERIES) -> Ex
     return Exact(asked, nearest, best.max(axis=1))
 
 
-def recall_of(opened: Collection, exact: Exact) -> float:
-    """The share of the nearest records, by distance, that Chroma finds with its own breadth of search."""
+def distances_found(opened: Collection, exact: Exact) -> list[list[float]]:
+    """How far away the records are that Chroma finds for each query, with its own breadth of search."""
     search: Any = opened.query
-    found = search(query_embeddings=exact.queries, n_results=exact.nearest, include=["distances"])["distances"]
-    limits = exact.farthest + TOLERANCE * (1 + np.abs(exact.farthest))
-    near = [
-        sum(distance <= limit for distance in one[: exact.nearest])
-        for one, limit in zip(found, limits, strict=True)
-    ]
-    return float(sum(near)) / (exact.nearest * len(exact.queries))
+    found: list[list[float]] = search(
+        query_embeddings=exact.queries, n_results=exact.nearest, include=["distances"]
+    )["distances"]
+    return found
+
+
+def recall_of(opened: Collection, exact: Exact) -> float:
+    """The share of the nearest records that Chroma finds."""
+    return exact.share_in(distances_found(opened, exact))
 
 
 def recall_in(directory: Path, collection: str, exact: Exact) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from embedding_assets.chroma.collection import DATABASE_FILE, open_collection
-from embedding_assets.chroma.recall import Exact, recall_of
+from embedding_assets.chroma.recall import Exact, distances_found
 
 DOCUMENTS = "SELECT id, string_value FROM embedding_metadata WHERE key = 'chroma:document'"
 SEARCHED = "SELECT id, c0 FROM embedding_fulltext_search_content"
@@ -25,6 +25,8 @@ FORGIVEN = 0.02
 """How much less than `recall` searches may find: each opening of a copy finds about the same."""
 AFTER_CHANGES = 0.2
 """How much less they may find after a record was added, replaced and deleted: each change makes new links."""
+ONCE_MORE = 64
+"""Queries that are asked once more after the changes."""
 
 PROBE = "embedding-assets self-check"
 
@@ -55,7 +57,7 @@ def self_check(copy: Path, collection: str, exact: Exact, recall: float) -> Iter
         opened.delete(ids=[PROBE])
     with open_collection(copy, collection) as opened:
         yield from _problem(opened.count() == before, "a record that was deleted is still there")
-        yield from _searched(opened, exact, recall - AFTER_CHANGES)
+        yield from _searched(opened, exact.part(ONCE_MORE), recall - AFTER_CHANGES)
 
 
 def _problem(right: bool, problem: str) -> Iterator[str]:
@@ -84,11 +86,10 @@ def _texts(database: Path) -> Iterator[str]:
 
 def _searched(opened: Any, exact: Exact, least: float) -> Iterator[str]:
     """What is wrong with the searches if they find less than `least` of the nearest records."""
-    fewest = min(
-        map(len, opened.query(query_embeddings=exact.queries, n_results=exact.nearest, include=[])["ids"])
-    )
+    found = distances_found(opened, exact)
+    fewest = min(map(len, found))
     if fewest != exact.nearest:
         yield f"self-check: a search finds {fewest} records, not {exact.nearest}"
         return
-    recall = recall_of(opened, exact)
+    recall = exact.share_in(found)
     yield from _problem(recall >= least, f"searches find {recall:.3f} of the nearest records, not {least:.3f}")

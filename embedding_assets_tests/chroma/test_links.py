@@ -113,6 +113,18 @@ def test_rings_link_every_node_and_keep_what_is_near() -> None:
     assert set(links.above) <= set(groups.firsts.tolist())
 
 
+def test_the_nodes_of_a_large_group_look_far_around() -> None:
+    """A search that comes to a group visits all of it before anything farther away: it must not end there."""
+    distinct = low_rank(900)
+    groups = Groups(np.arange(900), {450: list(range(900, 1_100))})
+    links = with_rings(build_links(distinct, 16, 100, inner_product=False), groups, 1_100)
+    group = [450, *range(900, 1_100)]
+    outside = set(links.lowest[group].ravel().tolist()) - {NONE, *group}
+    assert len(outside) > 850
+    nearest = np.argsort(((distinct - distinct[450]) ** 2).sum(axis=1))[1:11]
+    assert len(set(nearest.tolist()) & set(links.lowest[450].tolist())) >= 8
+
+
 def test_a_basis_keeps_what_the_strongest_directions_hold() -> None:
     """Against numpy's whole decomposition."""
     vectors = low_rank(700)
