@@ -114,8 +114,8 @@ def _looking_around(lowest: Ints, start: int, own: Ints, more: int, far: Ints) -
     anywhere = far.take(np.arange(start, start + len(near)), mode="wrap")
     both = np.concatenate([own, np.stack([near, anywhere], axis=1).ravel()])
     _, places = np.unique(both, return_index=True)
-    distinct: Ints = both[np.sort(places)]
-    return distinct[distinct != start]
+    around: Ints = both[np.sort(places[both[places] != start])]
+    return around
 
 
 def _ring(lowest: Ints, first: int, followers: Sequence[int], around: Sequence[int]) -> None:
