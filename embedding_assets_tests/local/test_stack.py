@@ -17,7 +17,7 @@ from embedding_assets import extras
 from embedding_assets.errors import InputError, ServiceError, SettingsError
 from embedding_assets.local.stack import EmbeddedStack
 
-END_SECONDS = 10
+END_SECONDS = 60
 
 
 def alive(pid: int) -> bool:
