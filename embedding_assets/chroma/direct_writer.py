@@ -41,6 +41,7 @@ from embedding_assets.chroma.collection import (
 from embedding_assets.chroma.direct_graph import WHOLE, DirectGraph, GraphParameters, Rung
 from embedding_assets.chroma.direct_rows import NUL, parsed_metadata, write_rows
 from embedding_assets.chroma.graph_files import GraphFiles, find_graph
+from embedding_assets.chroma.projection import Matrix
 from embedding_assets.chroma.recall import Exact, exact_answers, recall_in
 from embedding_assets.errors import UnsuitableError
 from embedding_assets.rows.arrow import regrouped, vectors_of
@@ -104,29 +105,44 @@ def write_directly(
     drawn = DirectGraph(graph, parameters_of(directory, collection, space), int(seeds.vectors.shape[1]), count)
     vectors = (vectors_of(batch) for batch in regrouped(others()))
     with ThreadPoolExecutor(1) as pool:
-        building = pool.submit(drawn.write_vectors, chain([seeds.vectors], vectors))
+        building = pool.submit(_write_graph, drawn, chain([seeds.vectors], vectors), check)
         try:
             ids = write_rows(database, seeds.ids, others())
-            building.result()
+            linked = building.result()
         except sqlite3.Error as error:
             raise UnsuitableError(f"SQLite failed: {error}") from error
         finally:
             given_up.set()
     drawn.write_ids(ids)
-    return _linked(directory, collection, space, drawn, check)
+    return _linked(directory, collection, space, drawn, check, linked)
+
+
+def _write_graph(drawn: DirectGraph, vectors: Iterable[Matrix], check: Callable[[], None]) -> Rung:
+    """Write the vectors and link them in the cheapest way that may do, which it returns."""
+    drawn.write_vectors(vectors)
+    check()
+    rung = next(drawn.rungs())
+    _link(drawn, rung)
+    return rung
 
 
 def _linked(
-    directory: Path, collection: str, space: Space, drawn: DirectGraph, check: Callable[[], None]
+    directory: Path,
+    collection: str,
+    space: Space,
+    drawn: DirectGraph,
+    check: Callable[[], None],
+    linked: Rung,
 ) -> DirectlyWritten:
-    """Build the links in the cheapest way whose searches find enough."""
+    """Build the links in the cheapest way whose searches find enough; `linked` is how they are built already."""
     exact: Exact | None = None
     tried: list[DirectlyWritten] = []
     for rung in drawn.rungs():
         if rung == WHOLE and tried and max(one.recall for one in tried) >= ENOUGH:
             break
         check()
-        _link(drawn, rung)
+        if rung != linked:
+            _link(drawn, rung)
         exact = exact or _exact(directory, space)
         tried.append(DirectlyWritten(rung, recall_in(directory, collection, exact), exact))
         if tried[-1].recall >= LEAST_RECALL:

@@ -6,6 +6,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from embedding_assets.chroma.collection import (
 )
 from embedding_assets.chroma.collection import Collection as ChromaCollection
 from embedding_assets.chroma.graph_files import GraphFiles, find_graph
-from embedding_assets.chroma.stored_texts import stored_texts
+from embedding_assets.chroma.stored_texts import Text, stored_texts
 from embedding_assets.errors import DamagedError
 from embedding_assets.rows.record import parse_metadata, record_hash
 from embedding_assets.rows.record_index import alive, sample
@@ -64,7 +65,8 @@ def verify(
     """Raise DamagedError unless the Chroma `directory` holds exactly what `index` says.
 
     Checks SQLite's quick_check, the count, the whole id set, and vectors, documents and metadata of the
-    `changed` ids and of a sample of the others; with None, of all. `probe` tries the copy last.
+    `changed` ids and of a sample of the others; with None, of all. `probe` tries the copy last, while vectors are
+    read from the files of `directory`.
     """
     problems = list(find_problems(directory, collection, index, changed, probe))
     if problems:
@@ -111,37 +113,44 @@ def _problems(
             wanted = _wanted(sorted(ids & expected.keys()), changed)
             through_chroma = wanted if graph is None else sample(wanted, THROUGH_CHROMA, len(ids))
             wrong = {one for page in read_rows(opened, through_chroma) for one in differing(page, expected)}
-            if graph is not None:
-                wrong.update(_wrong_in_files(opened, copy / DATABASE_FILE, graph, wanted, expected))
-            if wrong:
-                yield f"{len(wrong)} of {len(wanted)} records read differ, one is {min(wrong)!r}"
-        yield from probe(copy)
+            texts = _texts(opened, directory / DATABASE_FILE, wanted) if graph is not None else {}
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(_wrong_in_files, find_graph(directory), texts, expected)
+            tried = list(probe(copy))
+            wrong.update(reading.result())
+        if wrong:
+            yield f"{len(wrong)} of {len(wanted)} records read differ, one is {min(wrong)!r}"
+        yield from tried
 
 
-def _wrong_in_files(
-    opened: ChromaCollection, database: Path, graph: GraphFiles, wanted: list[str], expected: Expected
-) -> Iterator[str]:
-    """The wanted records that differ, read from the graph's files and, where they are known, Chroma's tables."""
+def _texts(opened: ChromaCollection, database: Path, wanted: list[str]) -> dict[str, Text]:
+    """Documents and metadata of the wanted records; many of them from Chroma's tables, if they are known."""
     texts = stored_texts(database, wanted) if len(wanted) > TEXTS_THROUGH_CHROMA else None
-    if texts is None:
-        texts = {
-            record_id: (document, metadata)
-            for page in read_texts(opened, wanted)
-            for record_id, document, metadata in zip(page.ids, page.documents, page.metadata, strict=True)
-        }
+    if texts is not None:
+        return texts
+    return {
+        record_id: (document, metadata)
+        for page in read_texts(opened, wanted)
+        for record_id, document, metadata in zip(page.ids, page.documents, page.metadata, strict=True)
+    }
+
+
+def _wrong_in_files(graph: GraphFiles | None, texts: dict[str, Text], expected: Expected) -> set[str]:
+    """The records of `texts` that differ, with the vectors that are in the graph's files."""
+    if graph is None:
+        return set()
+    wrong: set[str] = set()
     for ids, vectors in graph.vectors():
         there = {record_id: number for number, record_id in enumerate(ids) if record_id in texts}
         with_texts = [texts.pop(record_id) for record_id in there]
-        yield from differing(
-            ChromaRows(
-                list(there),
-                vectors[list(there.values())],
-                [document for document, _ in with_texts],
-                [metadata for _, metadata in with_texts],
-            ),
-            expected,
+        rows = ChromaRows(
+            list(there),
+            vectors[list(there.values())],
+            [document for document, _ in with_texts],
+            [metadata for _, metadata in with_texts],
         )
-    yield from texts
+        wrong.update(differing(rows, expected))
+    return wrong | texts.keys()
 
 
 def _wanted(ids: list[str], changed: Collection[str] | None) -> list[str]:
