@@ -13,6 +13,7 @@ from benchmarks.measure import progress
 PARTS = {
     "merges": ("merges",),
     "incremental": ("incremental",),
+    "incremental-split": ("incremental", "--bases", "100000", "--layouts", "split", "--repeats", "1"),
     "growth": ("growth",),
     "polling": ("polling",),
     "polling-large": ("polling", "--batches", "30", "--per-batch", "1000"),

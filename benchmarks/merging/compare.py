@@ -56,6 +56,8 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, float]:
         "increment_wall": ours["increment_wall"] / ours["copying_wall"],
         "increment_of_first_cpu": ours["increment_cpu"] / ours["cpu"],
     }
+    if "graph" in middle:
+        told["graph_floor_cpu"] = middle["graph"]["cpu"] / floor["cpu"]
     if "script" in middle:
         told["script_wall"] = middle["script"]["wall"] / (ours["wall"] + middle["parse"]["wall"])
         told["script_cpu"] = middle["script"]["cpu"] / (ours["cpu"] + middle["parse"]["cpu"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import measured
-from benchmarks.merging import floor, ours, parsing, replaced, script
+from benchmarks.merging import floor, graph_alone, ours, parsing, replaced, script
 from benchmarks.merging.chroma_alone import chroma_adds
 from benchmarks.merging.deltas import folder_store, put_deltas
 from benchmarks.merging.prepared import Prepared
@@ -23,7 +23,7 @@ from embedding_assets.executions.write_index import IndexWriter
 from embedding_assets.rows.snapshot_directory import list_files
 from embedding_assets.versions.manifest import VersionManifest
 
-WAYS = ("ours", "ours_chroma", "replaced", "floor", "script", "parse")
+WAYS = ("ours", "ours_chroma", "replaced", "floor", "graph", "script", "parse")
 PART_ADDED = 27
 """1,000 on 27,000."""
 ADDED_BATCHES = 10
@@ -32,6 +32,9 @@ FIRST_ADDED = 1_000
 
 
 def main() -> None:
+    import chromadb.api.rust  # noqa: F401  # after its imports, as the others
+    import faiss  # noqa: F401
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("prepared", type=Path)
@@ -47,6 +50,8 @@ def _run(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[st
     if way in ("ours", "ours_chroma"):
         return _ours(way, prepared, folder, recall=recall)
     records = prepared.records()
+    if way == "graph":
+        return asdict(graph_alone.build(records, folder))
     told: dict[str, Any] = {}
     with measured() as cost:
         if way == "replaced":
@@ -83,6 +88,7 @@ def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[s
     told |= _increment(store, base, merged.built.directory, folder, writer)
     if recall:
         told["recall"] = chroma_recall(merged.built.directory, prepared.records())
+        told["mixtures"] = merged.built.written.recall
     return asdict(cost) | told
 
 
