@@ -13,8 +13,10 @@ demo: $(VENV)/.local
 dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev
 
+# While mypy runs, one process imports every test: without it each worker would compile all of them once more.
 # One worker more than processors: tests wait for servers and children a part of their time.
-test: lint types
+test: lint
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --collect-only --quiet > /dev/null || true; wait $$types
 	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count()) + 1)') \
 	  --dist worksteal --durations 10
 

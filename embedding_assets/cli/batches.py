@@ -1,4 +1,4 @@
-"""`reprocess`, `resubmit`, `reset`, `cancel`: what is done to batches that are named."""
+"""`reprocess`, `resubmit`, `reset`, `acknowledge`, `cancel`: what is done to batches that are named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from embedding_assets.cli.output import STDOUT, print_json, progress, requests_line
 from embedding_assets.errors import InputError, NotFoundError
+from embedding_assets.ledger.acknowledging import Acknowledging
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.services import Services, connect
 
@@ -74,6 +75,23 @@ def reset(
     services = connect()
     rows = named_rows(services, [*batch, *(more or [])])
     _print([services.ledger.reset(row, status) for row in rows], as_json)
+
+
+def acknowledge(
+    batch: BatchOption,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why they are left as they are.")],
+    more: MoreBatches = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave batches as they are, with a reason: nothing warns of them any more."""
+    services = connect()
+    rows = named_rows(services, [*batch, *(more or [])])
+    changed = Acknowledging(services.ledger).acknowledge(rows, reason)
+    if as_json:
+        print_json({"batches": [row.model_dump(mode="json", exclude_none=True) for row in changed]})
+        return
+    for row in changed:
+        STDOUT.print(f"{row.batch_id} is {row.status}, acknowledged: {row.acknowledged}")
 
 
 def cancel(batch: BatchOption, more: MoreBatches = None, as_json: JsonOption = False) -> None:

@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Submit failed and unfinished requests that a retry can help as new batches.",
     ),
     "reset": ("batches:reset", "Change the row alone: its status, and no longer set aside."),
+    "acknowledge": (
+        "batches:acknowledge",
+        "Leave batches as they are, with a reason: nothing warns of them any more.",
+    ),
     "cancel": (
         "batches:cancel",
         "Ask OpenAI to cancel batches; what was embedded by then is published and paid for.",

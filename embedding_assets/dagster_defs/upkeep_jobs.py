@@ -1,4 +1,4 @@
-"""Jobs that are started by clicking: roll back, verify, gc, reprocess, reset; the defaults lose nothing."""
+"""Jobs that are started by clicking, for published versions and for rows; the defaults lose nothing."""
 
 import tempfile
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.publication_event import report_published
 from embedding_assets.databases import Database
+from embedding_assets.ledger.acknowledging import Acknowledging
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
@@ -45,6 +46,13 @@ class BatchesConfig(dg.Config):
     batch_ids: list[str] = Field(description="Ids of batches that have ended.")
 
 
+class AcknowledgeConfig(dg.Config):
+    """Which batches are left as they are, and why."""
+
+    batch_ids: list[str] = Field(description="Ids of batches that have ended.")
+    reason: str = Field(description="Why nothing more is done; shown wherever the batch is.")
+
+
 class ResetConfig(dg.Config):
     """Which batches get which status."""
 
@@ -68,6 +76,12 @@ def upkeep_jobs(database: Database) -> list[dg.JobDefinition]:
             "reprocess",
             "Opens final batches again: the next execution publishes them.",
             _reprocess(database),
+        ),
+        _job(
+            database,
+            "acknowledge",
+            "Leaves batches as they are, with a reason: nothing warns of them any more.",
+            _acknowledge(database),
         ),
         _job(database, "reset", "Changes the status of rows alone.", _reset(database)),
     ]
@@ -157,6 +171,21 @@ def _reprocess(database: Database) -> dg.OpDefinition:
                 context.log.info(f"{ledger.reopen(row).batch_id} is opened again; the sensor plans it")
 
     return reprocess
+
+
+def _acknowledge(database: Database) -> dg.OpDefinition:
+    @dg.op(name=f"acknowledge_{database.name}_batches", out=dg.Out(dg.Nothing))
+    @without_secrets_in_dagster
+    def acknowledge(
+        context: dg.OpExecutionContext, embedding_services: ServicesResource, config: AcknowledgeConfig
+    ) -> None:
+        ledger = embedding_services.services.ledger
+        with dagster_errors():
+            rows = [ledger.get(batch_id) for batch_id in dict.fromkeys(config.batch_ids)]
+            for row in Acknowledging(ledger).acknowledge(rows, config.reason):
+                context.log.info(f"{row.batch_id} is {row.status}, acknowledged: {row.acknowledged}")
+
+    return acknowledge
 
 
 def _reset(database: Database) -> dg.OpDefinition:

@@ -19,7 +19,7 @@ LARGEST_ITEM = 400 * 1024
 FULLEST_ROW = LARGEST_ITEM - 12 * 1024
 """A live row of another program that is fuller than this has no room for what we write."""
 BYTES_OF_A_NUMBER = 10
-OUTSIDE_TEXTS = frozenset({"error", "set_aside"})
+OUTSIDE_TEXTS = frozenset({"error", "set_aside", "acknowledged"})
 """Attributes that hold what others said; they are bounded."""
 
 
@@ -71,9 +71,10 @@ class BatchSummary(BaseModel):
     """One row. Attributes of the row that are not ours stay in the table and are not read.
 
     `request_count` counts records, `sent_count` the requests that were sent for them: records may share one.
-    `missing_since` is when OpenAI was first found not to show the batch or its output. `openai_status` is OpenAI's
-    own word for the status of a live batch if it is none that we know. `input_file_expires_at` and
-    `output_file_seconds` are how long OpenAI was asked to keep its files; None if nothing was asked.
+    `acknowledged` is the reason why somebody leaves a final batch as it is. `missing_since` is when OpenAI was
+    first found not to show the batch or its output. `openai_status` is OpenAI's own word for the status of a live
+    batch if it is none that we know. `input_file_expires_at` and `output_file_seconds` are how long OpenAI was
+    asked to keep its files; None if nothing was asked.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -105,6 +106,8 @@ class BatchSummary(BaseModel):
     error: str | None = None
     ingest_attempts: StrictInt = 0
     set_aside: str | None = None
+    acknowledged: str | None = None
+    acknowledged_at: datetime | None = None
     reset_at: datetime | None = None
     missing_since: datetime | None = None
     openai_status: str | None = None
@@ -126,7 +129,7 @@ class BatchSummary(BaseModel):
             raise ValueError("must not be empty")
         return value
 
-    @field_validator("error", "set_aside")
+    @field_validator("error", "set_aside", "acknowledged")
     @classmethod
     def _bounded(cls, value: str | None) -> str | None:
         return None if value is None else bounded(value)
@@ -135,6 +138,7 @@ class BatchSummary(BaseModel):
         "submitted_at",
         "precedence_at",
         "reset_at",
+        "acknowledged_at",
         "missing_since",
         "input_file_expires_at",
         mode="before",

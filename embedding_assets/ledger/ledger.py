@@ -29,6 +29,7 @@ from embedding_assets.ledger.row_table import WRITE_ID, Row, RowTable, new_write
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+ACKNOWLEDGED = ("acknowledged", "acknowledged_at")
 ABSENCE = ("missing_since", "openai_status")
 """What a row says while OpenAI does not show the batch, or shows it with a status that we do not know."""
 OWN_FAILURES = 3
@@ -213,7 +214,7 @@ class Ledger(RowTable):
         return self._update(
             batch.batch_id,
             {"resubmitted_as": child} if child is not None else {"retryable_count": 0},
-            removes=(),
+            removes=ACKNOWLEDGED if child is not None else (),
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},
         )
@@ -221,6 +222,11 @@ class Ledger(RowTable):
     def put_aside(self, batch_id: str, generation: int, reason: str) -> BatchSummary | None:
         """Keep a live batch from being planned until it is reset."""
         return self._update_live(batch_id, generation, {"set_aside": reason, "error": reason})
+
+    def acknowledge(self, batch: BatchSummary, reason: str) -> BatchSummary:
+        """Note why a final batch is left as it is. PreconditionError if it changed meanwhile."""
+        now = format_instant(datetime.now(UTC))
+        return self._change(batch, {"acknowledged": reason, "acknowledged_at": now}, removes=())
 
     def reopen(self, batch: BatchSummary) -> BatchSummary:
         """Make a final batch PENDING again, one generation on. PreconditionError if it changed meanwhile."""
@@ -241,10 +247,14 @@ class Ledger(RowTable):
             sets["completed_at"] = now
         elif not batch.status.live:
             sets["reopened_from"] = str(batch.status)
+        removes = ("set_aside", "ingest_attempts", "error", *ACKNOWLEDGED, *also, *ABSENCE)
+        return self._change(batch, sets, removes)
+
+    def _change(self, batch: BatchSummary, sets: Mapping[str, object], removes: tuple[str, ...]) -> BatchSummary:
         changed = self._update(
             batch.batch_id,
             sets,
-            removes=("set_aside", "ingest_attempts", "error", *also, *ABSENCE),
+            removes=removes,
             condition="#status = :was AND " + _generation_is(batch.generation),
             values={":was": str(batch.status), ":generation": batch.generation},
         )

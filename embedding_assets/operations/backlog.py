@@ -216,6 +216,8 @@ def _reasons(
         return
     if row.batch_id in withdrawn:
         yield "withdrawn", "withdrawn by a rollback", reprocess(row.batch_id)
+    if row.acknowledged is not None:
+        return
     if row.resubmitted_as is None and (row.unfinished_count or row.failed_count):
         helped = row.unfinished_count if row.retryable_count is None else row.retryable_count
         sure = row.unfinished_count and helped and row.status is not Status.FAILED

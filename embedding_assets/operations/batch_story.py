@@ -165,6 +165,8 @@ def _happened(facts: BatchFacts) -> Iterator[Happening]:
         yield Happening(facts.polled_at, f"polled: OpenAI's status {result.batch_status} ({result.action})")
     if publication is not None:
         yield Happening(publication.created_at, f"published in version {publication.version}")
+    if row.acknowledged_at is not None:
+        yield Happening(row.acknowledged_at, f"acknowledged: {row.acknowledged}")
     ended = _instant(row.completed_at)
     if ended is not None and not row.status.live:
         yield Happening(ended, f"marked {row.status}")

@@ -75,6 +75,8 @@ def _of_a_final_one(facts: BatchFacts, now: datetime) -> NextStep:
         beyond = max(0, missing - (row.retryable_count or 0))
         rest = f"; no retry can help the other {_requests(beyond)}, which errors.jsonl lists" if beyond else ""
         return NextStep(f"what a retry can help was submitted again{rest}", story(row.resubmitted_as))
+    if row.acknowledged is not None:
+        return NextStep(f"nothing: it was acknowledged ({row.acknowledged})", None)
     free = _helped_for_free(facts, now)
     if free is not None:
         return NextStep(free, reprocess(row.batch_id))

@@ -59,11 +59,12 @@ def child_id(row: BatchSummary) -> str:
 
 
 def may_be_resubmitted(row: BatchSummary, policy: Policy) -> bool:
-    """Whether a final batch has requests that a retry can help, none of which was tried again yet."""
+    """Whether a final batch has requests that a retry can help, not tried again yet nor left as they are."""
     return (
         not row.status.live
         and not row.is_deletion
         and row.resubmitted_as is None
+        and row.acknowledged is None
         and bool(row.retryable_count)
         and attempt_of(row) < policy.max_attempts
     )

@@ -1,4 +1,4 @@
-"""`reprocess`, `reset` and `cancel`: what they do to the row, and that they do it to all named rows or to none."""
+"""What is done to rows that are named: what changes in them, and that it is done to all of them or to none."""
 
 from __future__ import annotations
 
@@ -168,4 +168,46 @@ def test_reset_does_all_or_nothing(shared: World, new_row: NewRow) -> None:
     batch_id = new_row()
     before = shared.rows()
     assert "missing" in failed("reset", "--batch", batch_id, "--batch", "missing", "--status", "FAILED")
+    assert shared.rows() == before
+
+
+def test_acknowledge_ends_the_warning_until_the_batch_is_opened_again(shared: World, new_row: NewRow) -> None:
+    """The row alone, all else stays; `status --batch` shows when and why; opening it again takes it away."""
+    batch_id = new_row(
+        status="EXPIRED", embedded_count=1, failed_count=0, unfinished_count=2, owner_note="not ours"
+    )
+    before = shared.row(batch_id)
+    (told,) = command("acknowledge", "--batch", batch_id, "--reason", " a test ", "--json").json["batches"]
+    assert told["acknowledged"] == "a test"
+    found = changed(shared, batch_id, before)
+    assert found.pop("acknowledged_at") == told["acknowledged_at"]
+    assert found == {"acknowledged": "a test"}
+    story = command("status", "--batch", batch_id, "--json").json["story"]
+    assert "acknowledged: a test" in [one["what"] for one in story["timeline"]]
+    assert story["next"]["why"] == "nothing: it was acknowledged (a test)"
+    assert batch_id not in {one["batch_id"] for one in command("status", "--json").json["remarks"]}
+    command("reprocess", "--batch", batch_id)
+    assert not {"acknowledged", "acknowledged_at"} & shared.row(batch_id).keys()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason", "line"),
+    [
+        ({"status": "FAILED", "error": "why"}, " ", "a reason is needed: it is all that others will see"),
+        ({"status": "IN_PROGRESS"}, "x", "batch {} is IN_PROGRESS: only what has ended can be acknowledged"),
+        ({"status": "COMPLETED"}, "x", "batch {} is COMPLETED and lacks nothing: there is nothing to acknowledge"),
+        (
+            {"status": "EXPIRED", "unfinished_count": 1, "resubmitted_as": "child"},
+            "x",
+            "batch {} was resubmitted as child: nothing warns of it",
+        ),
+    ],
+)
+def test_what_cannot_be_acknowledged(
+    shared: World, new_row: NewRow, values: dict[str, Any], reason: str, line: str
+) -> None:
+    """One line, and no batch is acknowledged beside it."""
+    other, wrong = new_row(status="FAILED", error="why"), new_row(**values)
+    before = shared.rows()
+    assert failed("acknowledge", "-b", other, wrong, "--reason", reason) == line.format(wrong)
     assert shared.rows() == before

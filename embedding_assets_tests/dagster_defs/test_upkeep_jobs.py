@@ -49,6 +49,11 @@ def test_by_clicking(world: World) -> None:
     assert run(world, "reset_lines", batch_ids=["second"], status="FAILED").success
     assert world.services.ledger.get("second").status == "FAILED"
 
+    assert not run(world, "acknowledge_lines", batch_ids=["second"], reason="a test").success, "it lacks nothing"
+    world.put_row("lost", status="EXPIRED", unfinished_count=1)
+    assert run(world, "acknowledge_lines", batch_ids=["lost"], reason="a test").success
+    assert world.services.ledger.get("lost").acknowledged == "a test"
+
     again = world.defs.resolve_job_def("ingest_lines").execute_in_process(
         partition_key=first, instance=world.instance
     )

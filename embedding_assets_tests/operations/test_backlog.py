@@ -107,6 +107,13 @@ def test_what_a_batch_costs(one: BatchSummary, usd: float | None) -> None:
         (ended("COMPLETED", 1, 2, 0), "not embedded", "embedding-assets status --batch b"),
         (ended("FAILED", 0, 0, 2, error="invalid"), "not embedded", "embedding-assets status --batch b"),
         (ended("FAILED", 0, error="unknown"), "ended", "embedding-assets status --batch b"),
+        (ended("EXPIRED", 1, 0, 3, acknowledged="not needed"), None, None),
+        (ended("FAILED", 0, error="unknown", acknowledged="not needed"), None, None),
+        (
+            row("PENDING", set_aside="why", acknowledged="old"),
+            "set aside",
+            "embedding-assets reset --batch b --status PENDING",
+        ),
     ],
 )
 def test_what_wants_attention(one: BatchSummary, kind: str | None, command: str | None) -> None:
