@@ -68,7 +68,10 @@ def build_definitions(
     assets = [
         asset
         for database in settings.databases
-        for asset in (*polling_assets(database), *merging_assets(database, step_per_chunk=in_processes))
+        for asset in (
+            *polling_assets(database),
+            *merging_assets(database, step_per_chunk=in_processes, fresh_seconds=settings.fresh_seconds),
+        )
     ]
     sensors = [
         sensor

@@ -147,7 +147,8 @@ class Settings(BaseSettings):
     webhook_shape: Literal["json", "slack"] = "json"
     """The shape of an alert."""
     fresh_seconds: Seconds | None = None
-    """How old the published version may get while batches wait, before an alert."""
+    """How old the published version may get: then Dagster shows it as overdue, and an alert is posted if batches
+    wait."""
     targets: SecretStr | None = None
     """[Chroma servers](targets.md) that get every version too. It is kept secret."""
 

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
+from embedding_assets.dagster_defs.assets.columns import RECORDS
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, OP_OUTPUT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.planning import CHUNK_STEP, GROUP_STEP, STEP_KIND_TAG, execution_partitions
@@ -46,8 +47,10 @@ def _in_one_step(database: Database) -> dg.AssetsDefinition:
         kinds={"arrow", "s3"},
         description=(
             f"Intermediate snapshots of {name}: the deltas of each chunk are folded and, above the threshold, the "
-            "chunks of each group of ten. What is there already is not merged again."
+            "chunks of each group of ten. A partition is an execution. If it fails, run it from its failure: what "
+            "is there already is not merged again."
         ),
+        metadata=RECORDS,
         io_manager_key=ARTEFACT_IO,
         retry_policy=RETRIES,
         tags={"embedding_assets/database": name},
@@ -154,8 +157,10 @@ def _in_steps(database: Database) -> dg.AssetsDefinition:
         kinds={"arrow", "s3"},
         description=(
             f"Intermediate snapshots of {name}: a step folds each chunk's deltas and, above the threshold, one "
-            "each group of ten. What is small one step folds; what is there already is not merged again."
+            "each group of ten; what is small one step folds. A partition is an execution. If it fails, run it "
+            "from its failure: what is there already is not merged again."
         ),
+        metadata=RECORDS,
         tags={"embedding_assets/database": name},
     )
     def intermediate_snapshots(chunks: list[Chunk]) -> IntermediateSnapshots:

@@ -1,10 +1,11 @@
 """The assets that merge, all by execution: `chunks`, `intermediate_snapshots`, `final_snapshot`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
+from embedding_assets.dagster_defs.assets.columns import RECORDS
 from embedding_assets.dagster_defs.assets.intermediates import intermediate_snapshots_asset
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.execution import with_provenance
@@ -22,12 +23,17 @@ from embedding_assets.telemetry import Telemetry, telemetry
 from embedding_assets.versions.manifest import read_pointer
 
 
-def merging_assets(database: Database, *, step_per_chunk: bool) -> list[dg.AssetsDefinition]:
-    """The three assets for one database; with `step_per_chunk` large executions have a step for each chunk."""
+def merging_assets(
+    database: Database, *, step_per_chunk: bool, fresh_seconds: float | None = None
+) -> list[dg.AssetsDefinition]:
+    """The three assets for one database; with `step_per_chunk` large executions have a step for each chunk.
+
+    `fresh_seconds` is how old the published version may get before Dagster shows it as overdue.
+    """
     return [
         _chunks(database),
         intermediate_snapshots_asset(database, step_per_chunk=step_per_chunk),
-        _final_snapshot(database),
+        _final_snapshot(database, fresh_seconds),
     ]
 
 
@@ -46,7 +52,10 @@ def _chunks(database: Database) -> dg.AssetsDefinition:
         kinds={"s3"},
         io_manager_key=ARTEFACT_IO,
         retry_policy=RETRIES,
-        description=f"The plan of an execution's merge: the deltas of {name}, ten to a chunk.",
+        description=(
+            f"The plan of a merge of {name}: which deltas are in which chunk. A partition is an execution. If it "
+            "fails, the next execution plans the same batches again."
+        ),
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster
@@ -64,8 +73,11 @@ def _chunks(database: Database) -> dg.AssetsDefinition:
     return chunks
 
 
-def _final_snapshot(database: Database) -> dg.AssetsDefinition:
+def _final_snapshot(database: Database, fresh_seconds: float | None) -> dg.AssetsDefinition:
     name = database.name
+    fresh = None
+    if fresh_seconds is not None:
+        fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=fresh_seconds))
 
     @dg.asset(
         key=[name, "final_snapshot"],
@@ -81,8 +93,12 @@ def _final_snapshot(database: Database) -> dg.AssetsDefinition:
         retry_policy=RETRIES,
         description=(
             f"The published version of {name}: built on the one before under a lock, verified on a private copy, "
-            "and published by replacing one object, the pointer."
+            "and published by replacing one object, the pointer. A partition is an execution. If it fails, "
+            "nothing was published and no batch is marked: the next execution plans the same batches again, or "
+            "run the failed run from its failure."
         ),
+        metadata=RECORDS,
+        freshness_policy=fresh,
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster

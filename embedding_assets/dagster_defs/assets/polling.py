@@ -9,6 +9,7 @@ import dagster as dg
 
 from embedding_assets.dagster_defs.assets.batch_events import batch_event, poll_event, reported_batches
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
+from embedding_assets.dagster_defs.assets.columns import RECORDS
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.planning import batch_partitions, execution_partitions
@@ -52,7 +53,10 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         output_required=False,
         retry_policy=RETRIES,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        description=f"The batch summaries of {name}: one row of the table for each OpenAI batch.",
+        description=(
+            f"The batch summaries of {name}. A partition is a batch, a row of the table. Its checks say which "
+            "batches need attention, why, and what to do."
+        ),
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster
@@ -77,9 +81,12 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         backfill_policy=dg.BackfillPolicy.single_run(),
         description=(
             f"What OpenAI delivered for each batch of {name}: counts, errors, and the delta that holds its "
-            "embeddings. Materialized by each execution; by hand it reprocesses batches: one that is final is "
-            "opened again, and the sensor brings it into a new version."
+            "embeddings. A partition is a batch. Materialized by each execution; by hand it reprocesses batches: "
+            "one that is final is opened again, and the sensor brings it into a new version. A batch that "
+            "fails does not hold up the others: the next execution tries it again, and after three times it is "
+            "set aside."
         ),
+        metadata=RECORDS,
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster
@@ -122,7 +129,10 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
         kinds={"openai", "s3"},
         io_manager_key=ARTEFACT_IO,
         retry_policy=RETRIES,
-        description=f"The poll results of one execution of {name}: every batch of its manifest, in one place.",
+        description=(
+            f"The poll results of {name}, every batch of an execution in one place. A partition is an execution. "
+            "If it fails, the next execution asks OpenAI again."
+        ),
         op_tags={"embedding_assets/database": name},
     )
     @without_secrets_in_dagster
