@@ -11,6 +11,7 @@ import typer
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption
 from embedding_assets.cli.output import STDOUT, counted, print_json, progress
+from embedding_assets.cli.publication_report import report_to_dagster
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
@@ -52,6 +53,8 @@ def import_snapshot(
         importer = services.importer(chosen, report)
         done = importer.look(rows) if dry_run else importer.run(rows)
     version = done.manifest.version if done.manifest else None
+    if not dry_run and (done.added or done.updated):
+        report_to_dagster(services, chosen, "imported")
     if as_json:
         print_json(
             {

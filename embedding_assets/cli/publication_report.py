@@ -11,7 +11,7 @@ from embedding_assets.errors import EmbeddingAssetsError
 from embedding_assets.services import Services
 
 
-def tell_dagster(services: Services, database: Database, why: str) -> None:
+def report_to_dagster(services: Services, database: Database, why: str) -> None:
     """Show in Dagster what is published now. Makes no instance; if the instance fails, only warns."""
     home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home")
     if not (home / "dagster.yaml").exists():

@@ -11,6 +11,7 @@ import typer
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption
 from embedding_assets.cli.output import STDOUT, print_json, progress
+from embedding_assets.cli.publication_report import report_to_dagster
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.progress import Progress
 from embedding_assets.services import connect
@@ -47,6 +48,8 @@ def rebuild(
         else:
             steps = services.model_rebuild(chosen, EmbeddingModel(model, dimensions), report, dry_run=dry_run)
             done = _steps(steps, report, wait=wait)
+    if done.version is not None:
+        report_to_dagster(services, chosen, "rebuilt")
     if as_json:
         print_json(asdict(done))
     else:

@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption, one_version
 from embedding_assets.cli.output import STDOUT, Table, print_json, progress
-from embedding_assets.cli.publication_report import tell_dagster
+from embedding_assets.cli.publication_report import report_to_dagster
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.services import connect
 from embedding_assets.upkeep.garbage import DeletedObjects
@@ -48,7 +48,7 @@ def rollback(
         typer.confirm(f"{_plan_line(plan)}. Go on?", abort=True, err=True)
     with progress() as report:
         manifest = services.rollback(chosen, report).to(wanted, new_execution_id(datetime.now(UTC)))
-    tell_dagster(services, chosen, "rolled back")
+    report_to_dagster(services, chosen, "rolled back")
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
@@ -91,7 +91,7 @@ def gc(
     with progress() as report:
         garbage = services.collector(chosen, report).collect(new_execution_id(datetime.now(UTC)), dry_run=dry_run)
     if not dry_run:
-        tell_dagster(services, chosen, "after a gc")
+        report_to_dagster(services, chosen, "after a gc")
     kinds = {
         "versions": garbage.versions,
         "unpublished": garbage.unpublished,
@@ -124,7 +124,7 @@ def repair(
     with progress() as report:
         done = services.repair(chosen, report).run(new_execution_id(datetime.now(UTC)), dry_run=dry_run)
     if done.repaired and not dry_run:
-        tell_dagster(services, chosen, "repaired")
+        report_to_dagster(services, chosen, "repaired")
     if as_json:
         print_json({"database": database, "repaired": done.repaired, **asdict(done)})
     elif done.version is None:
