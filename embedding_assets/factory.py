@@ -113,9 +113,9 @@ def build_definitions(
 @cache
 def _resources(settings: Settings) -> dict[str, object]:
     """The same objects for equal settings: definitions that have a resource in common can then be merged."""
-    s3 = SharingS3Resource()
+    s3, key = SharingS3Resource(), settings.kms_key_id
     return {
         SERVICES: services_of(settings),
-        ARTEFACT_IO: ArtefactIOManager(s3=s3, bucket=settings.bucket),
-        OP_OUTPUT_IO: OpOutputIOManager(s3=s3, bucket=settings.bucket),
+        ARTEFACT_IO: ArtefactIOManager(s3, settings.bucket, key),
+        OP_OUTPUT_IO: OpOutputIOManager(s3, settings.bucket, key),
     }

@@ -55,7 +55,7 @@ class Services:
     @cached_property
     def store(self) -> Store:
         """The bucket."""
-        return Store(self.settings.bucket)
+        return Store(self.settings.bucket, kms_key_id=self.settings.kms_key_id)
 
     @cached_property
     def ledger(self) -> Ledger:

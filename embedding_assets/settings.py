@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     """Versions that `snapshots gc` keeps."""
     partition_retention_days: NotNegative = 30
     """[Batches and executions](scale.md#what-dagster-forgets) that were finished longer ago leave Dagster."""
+    kms_key_id: str | None = Field(default=None, min_length=1)
+    """A key of AWS KMS, by id, alias or ARN, that [encrypts what is written](security.md#encryption); unset, the
+    bucket's own default counts."""
     databases_file: Path | None = None
     """[YAML with further databases](examples.md#a-database-of-your-own)."""
     cache_dir: Path | Literal["off"] | None = None

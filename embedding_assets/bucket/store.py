@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from boto3.s3.transfer import TransferConfig
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
@@ -31,6 +31,13 @@ STREAM_TRIES = 3
 BLOCK = 2**20
 DELETE_AT_ONCE = 1000
 """Keys that one DeleteObjects call takes."""
+
+
+class Encryption(TypedDict, total=False):
+    """Parameters of the calls that make an object."""
+
+    ServerSideEncryption: Literal["aws:kms"]
+    SSEKMSKeyId: str
 
 
 @dataclass(frozen=True)
@@ -56,15 +63,25 @@ class Store:
 
     Every method raises NotFoundError for a missing key, PreconditionError for a failed condition,
     TransientError for what may pass, ServiceError for the rest. Calls from all threads together are limited: fewer
-    at once after S3 says SlowDown, more again after successes.
+    at once after S3 says SlowDown, more again after successes. With `kms_key_id` what is written is encrypted by
+    that key, else as the bucket does it by default.
     """
 
-    def __init__(self, bucket: str, client: S3Client | None = None, single_try: S3Client | None = None) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        client: S3Client | None = None,
+        single_try: S3Client | None = None,
+        kms_key_id: str | None = None,
+    ) -> None:
         self._limit = AdaptiveLimit(MAX_CONNECTIONS)
         with translated("S3"):
             self._client = client or observed(s3_client(), self._limit)
             self._single_try = single_try or observed(s3_client(retries=False), self._limit)
         self.bucket = bucket
+        self.encryption = Encryption()
+        if kms_key_id is not None:
+            self.encryption = Encryption(ServerSideEncryption="aws:kms", SSEKMSKeyId=kms_key_id)
 
     def uri(self, key: str) -> str:
         """The `s3://` address of `key`."""
@@ -94,13 +111,20 @@ class Store:
     def put(self, key: str, data: bytes, content_type: str = "application/json") -> None:
         """Write one object, whatever was there."""
         with self._call(f"writing {self.uri(key)}"):
-            self._client.put_object(Bucket=self.bucket, Key=key, Body=data, ContentType=content_type)
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=data, ContentType=content_type, **self.encryption
+            )
 
     def create(self, key: str, data: bytes) -> None:
         """Write one object if none is; sent once. PreconditionError if there is one."""
         with self._call(f"creating {self.uri(key)}"):
             self._single_try.put_object(
-                Bucket=self.bucket, Key=key, Body=data, IfNoneMatch="*", ContentType="application/json"
+                Bucket=self.bucket,
+                Key=key,
+                Body=data,
+                IfNoneMatch="*",
+                ContentType="application/json",
+                **self.encryption,
             )
 
     def replace(self, key: str, data: bytes, etag: str) -> None:
@@ -111,7 +135,12 @@ class Store:
         try:
             with self._call(f"replacing {self.uri(key)}"):
                 self._single_try.put_object(
-                    Bucket=self.bucket, Key=key, Body=data, IfMatch=etag, ContentType="application/json"
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=data,
+                    IfMatch=etag,
+                    ContentType="application/json",
+                    **self.encryption,
                 )
         except NotFoundError as error:
             raise PreconditionError(str(error)) from error
@@ -152,10 +181,10 @@ class Store:
         """Upload one file, in parts side by side where it is large."""
         with self._call(f"uploading {self.uri(key)}"):
             if path.stat().st_size >= IN_PARTS_FROM:
-                self._client.upload_file(str(path), self.bucket, key, Config=TRANSFERS)
+                self._client.upload_file(str(path), self.bucket, key, dict(self.encryption), Config=TRANSFERS)
                 return
             with path.open("rb") as stream:
-                self._client.put_object(Bucket=self.bucket, Key=key, Body=stream)
+                self._client.put_object(Bucket=self.bucket, Key=key, Body=stream, **self.encryption)
 
     def download_file(self, key: str, path: Path) -> None:
         """Download one object to `path`, whose folder is made; in parts side by side where it is large."""

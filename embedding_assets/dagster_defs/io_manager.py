@@ -52,16 +52,17 @@ class JsonOnS3(IOManager):
     An object and no configurable resource: Dagster would make those, and the client in them, again for each run.
     """
 
-    def __init__(self, s3: S3Resource, bucket: str) -> None:
+    def __init__(self, s3: S3Resource, bucket: str, kms_key_id: str | None = None) -> None:
         """With the client of `s3`, which is made when it is first needed."""
         self.s3 = s3
         self.bucket = bucket
+        self.kms_key_id = kms_key_id
 
     @property
     def store(self) -> Store:
         """The bucket, by a client of the resource."""
         client = self.s3.get_client()
-        return Store(self.bucket, client, client)
+        return Store(self.bucket, client, client, self.kms_key_id)
 
     def _write(self, context: OutputContext, key: str, data: bytes) -> None:
         self.store.put(key, data)

@@ -34,7 +34,7 @@ PUBLISHED = {
     "marked": "Every batch that the published chain accounts for has its final status.",
 }
 BACKLOG = {
-    "needs_attention": "No batch waits for a person: warns until it is resubmitted, reprocessed or reset.",
+    "needs_attention": "No batch waits for a person: warns until it is sent again, reset or acknowledged.",
     "on_time": "No batch has been live for more than 20 hours: OpenAI's limit is 24.",
     "output_kept": "OpenAI deletes output after 30 days: it keeps that of every live batch for 5 days or more.",
 }

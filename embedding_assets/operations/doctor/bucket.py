@@ -114,7 +114,10 @@ class BucketChecks:
         self.store.put(source, data)
         with translated(f"copying {self.store.uri(source)}"):
             self.s3.copy_object(
-                Bucket=self.store.bucket, Key=target, CopySource={"Bucket": self.store.bucket, "Key": source}
+                Bucket=self.store.bucket,
+                Key=target,
+                CopySource={"Bucket": self.store.bucket, "Key": source},
+                **self.store.encryption,
             )
         return self._same("a copy", target, data)
 
@@ -148,7 +151,9 @@ class BucketChecks:
     def _upload(self, key: str) -> Iterator[str]:
         """A begun upload in parts, given up if anything goes wrong: it would be stored, and paid, unseen."""
         with translated(f"beginning to upload {self.store.uri(key)} in parts"):
-            upload_id = self.s3.create_multipart_upload(Bucket=self.store.bucket, Key=key)["UploadId"]
+            upload_id = self.s3.create_multipart_upload(
+                Bucket=self.store.bucket, Key=key, **self.store.encryption
+            )["UploadId"]
         try:
             yield upload_id
         except BaseException:

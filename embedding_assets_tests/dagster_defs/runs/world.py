@@ -291,7 +291,7 @@ def open_world(
 def connected(aws: AwsClients) -> Services:
     """Services for the environment of now, with the clients of all tests: making new ones takes a while."""
     services = Services(load_settings())
-    vars(services)["store"] = Store(services.settings.bucket, aws.s3, aws.s3_once)
+    vars(services)["store"] = Store(services.settings.bucket, aws.s3, aws.s3_once, services.settings.kms_key_id)
     vars(services)["ledger"] = Ledger(services.settings.table_name, aws.dynamodb)
     return services
 
