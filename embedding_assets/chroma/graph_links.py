@@ -127,7 +127,7 @@ def _ring(lowest: Ints, first: int, followers: Sequence[int], around: Sequence[i
     for number, node in enumerate(followers):
         ring = _next_of(followers, number)
         free = room - len(ring) - 1
-        if place >= len(around):
+        if place + free > len(around):
             place = 0
         _put(lowest, node, [*ring, first, *around[place : place + free]])
         place += free
