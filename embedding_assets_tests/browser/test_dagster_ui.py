@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
@@ -43,13 +43,15 @@ def world(
     openai_clients: tuple[openai.OpenAI, httpx.Client],
     tmp_path: Path,
 ) -> Iterator[World]:
-    """Both databases published, and a batch of lines that OpenAI failed."""
+    """Both databases published, lines twice, and a batch of lines that OpenAI failed."""
     with open_world(stack, aws, openai_clients[1], tmp_path / "home", **QUIET) as opened:
         opened.plant("good-lines", texts("line", 3), kept=True)
         for name in WORD_BATCHES:
             opened.plant(name, texts(name, 3), database=WORDS, kept=True)
         opened.plant(FAILED, texts("lost", 2), status="failed", answered=[], kept=True, row={"request_count": 2})
         assert opened.ingest(LINES, WORDS).failures == []
+        opened.plant("more-lines", texts("more", 3), kept=True)
+        assert opened.ingest(LINES).failures == []
         assert opened.row(FAILED)["status"] == "FAILED"
         yield opened
 
@@ -101,12 +103,48 @@ def wait_until(reached: Callable[[], object], log: Path) -> None:
         time.sleep(0.2)
 
 
+class Clicks:
+    """Clicks that a person needs from the front page, counted by task."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.address = address
+        self.count = 0
+
+    def begin(self) -> None:
+        """A task begins on the front page."""
+        self.page.goto(self.address)
+        self.count = 0
+
+    def __call__(self, role: Any, name: str, *, exact: bool = False) -> None:
+        self.page.get_by_role(role, name=name, exact=exact).first.click()
+        self.count += 1
+
+    def text(self, text: str) -> None:
+        """On a text that is no link or button of its own."""
+        self.page.get_by_text(text).first.click()
+        self.count += 1
+
+    def launch(self, job: str, config: str | None = None) -> None:
+        """A job with what is typed into its launchpad, until its run is shown."""
+        self("link", "Jobs")
+        self("link", job)
+        self("tab", "Launchpad")
+        self.page.locator(".CodeMirror").first.wait_for()
+        if config is not None:
+            write = "text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)"
+            self.page.evaluate(write, config)
+        self("button", "Launch Run")
+        self.page.wait_for_url("**/runs/**")
+
+
 @pytest.mark.long
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_the_ui_by_clicking(world: World, ui: str, page: Page, picture: Picture) -> None:
-    """Lineage of both databases; a failed batch is found, and sent again; a backfill; the checks."""
+    """Lineage of both databases; a failed batch is found, and sent again; a backfill; the checks; a rollback."""
+    clicks, log = Clicks(page, ui), world.home / "dev.log"
     page.goto(ui)
-    page.get_by_role("link", name="Lineage").first.click()
+    clicks("link", "Lineage")
     page.get_by_text("6 assets").nth(1).wait_for()
     picture(page, "lineage")
     for database in ("lines", "words"):
@@ -125,24 +163,27 @@ def test_the_ui_by_clicking(world: World, ui: str, page: Page, picture: Picture)
     page.get_by_text("FAILED", exact=True).first.wait_for()
     picture(page, "failed-batch")
 
-    page.get_by_role("link", name="Jobs").first.click()
-    page.get_by_role("link", name="resubmit_lines").first.click()
-    page.get_by_role("tab", name="Launchpad").click()
-    page.locator(".CodeMirror").first.wait_for()
-    config = f"ops:\n  resubmit_lines_batches:\n    config:\n      batch_ids: [{FAILED}]\n"
-    page.evaluate("text => document.querySelector('.CodeMirror').CodeMirror.setValue(text)", config)
-    page.get_by_role("button", name="Launch Run").click()
-    page.wait_for_url("**/runs/**")
+    clicks.begin()
+    clicks.launch("resubmit_lines", f"ops:\n  resubmit_lines_batches:\n    config:\n      batch_ids: [{FAILED}]\n")
+    assert clicks.count == 4, "a batch that is known is sent again"
+    wait_until(lambda: "resubmitted_as" in world.row(FAILED), log)
+
+    before = world.published()
+    clicks.begin()
+    clicks.launch("rollback_lines")
+    assert clicks.count == 4, "a rollback"
+    wait_until(lambda: world.published() != before, log)
+    assert world.published().rolled_back_to == before.parent
+    page.goto(f"{ui}/assets/lines/final_snapshot")
+    page.get_by_text("rolled back").first.wait_for()
+    picture(page, "rolled-back")
 
     page.goto(f"{ui}/assets/words/poll_results")
-    page.get_by_role("button", name="Materialize").first.click()
-    page.get_by_role("button", name="All", exact=True).click()
-    page.get_by_role("button", name="Launch backfill").click()
+    clicks("button", "Materialize")
+    clicks("button", "All", exact=True)
+    clicks("button", "Launch backfill")
     page.get_by_text("Created backfill").wait_for()
     picture(page, "backfill")
-
-    log = world.home / "dev.log"
-    wait_until(lambda: "resubmitted_as" in world.row(FAILED), log)
     wait_until(lambda: all(world.row(name).get("generation") == 1 for name in WORD_BATCHES), log)
     page.goto(f"{ui}/runs")
     page.get_by_text("resubmit_lines").first.wait_for()

@@ -1,9 +1,9 @@
 """A target that follows what is published, as an explicit-state model: versions, rollbacks, two writers, deaths.
 
 A version has the values of two records. It is published with one of them changed, or as the content of an older
-one again (a rollback). A writer brings the target from the version that the table says it holds to the newest, one
-record at a time, and may die, or lose its lock to the other, between any two calls. A call and the look at the lock
-before it are one step here: what a process does that stands still between the two is not promised
+one again (a rollback). A writer brings the target from the version that the table says it holds to the newest,
+one record at a time, and may die, or lose its lock to the other, between any two calls. A call and the look at
+the lock before it are one step here: what a process does that stands still between the two is not promised
 (`targets.sync`). `TargetPlan` removes guards one by one, to show that the model notices.
 """
 
