@@ -42,7 +42,18 @@ def names(world: World) -> tuple[set[str], set[str], set[str]]:
 
 def wanted_names(*databases: str) -> tuple[set[str], set[str], set[str]]:
     """What the contract names for these databases, what submits, what people start, and what looks after it."""
-    jobs = ("ingest", "submit", "resubmit", "reprocess", "reset", "rollback", "verify", "gc", "retire")
+    jobs = (
+        "ingest",
+        "submit",
+        "resubmit",
+        "reprocess",
+        "reset",
+        "acknowledge",
+        "rollback",
+        "verify",
+        "gc",
+        "retire",
+    )
     sensors = ("pending_batches", "completion", "resubmission", "attention")
     return (
         {f"{name}/{asset}" for name in databases for asset in ASSETS},
