@@ -90,11 +90,11 @@ GUARDS: list[tuple[Guard, Story]] = [
         story.a_paused_holder_wakes_up_after_another_died,
     ),
     (
-        Guard("pointer: replaced only as it was read", "bucket.store", "IfMatch=etag, ", ""),
+        Guard("pointer: replaced only as it was read", "bucket.store", "                    IfMatch=etag,\n", ""),
         story.another_publishes_while_one_is_about_to,
     ),
     (
-        Guard("pointer: created only if none is", "bucket.store", 'IfNoneMatch="*", ', ""),
+        Guard("pointer: created only if none is", "bucket.store", '                IfNoneMatch="*",\n', ""),
         story.two_publish_the_first_version,
     ),
     (
