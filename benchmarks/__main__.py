@@ -20,7 +20,7 @@ PARTS = {
     "orchestration": ("orchestration",),
     "planning": ("planning",),
 }
-"""The module of each part and what it is told besides where to write."""
+"""The module of each part and its arguments besides where to write."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ SIZES = ((3_000, 1536), (9_000, 1536), (27_000, 1536), (9_000, 384), (27_000, 38
 
 def grow(repeats: int) -> list[dict[str, Any]]:
     """Medians of our merge for each size."""
-    told = []
+    figures = []
     for count, dimensions in SIZES:
         with tempfile.TemporaryDirectory(prefix="benchmark-growth-") as folder:
             progress(f"preparing {count} x {dimensions}")
@@ -25,8 +25,8 @@ def grow(repeats: int) -> list[dict[str, Any]]:
             runs = [run_worker(WORKER, ["ours", str(prepared.folder)]) for _ in range(repeats)]
         middle = medians(runs)
         progress(f"{count} x {dimensions}: {middle['wall']} s, {middle['peak_mb']} MB")
-        told.append({"count": count, "dimensions": dimensions, "medians": middle, "runs": runs})
-    return told
+        figures.append({"count": count, "dimensions": dimensions, "medians": middle, "runs": runs})
+    return figures
 
 
 def main() -> None:
@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    told = {"machine": machine(), "results": grow(arguments.repeats)}
-    arguments.out.write_text(json.dumps(told, indent=1) + "\n")
+    figures = {"machine": machine(), "results": grow(arguments.repeats)}
+    arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -41,20 +41,20 @@ class CountingS3(FolderS3):
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         """One object, as a stream."""
-        told = super().get_object(Bucket, Key)
+        answer = super().get_object(Bucket, Key)
         if "/snapshot/versions/" in Key:
-            self.down += told["ContentLength"]
-        return told
+            self.down += answer["ContentLength"]
+        return answer
 
-    def put_object(self, Bucket: str, Key: str, Body: Any, **told: Any) -> dict[str, Any]:
+    def put_object(self, Bucket: str, Key: str, Body: Any, **options: Any) -> dict[str, Any]:
         """Write one object."""
-        answer = super().put_object(Bucket, Key, Body, **told)
+        answer = super().put_object(Bucket, Key, Body, **options)
         self._count_up(Bucket, Key)
         return answer
 
-    def upload_file(self, Filename: str, Bucket: str, Key: str, **told: Any) -> None:
+    def upload_file(self, Filename: str, Bucket: str, Key: str, **options: Any) -> None:
         """Write one object from a file."""
-        super().upload_file(Filename, Bucket, Key, **told)
+        super().upload_file(Filename, Bucket, Key, **options)
         self._count_up(Bucket, Key)
 
     def _count_up(self, bucket: str, key: str) -> None:
@@ -80,23 +80,23 @@ def incremental(base_count: int, dimensions: int, repeats: int, *, split: bool) 
         new = put_deltas(store, added, BATCHES, "arrow", first=1_000)
         runs = {"cached": [], "cold": [], "chroma": [], "copy": []}  # type: dict[str, list[dict[str, float]]]
         for round_ in range(repeats):
-            for way, told in runs.items():
+            for way, costs in runs.items():
                 at_hand = cache.directory(base.version)
                 if way == "copy":
-                    told.append(_copy(at_hand, folder / f"{way}-{round_}"))
+                    costs.append(_copy(at_hand, folder / f"{way}-{round_}"))
                 else:
                     nearby = None if way == "cold" else at_hand
                     writer: IndexWriter = "chroma" if way == "chroma" else "direct"
                     added_in = folder / f"{way}-{round_}"
-                    told.append(_add(store, client, new, base, added_in, nearby, writer, split=split))
-                progress(f"{ADDED} on {base_count}, {way}: {told[-1]}")
+                    costs.append(_add(store, client, new, base, added_in, nearby, writer, split=split))
+                progress(f"{ADDED} on {base_count}, {way}: {costs[-1]}")
         return {
             "base": base_count,
             "dimensions": dimensions,
             "layout": "split" if split else "whole",
             "base_mb": round(base.size / 2**20, 1),
             "base_seconds": building.wall,
-            **{way: _medians(told) for way, told in runs.items()},
+            **{way: _medians(costs) for way, costs in runs.items()},
             "runs": runs,
         }
 
@@ -142,12 +142,14 @@ def main() -> None:
     parser.add_argument("--bases", type=int, nargs="+", default=[9_000, 27_000, 100_000])
     parser.add_argument("--layouts", nargs="+", choices=["whole", "split"], default=["whole"])
     arguments = parser.parse_args()
-    told = [
+    figures = [
         incremental(count, 1536, arguments.repeats, split=layout == "split")
         for count in arguments.bases
         for layout in arguments.layouts
     ]
-    arguments.out.write_text(json.dumps({"machine": machine(), "added": ADDED, "results": told}, indent=1) + "\n")
+    arguments.out.write_text(
+        json.dumps({"machine": machine(), "added": ADDED, "results": figures}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -53,17 +53,17 @@ class Mark:
         return bool(SIGNS[self.sign](self.figure, self.bound))
 
 
-def marks(told: Mapping[str, Any]) -> Iterator[Mark]:
+def marks(figures: Mapping[str, Any]) -> Iterator[Mark]:
     """Every mark of the results that are there, by the name of their file."""
-    for result in told.get("merges", {}).get("results", ()):
+    for result in figures.get("merges", {}).get("results", ()):
         yield from merging(result)
     for file in ("incremental", "incremental-split"):
-        for result in told.get(file, {}).get("results", ()):
+        for result in figures.get(file, {}).get("results", ()):
             yield from adding(result)
     for file in ("polling", "polling-large"):
-        if file in told:
-            yield from polling(told[file])
-    yield from orchestration(told.get("orchestration", ()))
+        if file in figures:
+            yield from polling(figures[file])
+    yield from orchestration(figures.get("orchestration", ()))
 
 
 def merging(result: Mapping[str, Any]) -> Iterator[Mark]:
@@ -95,11 +95,11 @@ def adding(result: Mapping[str, Any]) -> Iterator[Mark]:
         yield Mark(f"{name}: bytes up, of the version", round(part, 3), "≤", PART_UP)
 
 
-def polling(told: Mapping[str, Any]) -> Iterator[Mark]:
+def polling(figures: Mapping[str, Any]) -> Iterator[Mark]:
     """Of polling into a folder, against OpenAI's SDK alone."""
-    asked = told["asked"]
+    asked = figures["asked"]
     for encoding in asked["encodings"]:
-        one = told[encoding]
+        one = figures[encoding]
         name = f"polling {asked['batches']} × {asked['lines']:,}, {encoding}: times OpenAI's SDK alone"
         times = one["poll_into_folder"]["wall_seconds"] / one["ask"]["wall_seconds"]
         yield Mark(name, round(times, 2), "≤", CLIENTS)

@@ -37,10 +37,10 @@ def _cpu() -> float:
 
 def _written() -> int:
     try:
-        told = Path("/proc/self/io").read_text()
+        text = Path("/proc/self/io").read_text()
     except OSError:
         return 0
-    return int(dict(line.split(": ") for line in told.splitlines())["write_bytes"])
+    return int(dict(line.split(": ") for line in text.splitlines())["write_bytes"])
 
 
 @contextmanager
@@ -71,8 +71,8 @@ def run_worker(module: str, arguments: Sequence[str]) -> dict[str, Any]:
         output = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    told: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return told | {"peak_mb": round(peak / 1024), "peak_anonymous_mb": round(anonymous / 1024)}
+    printed: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return printed | {"peak_mb": round(peak / 1024), "peak_anonymous_mb": round(anonymous / 1024)}
 
 
 def _memory(process: int) -> dict[str, int]:
@@ -88,8 +88,8 @@ def _memory(process: int) -> dict[str, int]:
 
 def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
     """The median of each figure that all runs have."""
-    told = [name for name, value in runs[0].items() if isinstance(value, int | float)]
-    names = [name for name in told if all(name in run for run in runs)]
+    numbers = [name for name, value in runs[0].items() if isinstance(value, int | float)]
+    names = [name for name in numbers if all(name in run for run in runs)]
     return {name: round(statistics.median(run[name] for run in runs), 3) for name in names}
 
 

@@ -48,7 +48,8 @@ def server_cpu(pid: int) -> float:
 def requests(control: httpx.Client) -> dict[str, int]:
     """What the OpenAI server was asked for, by route."""
     return {
-        f"OpenAI {route}": told["requests"] for route, told in control.get("/_control/counters").json().items()
+        f"OpenAI {route}": counted["requests"]
+        for route, counted in control.get("/_control/counters").json().items()
     }
 
 

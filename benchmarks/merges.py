@@ -19,11 +19,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[9_000, 27_000])
     arguments = parser.parse_args()
-    told = {
+    figures = {
         "machine": machine(),
         "results": [compare(count, DIMENSIONS, WAYS, arguments.repeats) for count in arguments.sizes],
     }
-    arguments.out.write_text(json.dumps(told, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

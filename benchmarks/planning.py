@@ -61,11 +61,12 @@ def measure(stack: EmbeddedStack, rows: int) -> list[Tick]:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=SECONDS, text=True)
         if done.returncode:
             raise RuntimeError(f"the tick failed: {done.stderr}")
-        told = [json.loads(line) for line in done.stdout.splitlines()]
-    if told[0]["planned"] != READY:
-        raise RuntimeError(f"{told[0]['planned']} batches were planned, not {READY}")
+        ticks = [json.loads(line) for line in done.stdout.splitlines()]
+    if ticks[0]["planned"] != READY:
+        raise RuntimeError(f"{ticks[0]['planned']} batches were planned, not {READY}")
     return [
-        {"rows": rows, **tick, "load_before": round(load, 2), "slowdown_before": round(slowed, 2)} for tick in told
+        {"rows": rows, **tick, "load_before": round(load, 2), "slowdown_before": round(slowed, 2)}
+        for tick in ticks
     ]
 
 

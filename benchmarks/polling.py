@@ -92,27 +92,27 @@ def forget_polls(store: Store) -> None:
 
 
 def measured(stack: EmbeddedStack, work: str, encoding: Encoding, folder: Path, batches: int) -> dict[str, Any]:
-    """What one process told of one piece of work, and the CPU seconds that the servers spent meanwhile."""
+    """What one process figures of one piece of work, and the CPU seconds that the servers spent meanwhile."""
     before = {name: cpu_seconds(pid) for name, pid in stack.pids.items()}
     command = [sys.executable, "-m", "benchmarks.polling_process", work, encoding, str(folder), str(batches)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(stack))
     if ended.returncode:
         sys.exit(ended.stderr)
-    told: dict[str, Any] = json.loads(ended.stdout)
-    told["server_cpu_seconds"] = {name: cpu_seconds(pid) - before[name] for name, pid in stack.pids.items()}
-    told["load_average"] = os.getloadavg()[0]
-    return told
+    figures: dict[str, Any] = json.loads(ended.stdout)
+    figures["server_cpu_seconds"] = {name: cpu_seconds(pid) - before[name] for name, pid in stack.pids.items()}
+    figures["load_average"] = os.getloadavg()[0]
+    return figures
 
 
 def _environment(stack: EmbeddedStack) -> dict[str, str]:
     return {**os.environ, **stack.environment}
 
 
-def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: EmbeddingModel) -> dict[str, Any]:
+def summed_up(figures: dict[str, list[dict[str, Any]]], size: int, asked: EmbeddingModel) -> dict[str, Any]:
     """Medians over the repeats, and the poll against the ceiling."""
     lines = asked.batches * asked.lines
     found: dict[str, Any] = {"bytes": size, "lines": lines}
-    for work, runs in told.items():
+    for work, runs in figures.items():
         wall = statistics.median(run["wall_seconds"] for run in runs)
         found[work] = {
             "wall_seconds": wall,
@@ -126,7 +126,7 @@ def summed_up(told: dict[str, list[dict[str, Any]]], size: int, asked: Embedding
     for work in POLLS:
         for clock in ("wall", "cpu"):
             found[work][f"ratio_{clock}"] = found["parse"][f"{clock}_seconds"] / found[work][f"{clock}_seconds"]
-        found[work]["busy"] = busy(told[work])
+        found[work]["busy"] = busy(figures[work])
         found[work]["bottleneck"] = max(found[work]["busy"], key=found[work]["busy"].get)
     return found
 
@@ -141,7 +141,7 @@ def busy(runs: list[dict[str, Any]]) -> dict[str, float]:
 
 def run(asked: EmbeddingModel) -> dict[str, Any]:
     """Prepare, measure in turns, sum up."""
-    told: dict[Encoding, dict[str, list[dict[str, Any]]]] = {
+    figures: dict[Encoding, dict[str, list[dict[str, Any]]]] = {
         encoding: {work: [] for work in WORKS} for encoding in asked.encodings
     }
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name, EmbeddedStack() as stack:
@@ -154,11 +154,11 @@ def run(asked: EmbeddingModel) -> dict[str, Any]:
             for encoding in asked.encodings:
                 for work in WORKS:
                     found = measured(stack, work, encoding, folder / encoding, asked.batches)
-                    told[encoding][work].append(found)
+                    figures[encoding][work].append(found)
                 forget_polls(services.store)
                 forget_polls(bucket_beside(folder / encoding))
     summary: dict[str, dict[str, Any]] = {
-        encoding: summed_up(told[encoding], sizes[encoding], asked) for encoding in asked.encodings
+        encoding: summed_up(figures[encoding], sizes[encoding], asked) for encoding in asked.encodings
     }
     report: dict[str, Any] = {"asked": asdict(asked), "cores": os.cpu_count(), **summary}
     if set(ENCODINGS) <= summary.keys():

@@ -35,9 +35,9 @@ def below(ratios: dict[str, float], slack: float = SLACK) -> list[str]:
 
 
 def main() -> None:
-    told = compare(COUNT, DIMENSIONS, WAYS, REPEATS, BATCHES)
-    ratios, ours = told["ratios"], told["medians"]["ours"]
-    recall = told["runs"]["ours"][0]["recall"]
+    compared = compare(COUNT, DIMENSIONS, WAYS, REPEATS, BATCHES)
+    ratios, ours = compared["ratios"], compared["medians"]["ours"]
+    recall = compared["runs"]["ours"][0]["recall"]
     missed = below(ratios)
     if recall < RECALL - NARROW:
         missed.append(f"recall {recall} < {RECALL}")
@@ -46,7 +46,7 @@ def main() -> None:
     print(  # noqa: T201
         f"ratio_replaced={ratios['replaced_wall']:.2f} ratio_floor_cpu={ratios['floor_cpu']:.2f} "
         f"ratio_script={ratios['script_wall']:.2f} reingest={ratios['reingest_wall']:.3f} "
-        f"peak_mb={ours['peak_mb']:.0f} writer={told['writer']} "
+        f"peak_mb={ours['peak_mb']:.0f} writer={compared['writer']} "
         f"recall={recall:.4f} increment={ratios['increment_wall']:.2f}"
     )
     sys.exit(1 if missed else 0)

@@ -43,9 +43,9 @@ POLLING_WORKS = {
 }
 
 
-def merges(told: dict[str, Any]) -> Iterator[str]:
+def merges(figures: dict[str, Any]) -> Iterator[str]:
     """Cost by way, and the ratios."""
-    for result in told["results"]:
+    for result in figures["results"]:
         yield f"### {result['count']:,} × {result['dimensions']}, writer {result['writer']}"
         rows = [
             [
@@ -62,7 +62,7 @@ def merges(told: dict[str, Any]) -> Iterator[str]:
         yield table(["ratio", "value"], list(result["ratios"].items()))
 
 
-def incremental(told: dict[str, Any]) -> Iterator[str]:
+def incremental(figures: dict[str, Any]) -> Iterator[str]:
     """Adding to a base."""
     rows = [
         [
@@ -77,15 +77,15 @@ def incremental(told: dict[str, Any]) -> Iterator[str]:
             f"{one['cold']['mb_down']:.1f}",
             f"{one['cached']['mb_up']:.1f}",
         ]
-        for one in told["results"]
+        for one in figures["results"]
     ]
-    added = f"+{told['added']:,}"
+    added = f"+{figures['added']:,}"
     head = ["base", "its MB", "its first merge s", f"{added} by Chroma s (CPU)", f"{added} directly s (CPU)"]
     head += ["the base copied and hashed s (CPU)", "directly, without the cache s"]
     yield table([*head, "MB down, cached", "MB down, cold", "MB up"], rows)
 
 
-def growth(told: dict[str, Any]) -> Iterator[str]:
+def growth(figures: dict[str, Any]) -> Iterator[str]:
     """Cost by size."""
     rows = [
         [
@@ -97,7 +97,7 @@ def growth(told: dict[str, Any]) -> Iterator[str]:
             f"{one['medians']['peak_mb']:,.0f} ({one['medians']['peak_anonymous_mb']:,.0f})",
             f"{one['medians']['index_mb']:,.0f}",
         ]
-        for one in told["results"]
+        for one in figures["results"]
     ]
     head = [
         "embeddings",
@@ -111,11 +111,11 @@ def growth(told: dict[str, Any]) -> Iterator[str]:
     yield table(head, rows)
 
 
-def polling(told: dict[str, Any]) -> Iterator[str]:
+def polling(figures: dict[str, Any]) -> Iterator[str]:
     """Polling against parsing."""
     rows = []
-    for encoding in told["asked"]["encodings"]:
-        one = told[encoding]
+    for encoding in figures["asked"]["encodings"]:
+        one = figures[encoding]
         for work, name in POLLING_WORKS.items():
             done = one[work]
             busy = done.get("busy", {})
@@ -132,7 +132,7 @@ def polling(told: dict[str, Any]) -> Iterator[str]:
                     f"{done['peak_megabytes']:,.0f}",
                 ]
             )
-    asked = told["asked"]
+    asked = figures["asked"]
     yield f"{asked['batches']} batches of {asked['lines']:,}:"
     head = [
         "encoding",
@@ -148,9 +148,9 @@ def polling(told: dict[str, Any]) -> Iterator[str]:
     yield table(head, rows)
 
 
-def orchestration(told: Any) -> Iterator[str]:
+def orchestration(figures: Any) -> Iterator[str]:
     """Overhead by stage."""
-    cells = told["cells"] if isinstance(told, dict) else told
+    cells = figures["cells"] if isinstance(figures, dict) else figures
     stages = list(dict.fromkeys(name for cell in reversed(cells) for name in cell["stages"]))
     rows: list[list[object]] = [
         [name, *(f"{cell['stages'].get(name, 0.0):.2f}" for cell in cells)] for name in stages
@@ -162,31 +162,31 @@ def orchestration(told: Any) -> Iterator[str]:
     yield table(["stage, seconds", *(f"{cell['executor']} {cell['batches']}" for cell in cells)], rows)
 
 
-def planning(told: Any) -> Iterator[str]:
+def planning(figures: Any) -> Iterator[str]:
     """Ticks."""
-    ticks = told["ticks"] if isinstance(told, dict) else told
+    ticks = figures["ticks"] if isinstance(figures, dict) else figures
     flat = [{k: v for k, v in tick.items() if k != "calls"} | tick["calls"] for tick in ticks]
     names = [name for name in dict.fromkeys(n for tick in flat for n in tick) if name not in ("rows", "tick")]
     rows = [[name.replace("_", " "), *(tick.get(name, 0) for tick in flat)] for name in names]
     yield table(["", *(f"{tick['rows']:,} rows, {tick['tick']} tick" for tick in ticks)], rows)
 
 
-def held(told: dict[str, Any]) -> Iterator[str]:
+def held(figures: dict[str, Any]) -> Iterator[str]:
     """Every mark."""
     rows = [
         [mark.name, f"{mark.figure:g}", f"{mark.sign} {mark.bound:g}", "yes" if mark.holds else "**no**"]
-        for mark in marks(told)
+        for mark in marks(figures)
     ]
     yield table(["what", "measured", "mark", "held"], rows)
 
 
-def draw_merges(told: dict[str, Any], path: Path) -> None:
+def draw_merges(figures: dict[str, Any], path: Path) -> None:
     """Wall and processor seconds of every way, one panel a size."""
     import matplotlib.pyplot as plt
 
     ways = [way for way in NAMES if way != "parse"]
-    figure, axes = plt.subplots(1, len(told["results"]), figsize=(11, 3.6), squeeze=False)
-    for axis, result in zip(axes[0], told["results"], strict=True):
+    figure, axes = plt.subplots(1, len(figures["results"]), figsize=(11, 3.6), squeeze=False)
+    for axis, result in zip(axes[0], figures["results"], strict=True):
         for place, way in enumerate(reversed(ways)):
             one = result["medians"][way]
             axis.barh(place + 0.2, one["wall"], 0.38, color=COLOURS[way])
@@ -198,19 +198,19 @@ def draw_merges(told: dict[str, Any], path: Path) -> None:
         axis.set_title(f"{result['count']:,} embeddings of {result['dimensions']} dimensions", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_xlabel("seconds, median")
-    axes[0][-1].tick_params(labelleft=len(told["results"]) == 1)
+    axes[0][-1].tick_params(labelleft=len(figures["results"]) == 1)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
-def draw_growth(told: dict[str, Any], path: Path) -> None:
+def draw_growth(figures: dict[str, Any], path: Path) -> None:
     """Processor time of each embedding, and peak memory beside the index's size, by the number of embeddings."""
     import matplotlib.pyplot as plt
 
     figure, (time_axis, memory_axis) = plt.subplots(1, 2, figsize=(11, 3.8))
     for dimensions, colour in ((1536, "#2563eb"), (384, "#d97706")):
-        series = [one for one in told["results"] if one["dimensions"] == dimensions]
+        series = [one for one in figures["results"] if one["dimensions"] == dimensions]
         counts = [one["count"] for one in series]
         each = [1e6 * one["medians"]["cpu"] / one["count"] for one in series]
         time_axis.plot(counts, each, "o-", color=colour, label=f"{dimensions} dimensions")
@@ -252,15 +252,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the results lie; the page lies beside it, with .md")
     folder: Path = parser.parse_args().folder
     mpl.use("Agg")
-    told = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    figures = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     page = folder.with_suffix(".md")
     text = page.read_text()
     for name, write in TABLES.items():
-        if name in told:
-            text = filled(text, name, "\n\n".join(write(told[name])))
-        if name in told and name in CHARTS:
-            CHARTS[name](told[name], folder / f"{name}.png")
-    page.write_text(filled(text, "marks", "\n\n".join(held(told))))
+        if name in figures:
+            text = filled(text, name, "\n\n".join(write(figures[name])))
+        if name in figures and name in CHARTS:
+            CHARTS[name](figures[name], folder / f"{name}.png")
+    page.write_text(filled(text, "marks", "\n\n".join(held(figures))))
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def main() -> None:
         os.environ.update(stack.environment)
         with place(stack) as names:
             os.environ.update(names)
-            told = measure([f"b{number:06}" for number in range(options.batches)])
-    options.out.write_text(json.dumps({"machine": machine(), **told}, indent=1) + "\n")
-    progress(json.dumps(told))
+            figures = measure([f"b{number:06}" for number in range(options.batches)])
+    options.out.write_text(json.dumps({"machine": machine(), **figures}, indent=1) + "\n")
+    progress(json.dumps(figures))
 
 
 def measure(batch_ids: list[str]) -> dict[str, Any]:

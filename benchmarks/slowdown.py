@@ -17,5 +17,5 @@ print((time.perf_counter() - wall) / (time.process_time() - own))
 def slowdown() -> float:
     """How much longer than alone two busy processes take now: what other work leaves of two processors."""
     command = [sys.executable, "-c", BUSY]
-    told = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    return sum(float(one.communicate()[0]) for one in told) / len(told)
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    return sum(float(one.communicate()[0]) for one in children) / len(children)

@@ -24,12 +24,12 @@ def compare(
         for round_ in range(repeats):
             for way in ways:
                 recall = ["--recall"] if round_ == 0 else []
-                told = run_worker(WORKER, [way, str(prepared.folder), *recall])
-                runs[way].append(told)
+                result = run_worker(WORKER, [way, str(prepared.folder), *recall])
+                runs[way].append(result)
                 progress(
-                    f"{count} x {dimensions}, round {round_ + 1}, {way}: {told['wall']} s, {told['cpu']} s CPU"
+                    f"{count} x {dimensions}, round {round_ + 1}, {way}: {result['wall']} s, {result['cpu']} s CPU"
                 )
-    middle = {way: medians(told) for way, told in runs.items()}
+    middle = {way: medians(results) for way, results in runs.items()}
     return {
         "count": count,
         "dimensions": dimensions,
@@ -47,7 +47,7 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, float]:
     The script parses OpenAI's outputs as well, so our parsing is added to ours there.
     """
     ours, replaced, floor = middle["ours"], middle["replaced"], middle["floor"]
-    told = {
+    ratios = {
         "replaced_wall": replaced["wall"] / ours["wall"],
         "replaced_cpu": replaced["cpu"] / ours["cpu"],
         "floor_cpu": ours["cpu"] / floor["cpu"],
@@ -57,14 +57,14 @@ def ratios(middle: dict[str, dict[str, float]]) -> dict[str, float]:
         "increment_of_first_cpu": ours["increment_cpu"] / ours["cpu"],
     }
     if "graph" in middle:
-        told["graph_floor_cpu"] = middle["graph"]["cpu"] / floor["cpu"]
+        ratios["graph_floor_cpu"] = middle["graph"]["cpu"] / floor["cpu"]
     if "script" in middle:
-        told["script_wall"] = middle["script"]["wall"] / (ours["wall"] + middle["parse"]["wall"])
-        told["script_cpu"] = middle["script"]["cpu"] / (ours["cpu"] + middle["parse"]["cpu"])
+        ratios["script_wall"] = middle["script"]["wall"] / (ours["wall"] + middle["parse"]["wall"])
+        ratios["script_cpu"] = middle["script"]["cpu"] / (ours["cpu"] + middle["parse"]["cpu"])
     if "ours_chroma" in middle:
         chroma = middle["ours_chroma"]
-        told["chroma_replaced_wall"] = replaced["wall"] / chroma["wall"]
-        told["chroma_replaced_cpu"] = replaced["cpu"] / chroma["cpu"]
-        told["chroma_floor_cpu"] = chroma["cpu"] / floor["cpu"]
-        told["chroma_add_alone_floor_cpu"] = chroma["chroma_add_cpu"] / floor["cpu"]
-    return {name: round(value, 3) for name, value in told.items()}
+        ratios["chroma_replaced_wall"] = replaced["wall"] / chroma["wall"]
+        ratios["chroma_replaced_cpu"] = replaced["cpu"] / chroma["cpu"]
+        ratios["chroma_floor_cpu"] = chroma["cpu"] / floor["cpu"]
+        ratios["chroma_add_alone_floor_cpu"] = chroma["chroma_add_cpu"] / floor["cpu"]
+    return {name: round(value, 3) for name, value in ratios.items()}

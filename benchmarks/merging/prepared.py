@@ -37,13 +37,13 @@ class Prepared:
 
     def results(self, form: str) -> list[PollResult]:
         """The poll results that name the deltas of a form."""
-        told = json.loads((self.folder / f"{form}.json").read_text())
-        return [PollResult.model_validate(one) for one in told]
+        found = json.loads((self.folder / f"{form}.json").read_text())
+        return [PollResult.model_validate(one) for one in found]
 
     def records(self) -> Records:
         """The records themselves."""
-        told = json.loads((self.folder / "size.json").read_text())
-        return make_records(told["count"], told["dimensions"])
+        found = json.loads((self.folder / "size.json").read_text())
+        return make_records(found["count"], found["dimensions"])
 
 
 def prepare(
@@ -65,5 +65,5 @@ def prepare(
 def _put(prepared: Prepared, records: Records, form: str, batches: int) -> None:
     bucket = prepared.arrow if form == "arrow" else prepared.chroma
     results = put_deltas(folder_store(bucket), records, batches, "arrow" if form == "arrow" else "chroma")
-    told = [result.model_dump(mode="json") for result in results]
-    (prepared.folder / f"{form}.json").write_text(json.dumps(told))
+    found = [result.model_dump(mode="json") for result in results]
+    (prepared.folder / f"{form}.json").write_text(json.dumps(found))

@@ -42,8 +42,8 @@ def main() -> None:
     arguments = parser.parse_args()
     gc.freeze()  # as `embedding_assets.command` leaves the process; every way is measured so
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.prepared) as folder:
-        told = _run(arguments.way, Prepared(arguments.prepared), Path(folder), recall=arguments.recall)
-    print(json.dumps(told))  # noqa: T201
+        figures = _run(arguments.way, Prepared(arguments.prepared), Path(folder), recall=arguments.recall)
+    print(json.dumps(figures))  # noqa: T201
 
 
 def _run(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _run(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[st
     records = prepared.records()
     if way == "graph":
         return asdict(graph_alone.build(records, folder))
-    told: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     with measured() as cost:
         if way == "replaced":
             made = replaced.merge(prepared.chroma, prepared.results("chroma"), folder)
@@ -63,8 +63,8 @@ def _run(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[st
         else:
             made = floor.build(records, folder)
     if recall and way != "parse":
-        told["recall"] = floor_recall(made, records) if way == "floor" else chroma_recall(made, records)
-    return asdict(cost) | told
+        figures["recall"] = floor_recall(made, records) if way == "floor" else chroma_recall(made, records)
+    return asdict(cost) | figures
 
 
 def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[str, Any]:
@@ -82,14 +82,14 @@ def _ours(way: str, prepared: Prepared, folder: Path, *, recall: bool) -> dict[s
         second = ours.merge(store, results, base, folder / "second", writer, reopened=True)
     if second.changes.changed or second.built.uploads:
         raise SystemExit("the same deltas once more changed something")
-    told: dict[str, Any] = {"writer": written, "index_mb": round(merged.built.size / 2**20, 1)}
-    told |= {f"again_{name}": value for name, value in asdict(again).items()}
-    told |= {f"chroma_add_{name}": value for name, value in asdict(adds).items()}
-    told |= _increment(store, base, merged.built.directory, folder, writer)
+    figures: dict[str, Any] = {"writer": written, "index_mb": round(merged.built.size / 2**20, 1)}
+    figures |= {f"again_{name}": value for name, value in asdict(again).items()}
+    figures |= {f"chroma_add_{name}": value for name, value in asdict(adds).items()}
+    figures |= _increment(store, base, merged.built.directory, folder, writer)
     if recall:
-        told["recall"] = chroma_recall(merged.built.directory, prepared.records())
-        told["mixtures"] = merged.built.written.recall
-    return asdict(cost) | told
+        figures["recall"] = chroma_recall(merged.built.directory, prepared.records())
+        figures["mixtures"] = merged.built.written.recall
+    return asdict(cost) | figures
 
 
 def _increment(
@@ -106,9 +106,9 @@ def _increment(
         added = ours.merge(store, results, base, folder / "added", writer, directory)
     if added.changes.added != count:
         raise SystemExit(f"{added.changes.added} records were added, not {count}")
-    told: dict[str, float | str] = {"increment_writer": added.built.written.writer}
-    told |= {f"increment_{name}": value for name, value in asdict(adding).items()}
-    return told | {f"copying_{name}": value for name, value in asdict(copying).items()}
+    figures: dict[str, float | str] = {"increment_writer": added.built.written.writer}
+    figures |= {f"increment_{name}": value for name, value in asdict(adding).items()}
+    return figures | {f"copying_{name}": value for name, value in asdict(copying).items()}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ INTERMEDIATE_PREFIX = "intermediate/"
 """Prefix of all intermediate snapshots."""
 
 INTERMEDIATE = re.compile(r"intermediate/(\d{8}T\d{6}Z-[0-9a-f]{8})(?:/chunk-\d+/|-group-\d+/merged/)")
-"""The prefix of an intermediate snapshot; its first group is the id of the execution."""
+"""What `chunk_prefix` and `group_prefix` make; the first group is the id of the execution."""
 
 
 # One batch.
@@ -84,6 +84,12 @@ def group_prefix(execution_id: str, group: int) -> str:
     return f"intermediate/{execution_id}-group-{group}/merged/"
 
 
+def execution_of_intermediate(key: str) -> str | None:
+    """The id of the execution whose intermediate snapshot an object belongs to; None if it belongs to none."""
+    match = INTERMEDIATE.match(key)
+    return match.group(1) if match else None
+
+
 def intermediate_snapshots_key(execution_id: str) -> str:
     """Key of the list of an execution's intermediate snapshots."""
     return f"intermediate/{execution_id}/snapshots.json"
@@ -115,6 +121,12 @@ def delta_prefix(database: Database) -> str:
 def delta_key(database: Database, delta_id: str) -> str:
     """Prefix of the objects of one delta."""
     return f"{delta_prefix(database)}{delta_id}/"
+
+
+def delta_of(database: Database, key: str) -> str | None:
+    """The `delta_key` of the delta that an object below `delta_prefix` belongs to; None if it belongs to none."""
+    delta_id, slash, _ = key.removeprefix(delta_prefix(database)).partition("/")
+    return delta_key(database, delta_id) if slash else None
 
 
 def versions_prefix(database: Database) -> str:

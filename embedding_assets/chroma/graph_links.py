@@ -103,13 +103,11 @@ def put_ring(lowest: Ints, members: Sequence[int]) -> None:
 
 def _looking_around(lowest: Ints, start: int, own: Ints, more: int, far: Ints) -> Ints:
     """`own`, the links of `start`, and up to `more` nodes, in turn one a few steps away and one from anywhere."""
-    near = own
-    while len(near) < len(own) + more // 2:
-        reached = lowest[near].ravel()
-        fresh = np.setdiff1d(reached[reached != NONE], near)
-        if not len(fresh):
-            break
-        near = np.concatenate([near, fresh])
+    near = newest = own
+    while len(newest) and len(near) < len(own) + more // 2:
+        reached = lowest[newest].ravel()
+        newest = np.setdiff1d(reached[reached != NONE], near)
+        near = np.concatenate([near, newest])
     near = near[len(own) :][: more // 2]
     anywhere = far.take(np.arange(start, start + len(near)), mode="wrap")
     both = np.concatenate([own, np.stack([near, anywhere], axis=1).ravel()])

@@ -47,9 +47,9 @@ class ServerAddress:
         """Whether it is Chroma Cloud, which has quotas that it does not tell."""
         return self.host == CLOUD or self.host.endswith(f".{CLOUD}")
 
-    def most_at_once(self, told: int) -> int:
-        """How many records go into one call to a server that says it takes `told`."""
-        return min(told, MOST_AT_ONCE_IN_CLOUD if self.in_cloud else MOST_AT_ONCE)
+    def most_at_once(self, announced: int) -> int:
+        """How many records go into one call to a server that announces `announced` as its limit."""
+        return min(announced, MOST_AT_ONCE_IN_CLOUD if self.in_cloud else MOST_AT_ONCE)
 
     @property
     def shown(self) -> str:

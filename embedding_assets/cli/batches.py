@@ -9,7 +9,7 @@ import typer
 
 from embedding_assets.cli.output import STDOUT, print_json, progress, requests_line
 from embedding_assets.errors import InputError, NotFoundError
-from embedding_assets.ledger.acknowledging import Acknowledging
+from embedding_assets.ledger.acknowledge import acknowledge_batches
 from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.services import Services, connect
 
@@ -86,7 +86,7 @@ def acknowledge(
     """Leave batches as they are, with a reason: nothing warns of them any more."""
     services = connect()
     rows = named_rows(services, [*batch, *(more or [])])
-    changed = Acknowledging(services.ledger).acknowledge(rows, reason)
+    changed = acknowledge_batches(services.ledger, rows, reason)
     if as_json:
         print_json({"batches": [row.model_dump(mode="json", exclude_none=True) for row in changed]})
         return

@@ -12,7 +12,7 @@ from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.publication_event import report_published
 from embedding_assets.databases import Database
-from embedding_assets.ledger.acknowledging import Acknowledging
+from embedding_assets.ledger.acknowledge import acknowledge_batches
 from embedding_assets.ledger.batch_summary import Status
 from embedding_assets.ledger.ids import new_execution_id
 from embedding_assets.upkeep.inspection import manifest_problems, problems_of
@@ -182,7 +182,7 @@ def _acknowledge(database: Database) -> dg.OpDefinition:
         ledger = embedding_services.services.ledger
         with dagster_errors():
             rows = [ledger.get(batch_id) for batch_id in dict.fromkeys(config.batch_ids)]
-            for row in Acknowledging(ledger).acknowledge(rows, config.reason):
+            for row in acknowledge_batches(ledger, rows, config.reason):
                 context.log.info(f"{row.batch_id} is {row.status}, acknowledged: {row.acknowledged}")
 
     return acknowledge

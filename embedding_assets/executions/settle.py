@@ -5,7 +5,8 @@ from __future__ import annotations
 from embedding_assets.executions.ending import final_values
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
-from embedding_assets.openai_batches.poll_result import LIVE_STATUS, PollResult
+from embedding_assets.openai_batches.batch_status import live_status
+from embedding_assets.openai_batches.poll_result import PollResult
 
 
 def settle_row(ledger: Ledger, row: BatchSummary, result: PollResult, ended_at: str | None = None) -> BatchSummary:
@@ -43,7 +44,7 @@ def _go_on(ledger: Ledger, row: BatchSummary, result: PollResult) -> BatchSummar
     """Note what is new about a live batch that OpenAI has not finished, or does not show; None if nothing is."""
     if result.missing:
         return ledger.note_missing(row, result.message or "OpenAI does not show it")
-    live = LIVE_STATUS.get(result.batch_status)
+    live = live_status(result.batch_status)
     if live is None:
         return note_shown(ledger, row, result.batch_status)
     if live is not row.status:

@@ -12,8 +12,9 @@ from itertools import chain, islice
 from typing import Protocol
 
 from embedding_assets.errors import UnusableAnswerError
+from embedding_assets.openai_batches.batch_status import NOT_FOUND, REFUSED
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.remote import NOT_FOUND, REFUSED, RemoteBatch
+from embedding_assets.openai_batches.remote import RemoteBatch
 
 LISTED_AT_MOST = 10_000
 """Entries of the list that are read, the newest first: 100 calls."""

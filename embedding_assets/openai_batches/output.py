@@ -22,14 +22,13 @@ import numpy as np
 import orjson
 import pybase64
 
+from embedding_assets.openai_batches.batch_status import IN_FILES
 from embedding_assets.openai_batches.error_details import body_error, error_details
 from embedding_assets.openai_batches.file_lines import numbered_lines
 from embedding_assets.openai_batches.record_ids import usable_id
 from embedding_assets.rows.arrow import Vector
 from embedding_assets.text.bounded_text import NAME_CHARS, bounded
 
-EXPIRED_CODE = "batch_expired"
-UNFINISHED_CODES = frozenset({EXPIRED_CODE, "batch_cancelled", "batch_canceled"})
 SAMPLE = 101
 """Lines looked at to learn the length of a batch's vectors if nothing tells it."""
 
@@ -104,7 +103,7 @@ def _refused(answered: str, value: dict[str, Any]) -> Bad | None:
         if error:
             details = error_details(error)
             code = details.code or (f"http_{status}" if error is body and refusing else "error")
-            reason: Reason = "unfinished" if code.lower() in UNFINISHED_CODES else "failed"
+            reason: Reason = "unfinished" if code.lower() in IN_FILES else "failed"
             reported = status if refusing or details.status is None else details.status
             return Bad(answered, reason, code, details.message, reported)
     if refusing:

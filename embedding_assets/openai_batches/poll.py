@@ -24,6 +24,7 @@ from embedding_assets.errors import BatchError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.absence import Absence
 from embedding_assets.openai_batches.batch_files import EMPTY_SHA256, BatchFiles, Beat, Fetched
+from embedding_assets.openai_batches.batch_status import NO_ANSWER, NOT_FOUND
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.deletions import finished_itself, read_deletions
 from embedding_assets.openai_batches.delta import name_delta, write_delta
@@ -38,7 +39,6 @@ from embedding_assets.openai_batches.earlier import (
 from embedding_assets.openai_batches.errors_file import ErrorsFile
 from embedding_assets.openai_batches.poll_result import Action, PollResult
 from embedding_assets.openai_batches.reasons import (
-    NO_ANSWER,
     batch_error,
     misfit_error,
     none_fits,
@@ -48,7 +48,7 @@ from embedding_assets.openai_batches.reasons import (
     wrong_number,
 )
 from embedding_assets.openai_batches.reconcile import Reconciled, reconcile
-from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
+from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.openai_batches.requests import Requests
 from embedding_assets.rows.snapshot_directory import Format, file_sha256
 
@@ -109,7 +109,7 @@ class Poller:
         """What came of it. It is fetched again if it is not whole, or completed and not everything is answered."""
         result = self._look(batch, remote, beat, errors, last=False)
         if result is None:
-            again = self.ask(batch) if remote.status == "completed" else remote
+            again = self.ask(batch) if remote.completed else remote
             result = self._look(batch, again, beat, errors, last=True)
             assert result is not None, "the last look has a result"
         return result
@@ -201,7 +201,7 @@ class Poller:
         first = is_first_poll(batch)
         write_delta(self._store, self._database, self._form, arrow.parent, key, found, first=first)
         errors.set(found.all_errors())
-        action: Action = "process_results" if remote.status == "completed" else "process_partial"
+        action: Action = "process_results" if remote.completed else "process_partial"
         result = self._result(batch, remote, found, action=action)
         return result.model_copy(update={"delta_id": delta_id, "delta_key": key})
 
@@ -234,7 +234,7 @@ class Poller:
             unknown_count=found.unknown,
             repeated_count=found.repeated,
             retryable_count=sum(error.retryable for error in found.all_errors()),
-            batch_error_code=remote.error_code if remote.status == "failed" else None,
+            batch_error_code=remote.error_code if remote.failed else None,
             output_file_id=remote.output_file_id,
             finished_at=remote.finished_at if remote.terminal else None,
         )

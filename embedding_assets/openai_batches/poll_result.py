@@ -8,27 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, computed_field, field_validator
 
 from embedding_assets.ledger.batch_summary import Status
+from embedding_assets.openai_batches.batch_status import final_status
 from embedding_assets.openai_batches.output import Reason
 from embedding_assets.openai_batches.retry import can_help
 from embedding_assets.text.bounded_text import bounded
 from embedding_assets.text.redaction import redacted
 
 Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
-
-FINAL_STATUS = {
-    "completed": Status.COMPLETED,
-    "failed": Status.FAILED,
-    "expired": Status.EXPIRED,
-    "cancelled": Status.CANCELLED,
-}
-"""Our final status for OpenAI's, if there are embeddings; without any, `completed` ends FAILED."""
-
-LIVE_STATUS = {
-    "validating": Status.VALIDATING,
-    "in_progress": Status.IN_PROGRESS,
-    "finalizing": Status.FINALIZING,
-    "cancelling": Status.CANCELING,
-}
 
 
 class RequestError(BaseModel):
@@ -139,7 +125,7 @@ class PollResult(BaseModel):
             return None
         if self.kept_status is not None:
             return self.kept_status
-        status = Status.FAILED if self.records_misfit else FINAL_STATUS.get(self.batch_status, Status.FAILED)
+        status = Status.FAILED if self.records_misfit else final_status(self.batch_status)
         if not self.publishes and status is Status.COMPLETED:
             return Status.FAILED
         return status

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.openai_batches.batch_status import NO_ANSWER, NOT_FOUND
 from embedding_assets.openai_batches.poll_result import RequestError
 from embedding_assets.openai_batches.reconcile import Reconciled
-from embedding_assets.openai_batches.remote import NOT_FOUND, RemoteBatch
+from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded
-
-NO_ANSWER = "no_answer"
-"""Code of a request of a completed batch that has no answer."""
 
 MISFIT = "records_misfit"
 """Code of the requests of a batch whose records do not fit its row or its answers."""
@@ -85,6 +83,6 @@ def misfit_error(request_id: str, message: str) -> RequestError:
 
 def batch_error(remote: RemoteBatch) -> tuple[str, str] | None:
     """Code and message, for each request, of what OpenAI failed the whole batch with: the row has its own text."""
-    if remote.status != "failed" or remote.error_code is None:
+    if not remote.failed or remote.error_code is None:
         return None
     return remote.error_code, "no answer; OpenAI failed the whole batch, see the error of its row"

@@ -11,20 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from embedding_assets.errors import ConservationError
+from embedding_assets.openai_batches.batch_status import unanswered_code
 from embedding_assets.openai_batches.output import Bad, Good, read_answers, usual_dimensions
 from embedding_assets.openai_batches.poll_result import RequestError
-from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Problem, Request, Requests
 from embedding_assets.rows.arrow import ROWS_AT_ONCE, RowWriter, Vector, delta_batch, delta_schema
 from embedding_assets.rows.record import text_sha256
-
-NO_ANSWER_CODE = {
-    "expired": "batch_expired",
-    "cancelled": "batch_cancelled",
-    "failed": "batch_failed",
-    NOT_FOUND: "batch_not_found",
-}
-"""Code of a request without an answer, by OpenAI's status of its batch."""
 
 AskedModel = tuple[str, int | None]
 """A model and the dimensions that were asked for; None: its own."""
@@ -222,7 +214,7 @@ def _note_unanswered(
     batch_error: tuple[str, str] | None,
     line_errors: Mapping[int, tuple[str, str]],
 ) -> None:
-    code, message = batch_error or (NO_ANSWER_CODE.get(status, "no_answer"), f"no answer; the batch is {status}")
+    code, message = batch_error or (unanswered_code(status), f"no answer; the batch is {status}")
     for request in requests.by_id.values():
         if request.id not in found.embedded and request.id not in found.errors:
             own_code, own_message = line_errors.get(request.line, ("", ""))

@@ -12,17 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from embedding_assets.openai_batches.batch_errors import read_batch_errors
+from embedding_assets.openai_batches.batch_status import BY_OPENAI, END_FIELDS, ENDED, MEANING, NOT_FOUND, OURS
 from embedding_assets.text.bounded_text import writable
-
-NOT_FOUND = "not_found"
-"""Our word for the status of a batch that OpenAI does not know."""
-
-REFUSED = "refused"
-"""Our word for the status of a batch that OpenAI refuses to show."""
-
-LIVE = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
-ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-TERMINAL = ENDED | {NOT_FOUND, REFUSED}
 
 STATUS_CHARACTERS = 64
 """A longer status is cut."""
@@ -35,10 +26,10 @@ LATEST_SECONDS = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 class RemoteBatch:
     """A batch as returned by the API. File ids are None if there is no file, also if OpenAI says `""`.
 
-    `status` is one of OpenAI's eight in lower case, one of our two words, or OpenAI's own word if it is none of
-    these. `errors`, `error_code` and `line_errors` are what it failed with, within bounds: see `BatchErrors`.
-    `completed_count` is what `request_counts` says was answered, 0 if it does not say. `odd` says why an entry of
-    the list cannot be used; None if it can.
+    `status` is one of OpenAI's in lower case, one of our two words, or OpenAI's own word if it is none of these:
+    see `batch_status`. `errors`, `error_code` and `line_errors` are what it failed with, within bounds: see
+    `BatchErrors`. `completed_count` is what `request_counts` says was answered, 0 if it does not say. `odd` says
+    why an entry of the list cannot be used; None if it can.
     """
 
     id: str
@@ -58,17 +49,27 @@ class RemoteBatch:
     @property
     def terminal(self) -> bool:
         """Whether OpenAI has finished with it."""
-        return self.status in TERMINAL
+        return self.status in ENDED
+
+    @property
+    def completed(self) -> bool:
+        """Whether OpenAI says that it tried every request."""
+        return self.status == "completed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether OpenAI failed the whole batch."""
+        return self.status == "failed"
 
     @property
     def unknown_status(self) -> str | None:
-        """OpenAI's own word if it is none of its eight statuses, else None."""
-        return None if self.status in LIVE | TERMINAL else self.status
+        """OpenAI's own word if it is none of its statuses that are known, else None."""
+        return None if self.status in MEANING else self.status
 
     @property
     def lacks_output(self) -> bool:
         """Whether it is completed and has no output file, although its counts say that requests were answered."""
-        return self.status == "completed" and self.output_file_id is None and self.completed_count > 0
+        return self.completed and self.output_file_id is None and self.completed_count > 0
 
 
 def unknown_batch(openai_batch_id: str) -> RemoteBatch:
@@ -110,14 +111,14 @@ def _odd(status: str | None, value: dict[str, Any], created_at: datetime | None)
 
 
 def _status(value: object) -> str | None:
-    """OpenAI's status in lower case; a word that is none of its eight as it is."""
+    """OpenAI's status in lower case; a word that is not known as it is."""
     if not isinstance(value, str) or not value.strip():
         return None
     word = value.strip()
     known = word.lower()
-    if known in LIVE | ENDED:
+    if known in BY_OPENAI:
         return known
-    return f"{word} (by OpenAI)" if word in TERMINAL else _short_text(word)
+    return f"{word} (by OpenAI)" if word in OURS else _short_text(word)
 
 
 def _instant(value: object) -> datetime | None:
@@ -128,7 +129,7 @@ def _instant(value: object) -> datetime | None:
 
 
 def _finished_at(value: dict[str, Any]) -> datetime | None:
-    ends = (_instant(value.get(f"{name}_at")) for name in ("completed", "failed", "expired", "cancelled"))
+    ends = (_instant(value.get(name)) for name in END_FIELDS)
     return next((end for end in ends if end is not None), None)
 
 

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
+from embedding_assets.openai_batches.batch_status import UNANSWERED_CODES
+
 PASSING_STATUS = frozenset({408, 409, 429})
 """HTTP statuses below 500 that tell of the moment, not of the request."""
-
-NO_ANSWER_CODES = frozenset(
-    {
-        "batch_expired",
-        "batch_cancelled",
-        "batch_canceled",
-        "batch_failed",
-        "batch_not_found",
-        "batch_refused",
-        "no_answer",
-    }
-)
-"""Codes of requests that nobody tried, or whose answer is gone."""
 
 PASSING_WORDS = ("limit", "quota", "server_error", "internal", "timeout", "unavailable", "overloaded")
 """Parts of the codes with which OpenAI fails a whole batch for what lies outside of it, `token_limit_exceeded`
@@ -48,7 +37,7 @@ def can_help(reason: str, code: str, status_code: int | None = None) -> bool:
     a request, or an input file, that OpenAI refused.
     """
     if reason == "unfinished":
-        return code in NO_ANSWER_CODES or is_passing(code)
+        return code in UNANSWERED_CODES or is_passing(code)
     if status_code is not None and 400 <= status_code < 500:
         return status_code in PASSING_STATUS
     return code not in LASTING_CODES and not code.startswith("invalid_")

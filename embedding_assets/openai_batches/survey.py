@@ -12,9 +12,10 @@ from embedding_assets.errors import BatchError, ServiceError, TransientError, Un
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.openai_batches.absence import Absence, is_old
 from embedding_assets.openai_batches.account import Table, is_another_project
+from embedding_assets.openai_batches.batch_status import NOT_FOUND, REFUSED
 from embedding_assets.openai_batches.client import OpenAIBatches
 from embedding_assets.openai_batches.deletions import finished_itself
-from embedding_assets.openai_batches.remote import NOT_FOUND, REFUSED, RemoteBatch
+from embedding_assets.openai_batches.remote import RemoteBatch
 
 LIST_MARGIN = timedelta(days=1)
 """How much older than the oldest live row a batch may be at OpenAI and still be looked for in the list."""

@@ -216,13 +216,13 @@ def _reasons(
         return
     if row.batch_id in withdrawn:
         yield "withdrawn", "withdrawn by a rollback", reprocess(row.batch_id)
-    if row.acknowledged is not None:
+    if row.acknowledged is not None or row.resubmitted_as is not None:
         return
-    if row.resubmitted_as is None and (row.unfinished_count or row.failed_count):
+    if row.unfinished_count or row.failed_count:
         helped = row.unfinished_count if row.retryable_count is None else row.retryable_count
         sure = row.unfinished_count and helped and row.status is not Status.FAILED
         command = resubmit(row.batch_id) if sure else story(row.batch_id)
         counts = f"{row.failed_count or 0} failed, {row.unfinished_count or 0} unfinished"
         yield "not embedded", counts + error, command
-    if row.error and row.resubmitted_as is None:
+    if row.error:
         yield "ended", row.error, story(row.batch_id)

@@ -17,8 +17,8 @@ from embedding_assets.bucket.keys import errors_key, records_key
 from embedding_assets.errors import BatchError, InputError, NotFoundError, TransientError
 from embedding_assets.ledger.batch_summary import BatchSummary, parse_instant
 from embedding_assets.openai_batches.absence import is_old
+from embedding_assets.openai_batches.batch_status import NOT_FOUND
 from embedding_assets.openai_batches.poll_result import RequestError, read_errors
-from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
 from embedding_assets.submission.claims import DatabaseClaim
 from embedding_assets.submission.parts import EmbeddingModel, Line, line_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from embedding_assets.bucket.keys import INTERMEDIATE, delta_key, delta_prefix, versions_prefix
+from embedding_assets.bucket.keys import delta_of, execution_of_intermediate, versions_prefix
 from embedding_assets.bucket.store import StoredObject
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import parse_instant
@@ -109,9 +109,9 @@ def by_execution(listed: Iterable[StoredObject], min_age: timedelta, now: dateti
     """Intermediate snapshots by execution, if none of an execution's is young."""
     groups: dict[str, list[StoredObject]] = {}
     for entry in listed:
-        match = INTERMEDIATE.match(entry.key)
-        if match:
-            groups.setdefault(match.group(1), []).append(entry)
+        execution_id = execution_of_intermediate(entry.key)
+        if execution_id is not None:
+            groups.setdefault(execution_id, []).append(entry)
     return _old(groups, min_age, now)
 
 
@@ -120,11 +120,10 @@ def by_delta(
 ) -> list[DeletedObjects]:
     """Deltas by their prefix, if none of a delta's objects is young."""
     groups: dict[str, list[StoredObject]] = {}
-    start = len(delta_prefix(database))
     for entry in listed:
-        name, slash, _ = entry.key[start:].partition("/")
-        if slash:
-            groups.setdefault(delta_key(database, name), []).append(entry)
+        delta = delta_of(database, entry.key)
+        if delta is not None:
+            groups.setdefault(delta, []).append(entry)
     return _old(groups, min_age, now)
 
 

@@ -16,8 +16,8 @@ from embedding_assets.bucket.store import Store
 from embedding_assets.errors import BatchError, NotFoundError, TransientError
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.openai_batches.absence import is_old
+from embedding_assets.openai_batches.batch_status import NOT_FOUND
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets.openai_batches.requests import Request, read_input_file, read_records
 from embedding_assets.rows.record_index import alive
 from embedding_assets.submission.record_file import Record

@@ -231,20 +231,23 @@ def parse_version(store: Store, database: Database, key: str, data: bytes) -> Ve
         named = manifest.database[:64]
         raise DamagedVersionError(f"{store.uri(key)} says that it is {manifest.version} of {named}")
     for number, file in enumerate(manifest.files):
-        below = [key.removeprefix(versions_prefix(database)) for key in (file.key, *dict(file.objects))]
-        outside = any(path == key for path, key in zip(below[1:], dict(file.objects), strict=True))
-        if outside or any(map(path_problem, below)) or not below[0].endswith(f"/{file.path}"):
+        keys = (file.key, *dict(file.objects))
+        below = all(_is_below(versions_prefix(database), one) for one in keys)
+        if not below or not file.key.endswith(f"/{file.path}"):
             raise DamagedVersionError(
                 f"{store.uri(key)} is not a version's manifest: the key of file {number} is not below "
                 f"{versions_prefix(database)}"
             )
-    changes = manifest.changes
-    if changes is not None and path_problem(changes.key.removeprefix(changes_prefix(database))) is not None:
+    if manifest.changes is not None and not _is_below(changes_prefix(database), manifest.changes.key):
         raise DamagedVersionError(
             f"{store.uri(key)} is not a version's manifest: the key of its changes is not below "
             f"{changes_prefix(database)}"
         )
     return manifest
+
+
+def _is_below(prefix: str, key: str) -> bool:
+    return key.startswith(prefix) and path_problem(key.removeprefix(prefix)) is None
 
 
 def _parent(store: Store, database: Database, version: str, child: str) -> VersionManifest:

@@ -98,7 +98,7 @@ def _problems(
             yield f"{DATABASE_FILE}: {damage}"
             return
         expected = expected_of(alive(index))
-        graph = find_graph(copy)
+        graph = find_graph(directory)
         if graph is not None:
             graph.check_links()
         with open_collection(copy, collection) as opened:
@@ -115,7 +115,7 @@ def _problems(
             wrong = {one for page in read_rows(opened, through_chroma) for one in differing(page, expected)}
             texts = _texts(opened, directory / DATABASE_FILE, wanted) if graph is not None else {}
         with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(_wrong_in_files, find_graph(directory), texts, expected)
+            reading = pool.submit(_wrong_in_files, graph, texts, expected)
             tried = list(probe(copy))
             wrong.update(reading.result())
         if wrong:

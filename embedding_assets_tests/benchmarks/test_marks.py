@@ -23,8 +23,8 @@ MERGE: dict[str, Any] = {
 }
 
 
-def held(told: dict[str, Any]) -> list[bool]:
-    return [mark.holds for mark in marks(told)]
+def held(figures: dict[str, Any]) -> list[bool]:
+    return [mark.holds for mark in marks(figures)]
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_a_mark_is_held_up_to_its_bound(figure: float, sign: str, holds: bool) -
 
 
 def test_a_large_merge_has_the_marks_of_the_graph_and_of_the_script() -> None:
-    told = {"merges": {"results": [MERGE]}}
-    assert held(told) == [True, False, True, False, True, True, False, False]
+    figures = {"merges": {"results": [MERGE]}}
+    assert held(figures) == [True, False, True, False, True, True, False, False]
 
 
 def test_a_small_merge_has_marks_of_its_own() -> None:

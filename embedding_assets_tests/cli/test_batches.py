@@ -177,10 +177,10 @@ def test_acknowledge_ends_the_warning_until_the_batch_is_opened_again(shared: Wo
         status="EXPIRED", embedded_count=1, failed_count=0, unfinished_count=2, owner_note="not ours"
     )
     before = shared.row(batch_id)
-    (told,) = command("acknowledge", "--batch", batch_id, "--reason", " a test ", "--json").json["batches"]
-    assert told["acknowledged"] == "a test"
+    (row,) = command("acknowledge", "--batch", batch_id, "--reason", " a test ", "--json").json["batches"]
+    assert row["acknowledged"] == "a test"
     found = changed(shared, batch_id, before)
-    assert found.pop("acknowledged_at") == told["acknowledged_at"]
+    assert found.pop("acknowledged_at") == row["acknowledged_at"]
     assert found == {"acknowledged": "a test"}
     story = command("status", "--batch", batch_id, "--json").json["story"]
     assert "acknowledged: a test" in [one["what"] for one in story["timeline"]]

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
-import openai
-import pytest
-
 from embedding_assets.databases import LINES
-from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.chroma.both_writers import write_by_chroma
 from embedding_assets_tests.chroma.test_direct_writer import varied
 from embedding_assets_tests.cli.commands import command
-from embedding_assets_tests.conftest import AwsClients
-from embedding_assets_tests.dagster_defs.runs.world import World, open_world, texts
-
-
-@pytest.fixture
-def world(
-    stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
-) -> Iterator[World]:
-    with open_world(stack, aws, openai_clients[1], tmp_path) as opened:
-        yield opened
+from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 
 def test_an_import_a_rollback_and_a_gc(world: World, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Least privilege: what a worker and a reader call is what their policies in `deploy/policies` allow."""
+"""Least privilege: what each role calls is what their policies in `deploy/policies` allow."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from botocore.client import BaseClient
 
 from embedding_assets import open_snapshot
 from embedding_assets.databases import LINES
+from embedding_assets.submission.inbox import Inbox
+from embedding_assets_tests.cli.commands import command
 from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 POLICIES = Path(__file__).parent.parent.parent / "deploy" / "policies"
@@ -97,6 +99,48 @@ def test_a_worker_and_a_reader(plain_world: World, tmp_path: Path) -> None:
     assert denied(calls, "reader") == set()
     assert {action for action, _ in calls} == {"s3:GetObject"}
     assert LINES.name == snapshot.manifest.database
+
+
+def test_what_a_worker_does_besides(plain_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resubmission, reprocessing, rollback, verification, gc: nothing beyond its policy; it has to delete."""
+    monkeypatch.setenv("EMBEDDING_ASSETS_GC_MIN_AGE_SECONDS", "0")
+    world = plain_world
+    world.plant("one", texts("one-", 2))
+    assert world.ingest().failures == []
+    world.plant("two", texts("two-", 3), answered=texts("two-", 1), status="expired", kept=True)
+    with recorded() as calls:
+        assert world.ingest().failures == []
+        for words in (
+            ("resubmit", "--batch", "two"),
+            ("reprocess", "--batch", "one"),
+            ("ingest",),
+            ("snapshots", "rollback", "lines"),
+            ("snapshots", "verify", "lines"),
+            ("snapshots", "gc", "lines"),
+        ):
+            assert command(*words).code == 0, words
+    assert denied(calls, "worker") == set()
+    assert "s3:DeleteObject" in {action for action, _ in calls}
+
+
+def test_a_submitter(plain_world: World, tmp_path: Path) -> None:
+    """First records, then one that reuses a published text, and the inbox: what its policy allows, all of it."""
+    records = tmp_path / "records.jsonl"
+    records.write_text(json.dumps({"id": "a", "text": "one text"}) + "\n")
+    with recorded() as calls:
+        assert command("submit", "lines", str(records)).code == 0
+    command("ingest", "--wait")
+    again = json.dumps({"id": "b", "text": "one text"}) + "\n"
+    records.write_text(again)
+    inbox = Inbox(plain_world.services.store, LINES, plain_world.services.submitter(LINES, print))
+    inbox.store.put(f"{inbox.prefix}later.jsonl", again.replace("one text", "another text").encode())
+    with recorded() as more:
+        assert command("submit", "lines", str(records), "--json").json["reused"] == 1
+        assert [one.problem for one in inbox.submit_all()] == [None]
+    assert denied(calls | more, "submitter") == set()
+    assert {action for action, _ in allowed("submitter")} - {
+        action for action, _ in calls | more
+    } <= ONLY_SOMETIMES
 
 
 def test_a_reader_and_a_submitter_cannot_publish() -> None:

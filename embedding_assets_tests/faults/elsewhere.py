@@ -15,7 +15,7 @@ ELSEWHERE = {
     "dagster_defs.assets.polling._poll_again": "dagster_defs/assets/test_reprocess.py",
     "dagster_defs.assets.polling.polling_assets.batches": "dagster_defs/assets/test_databases.py",
     "dagster_defs.upkeep_jobs._acknowledge.acknowledge": "dagster_defs/test_upkeep_jobs.py",
-    "ledger.acknowledging.Acknowledging.acknowledge": "cli/test_batches.py",
+    "ledger.acknowledge.acknowledge_batches": "cli/test_batches.py",
     "dagster_defs.upkeep_jobs._reprocess.reprocess": "dagster_defs/test_upkeep_jobs.py",
     "dagster_defs.upkeep_jobs._reset.reset": "dagster_defs/test_upkeep_jobs.py",
     # Dagster forgets what is over; the next night finds what was left.

@@ -528,8 +528,18 @@ def every_write(ledger: Ledger, batch_id: str) -> None:
     ledger.put_aside(batch_id, 0, "because")
     ledger.note_result_file(batch_id, "file")
     ledger.finish(batch_id, 0, Status.COMPLETED, {"embedded_count": 1})
+    ledger.acknowledge(ledger.get(batch_id), "a test")
     ledger.note_resubmission(ledger.get(batch_id), "child")
     ledger.reopen(ledger.get(batch_id))
+
+
+@pytest.mark.parametrize(("child", "kept"), [("child", False), (None, True)])
+def test_a_resubmission_ends_an_acknowledgement(ledger: Ledger, child: str | None, kept: bool) -> None:
+    """Unless there was nothing to submit again."""
+    ledger.create(new("b1"))
+    ledger.finish("b1", 0, Status.EXPIRED, {"unfinished_count": 1})
+    ledger.note_resubmission(ledger.acknowledge(ledger.get("b1"), "a test"), child)
+    assert [name in item(ledger, "b1") for name in ("acknowledged", "acknowledged_at")] == [kept, kept]
 
 
 def test_a_row_without_a_batch_id_survives_every_write(ledger: Ledger) -> None:

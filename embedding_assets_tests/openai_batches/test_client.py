@@ -14,8 +14,8 @@ import pytest
 
 from embedding_assets.errors import BatchError, NotFoundError, ServiceError, SettingsError, TransientError
 from embedding_assets.local.stack import EmbeddedStack
+from embedding_assets.openai_batches.batch_status import NOT_FOUND
 from embedding_assets.openai_batches.client import OpenAIBatches
-from embedding_assets.openai_batches.remote import NOT_FOUND
 from embedding_assets_tests.answers import input_lines
 from embedding_assets_tests.conftest import OpenAIServer
 from embedding_assets_tests.deltas import MODEL

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedding_assets.openai_batches.batch_errors import WITHOUT_REASON
-from embedding_assets.openai_batches.remote import LIVE, TERMINAL, read_batch
+from embedding_assets.openai_batches.batch_status import BY_OPENAI, ENDED
+from embedding_assets.openai_batches.remote import read_batch
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -93,12 +94,12 @@ def test_errors_of_any_shape(errors: object, told: tuple[str, ...], code: str | 
     assert (batch.errors, batch.error_code) == (told, code)
 
 
-@pytest.mark.parametrize("status", sorted(LIVE | {"completed", "failed", "expired", "cancelled"}))
+@pytest.mark.parametrize("status", BY_OPENAI)
 def test_letter_case_does_not_matter(status: str) -> None:
     """All eight of OpenAI's, as `COMPLETED` or `Completed`."""
     for written in (status, status.upper(), status.title(), f" {status} "):
         batch = read_batch({**GOOD, "status": written})
-        assert (batch.status, batch.terminal, batch.unknown_status) == (status, status in TERMINAL, None)
+        assert (batch.status, batch.terminal, batch.unknown_status) == (status, status in ENDED, None)
 
 
 @pytest.mark.parametrize("word", ["paused", "Queued", "not_found", "refused"])
@@ -107,7 +108,7 @@ def test_a_status_of_its_own_is_kept_as_it_is(word: str) -> None:
     batch = read_batch({**GOOD, "status": word})
     assert (batch.terminal, batch.unknown_status) == (
         False,
-        word if word not in TERMINAL else f"{word} (by OpenAI)",
+        word if word not in ENDED else f"{word} (by OpenAI)",
     )
 
 

@@ -8,10 +8,11 @@ answer may be lost. A lock that is held may be taken over at any moment: this is
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from embedding_assets_tests.protocol.search import explore
 
 FREE = -1
 COLLECTOR = 2
@@ -96,36 +97,11 @@ class State(NamedTuple):
         return self._replace(actors=tuple(actors))
 
 
-class Violation(AssertionError):
-    """An invariant does not hold; the message has the steps that lead there."""
-
-
-def explore(plan: Plan) -> int:
+def publish(plan: Plan) -> int:
     """Try every order of steps; the number of states. Raises Violation with the shortest way to it."""
-    first = State()
-    came_from: dict[State, tuple[State, str] | None] = {first: None}
-    waiting = deque([first])
-    while waiting:
-        state = waiting.popleft()
-        for step, after in successors(state, plan):
-            if after in came_from:
-                continue
-            came_from[after] = (state, step)
-            broken = broken_invariant(state, after)
-            if broken is not None:
-                raise Violation(f"{broken}: {' | '.join(_steps(came_from, after))}")
-            waiting.append(after)
-    assert any(state.marked == {0, 1} for state in came_from), "no order of steps publishes and marks everything"
-    return len(came_from)
-
-
-def _steps(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    steps: list[str] = []
-    origin = came_from[state]
-    while origin is not None:
-        steps.append(origin[1])
-        origin = came_from[origin[0]]
-    return steps[::-1]
+    return explore(
+        State(), lambda state: successors(state, plan), broken_invariant, lambda state: state.marked == {0, 1}
+    )
 
 
 def broken_invariant(before: State, after: State) -> str | None:

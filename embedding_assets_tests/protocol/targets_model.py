@@ -9,10 +9,11 @@ the lock before it are one step here: what a process does that stands still betw
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from embedding_assets_tests.protocol.search import explore
 
 FREE = -1
 NOTHING: frozenset[int] = frozenset()
@@ -60,37 +61,15 @@ class Following(NamedTuple):
         return self._replace(writers=(writer, other) if number == 0 else (other, writer))
 
 
-class TargetViolation(AssertionError):
-    """An invariant does not hold; the message has the steps that lead there."""
-
-
 def follow(plan: TargetPlan) -> int:
-    """Try every order of steps; the number of states. Raises TargetViolation with the shortest way to it."""
-    first = Following()
-    came_from: dict[Following, tuple[Following, str] | None] = {first: None}
-    waiting = deque([first])
-    while waiting:
-        state = waiting.popleft()
-        for step, after in _successors(state, plan):
-            if after in came_from:
-                continue
-            came_from[after] = (state, step)
-            broken = _broken(after)
-            if broken is not None:
-                raise TargetViolation(f"{broken}: {' | '.join(_way(came_from, after))}")
-            waiting.append(after)
+    """Try every order of steps; the number of states. Raises Violation with the shortest way to it."""
     whole = plan.versions - 1
-    assert any(state.marked == whole for state in came_from), "no order of steps brings and marks everything"
-    return len(came_from)
-
-
-def _way(came_from: dict[Following, tuple[Following, str] | None], state: Following) -> list[str]:
-    steps: list[str] = []
-    origin = came_from[state]
-    while origin is not None:
-        steps.append(origin[1])
-        origin = came_from[origin[0]]
-    return steps[::-1]
+    return explore(
+        Following(),
+        lambda state: _successors(state, plan),
+        lambda _, after: _broken(after),
+        lambda state: state.marked == whole,
+    )
 
 
 def _broken(state: Following) -> str | None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from embedding_assets_tests.protocol.targets_model import TargetPlan, TargetViolation, follow
+from embedding_assets_tests.protocol.search import Violation
+from embedding_assets_tests.protocol.targets_model import TargetPlan, follow
 
 WHOLE = TargetPlan()
 
@@ -26,5 +27,5 @@ def test_a_target_follows(plan: TargetPlan) -> None:
 
 @pytest.mark.parametrize(("plan", "broken"), PLANTED)
 def test_a_guard_that_is_missing_is_noticed(plan: TargetPlan, broken: str) -> None:
-    with pytest.raises(TargetViolation, match=broken):
+    with pytest.raises(Violation, match=broken):
         follow(plan)

@@ -261,6 +261,7 @@ def test_which_batches_a_sensor_may_resubmit(ended: Ended) -> None:
         {"attempt": 3},
         {"resubmitted_as": "child"},
         {"deletion_count": 1},
+        {"acknowledged": "a test"},
     ]
     for number, row in enumerate(others):
         assert not may_be_resubmitted(ended(LOST, batch_id=f"b{number}", **row), POLICY)

@@ -131,6 +131,19 @@ def test_keys_outside_of_the_versions(store: Store, outside: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "outside",
+    ["words/snapshot/changes/a.parquet", "a", "lines/snapshot/changes/../a", "lines/snapshot/changes/"],
+)
+def test_keys_outside_of_the_changes(store: Store, outside: str) -> None:
+    """What a version changed is below the database's prefix of changes."""
+    changes = {"key": outside, "size": 1, "sha256": "0" * 64}
+    put_version(store, lambda manifest: manifest.update(changes=changes))
+    with pytest.raises(DamagedVersionError) as error:
+        read_pointer(store, LINES)
+    one_line(error, pointer_key(LINES), "the key of its changes is not below lines/snapshot/changes/")
+
+
+@pytest.mark.parametrize(
     ("values", "said"),
     [
         ({"version": "../../1"}, "version: "),

@@ -4,7 +4,7 @@ What was reported is its cursor. An alert that could not be delivered is posted 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ from embedding_assets.services import Services
 from embedding_assets.versions.manifest import Pointer, chain, read_pointer
 
 INTERVAL_SECONDS = 60
-ENDED_BADLY = (Status.FAILED, Status.EXPIRED, Status.CANCELLED)
+ENDED_BADLY = [status for status in Status if not status.live and status is not Status.COMPLETED]
 FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -71,7 +71,7 @@ def alerts_sensor(database: Database, webhook: Webhook, fresh_seconds: float | N
         if pointer is not None:
             note_incomplete(services, database, pointer, memory)
         rows = {row.batch_id: row for row in watched_rows(services, database, memory)}
-        memory.incomplete = [one for one in memory.incomplete if one in rows and not rows[one].status.live]
+        forget_resolved(memory, rows)
         waiting = sum(row.status.live for row in rows.values())
         published_at = parse_instant(pointer.manifest.created_at) if pointer is not None else None
         most = None if fresh_seconds is None else timedelta(seconds=fresh_seconds)
@@ -111,6 +111,15 @@ def note_incomplete(
         if memory.version is None and not from_the_first:
             break
     memory.version = pointer.manifest.version
+
+
+def forget_resolved(memory: Memory, rows: Mapping[str, BatchSummary]) -> None:
+    """Read no longer what cannot want attention as incomplete: batches without a row, live, or resubmitted."""
+    memory.incomplete = [
+        batch_id
+        for batch_id in memory.incomplete
+        if (row := rows.get(batch_id)) is not None and not row.status.live and row.resubmitted_as is None
+    ]
 
 
 def watched_rows(services: Services, database: Database, memory: Memory) -> Iterator[BatchSummary]:

@@ -8,7 +8,7 @@ from embedding_assets.dagster_defs.assets.boundary import without_secrets_in_dag
 from embedding_assets.dagster_defs.checks.asset_checks import backlog_findings, evaluation
 from embedding_assets.dagster_defs.checks.backlog import to_act_on
 from embedding_assets.dagster_defs.resources import ServicesResource
-from embedding_assets.dagster_defs.sensors.alerts import Memory, note_incomplete, watched_rows
+from embedding_assets.dagster_defs.sensors.alerts import Memory, forget_resolved, note_incomplete, watched_rows
 from embedding_assets.databases import Database
 from embedding_assets.versions.manifest import read_pointer
 
@@ -35,7 +35,7 @@ def attention_sensor(database: Database) -> dg.SensorDefinition:
         if pointer is not None:
             note_incomplete(services, database, pointer, memory, from_the_first=True)
         rows = {row.batch_id: row for row in watched_rows(services, database, memory)}
-        memory.incomplete = [one for one in memory.incomplete if one in rows]
+        forget_resolved(memory, rows)
         chosen = list(rows.values())
         findings = backlog_findings(database, chosen, now)
         found = {remark.batch_id: [str(remark.kind)] for remark in to_act_on(chosen, now)}

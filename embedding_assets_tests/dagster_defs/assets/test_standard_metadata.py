@@ -9,16 +9,9 @@ import pytest
 
 from embedding_assets import Settings, build_definitions
 from embedding_assets.dagster_defs.assets.columns import COLUMN_SCHEMA
+from embedding_assets_tests.dagster_defs.assets.test_databases import ASSETS
 
 GIVEN = {"table_name": "t", "bucket": "b"}
-ASSETS = (
-    "batches",
-    "poll_results",
-    "execution_poll_results",
-    "chunks",
-    "intermediate_snapshots",
-    "final_snapshot",
-)
 
 
 def specs(settings: Settings) -> dict[dg.AssetKey, dg.AssetSpec]:

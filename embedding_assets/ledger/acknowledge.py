@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.ledger import Ledger
 
 
-@dataclass(frozen=True)
-class Acknowledging:
-    """Acknowledges batches of one table."""
+def acknowledge_batches(ledger: Ledger, rows: Sequence[BatchSummary], reason: str) -> list[BatchSummary]:
+    """Note the reason in every row; opening a batch again or resubmitting it takes it away.
 
-    ledger: Ledger
-
-    def acknowledge(self, rows: Sequence[BatchSummary], reason: str) -> list[BatchSummary]:
-        """Note the reason in every row; opening a batch again or resubmitting it takes it away.
-
-        Raises InputError, before any row is changed, for an empty reason and for a batch that is live, was
-        resubmitted, or has nothing to acknowledge; PreconditionError for one that changes meanwhile.
-        """
-        if not reason.strip():
-            raise InputError("a reason is needed: it is all that others will see")
-        for row in rows:
-            _refuse(row)
-        return [self.ledger.acknowledge(row, reason.strip()) for row in rows]
+    Raises InputError, before any row is changed, for an empty reason and for a batch that is live, was
+    resubmitted, or has nothing to acknowledge; PreconditionError for one that changes meanwhile.
+    """
+    if not reason.strip():
+        raise InputError("a reason is needed: it is all that others will see")
+    for row in rows:
+        _refuse(row)
+    return [ledger.acknowledge(row, reason.strip()) for row in rows]
 
 
 def _refuse(row: BatchSummary) -> None:
