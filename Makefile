@@ -13,7 +13,7 @@ demo: $(VENV)/.local
 dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev
 
-# While mypy runs, one process imports every test: without it each worker would compile all of them once more.
+# While mypy runs, one process imports every test, so that the workers find them and all packages compiled.
 # One worker more than processors: tests wait for servers and children a part of their time.
 test: lint
 	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --collect-only --quiet > /dev/null || true; wait $$types
