@@ -64,7 +64,7 @@ def run_worker(module: str, arguments: Sequence[str]) -> dict[str, Any]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak, anonymous = 0, 0
         while process.poll() is None:
-            status = _memory(process.pid)
+            status = memory_kb(process.pid)
             peak = max(peak, status.get("VmRSS", 0))
             anonymous = max(anonymous, status.get("RssAnon", 0))
             time.sleep(SAMPLE_SECONDS)
@@ -75,7 +75,7 @@ def run_worker(module: str, arguments: Sequence[str]) -> dict[str, Any]:
     return printed | {"peak_mb": round(peak / 1024), "peak_anonymous_mb": round(anonymous / 1024)}
 
 
-def _memory(process: int) -> dict[str, int]:
+def memory_kb(process: int) -> dict[str, int]:
     """Kilobytes by name, of `/proc/{process}/status`; empty where the system has no such file."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()

@@ -6,7 +6,7 @@ For each size: a version of so many records of 384 dimensions, the first write o
 run`, then two executions that add 1,000 records and replace 1,000, and what they take: the merges, which write
 a whole index to S3, and the target, which gets what changed. Records that the server is given and takes away
 are counted in its client. Seconds of processors say more than those of the clock if other programs run on the
-machine.
+machine. `peak_mb` is the most that the process had resident so far, so give one size alone to know its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.filled import place, put_rows
-from benchmarks.measure import machine, measured, progress
+from benchmarks.measure import machine, measured, memory_kb, progress
 from benchmarks.merging.deltas import put_deltas
 from benchmarks.records import Records, make_records
 from benchmarks.server_time import cpu_seconds
@@ -86,12 +86,32 @@ def measure(services: Services, server: ChromaServer, size: int) -> dict[str, An
     if synced_again["added"] > 1.05 * 2 * CHANGED:
         raise RuntimeError(f"{synced_again['added']} records were written for {2 * CHANGED} that changed")
     [target] = services.targets
-    found = services.verify_target(LINES, target)
+    with measured() as verified:
+        found = services.verify_target(LINES, target)
     if not found.ok:
         raise RuntimeError(f"the target is not what is published: {found.problems}")
     first = {f"first_{name}": value for name, value in filled.items()}
-    costs = {"build_cpu": built.cpu, "merge_seconds": merged.wall, "merge_cpu": merged.cpu}
-    return {"records": size, **costs, **first, **synced_again}
+    costs = {
+        "build_seconds": built.wall,
+        "build_cpu": built.cpu,
+        "merge_seconds": merged.wall,
+        "merge_cpu": merged.cpu,
+        "verify_seconds": verified.wall,
+        "verify_cpu": verified.cpu,
+    }
+    peaks = {"client_peak_mb": peak_mb(os.getpid()), "server_peak_mb": peak_mb(server.pid)}
+    disk = {"server_disk_mb": megabytes(server.folder)}
+    return {"records": size, **costs, **first, **synced_again, **peaks, **disk}
+
+
+def peak_mb(process: int) -> int:
+    """The most that a process had resident so far."""
+    return round(memory_kb(process)["VmHWM"] / 1024)
+
+
+def megabytes(folder: Path) -> int:
+    """What all files below a folder have."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20)
 
 
 def synced(services: Services, server: ChromaServer) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from embedding_assets.calls.credentials import check_credentials
 from embedding_assets.databases import Database, check_databases, load_databases
 from embedding_assets.errors import InputError, SettingsError
+from embedding_assets.telemetry import check_endpoints
+from embedding_assets.tls import allow_hosts, check_addresses
 
 PREFIX = "EMBEDDING_ASSETS_"
 
@@ -152,6 +154,8 @@ class Settings(BaseSettings):
     fresh_seconds: Seconds | None = None
     """How old the published version may get: then Dagster shows it as overdue, and an alert is posted if batches
     wait."""
+    plaintext_hosts: str | None = None
+    """[Hosts reached without TLS](security.md#tls), with commas between: names, or patterns as `10.*`."""
     targets: SecretStr | None = None
     """[Chroma servers](targets.md) that get every version too. It is kept secret."""
 
@@ -169,6 +173,10 @@ class Settings(BaseSettings):
             super().__init__(**given)
         except ValidationError as error:
             raise SettingsError(_one_line(error)) from None
+        allow_hosts(self.plaintext_hosts)
+        for field, given in self:
+            if isinstance(given, SecretStr):
+                check_addresses(PREFIX + field.upper(), given.get_secret_value())
         if self.storage_mode == "efs" and self.chroma_root is None:
             raise SettingsError(_NEEDS_ROOT)
         if self.executor == "celery" and self.celery_broker is None:
@@ -254,6 +262,8 @@ def load_settings(kind: type[Settings] = Settings) -> Settings:
         raise SettingsError(f".env of the working directory cannot be read: {reason}") from None
     check_credentials()
     settings = kind()
+    if kind is Settings:
+        check_endpoints()
     _ = settings.databases
     return settings
 
@@ -281,7 +291,7 @@ _NEEDS_ROOT = "CHROMADB_STORAGE_MODE=efs needs CHROMA_ROOT: the root of the shar
 
 _NEEDS_BROKER = (
     "EMBEDDING_ASSETS_EXECUTOR=celery needs EMBEDDING_ASSETS_CELERY_BROKER: the URL of the broker, "
-    "redis://host:6379/0 say"
+    "redis://localhost:6379/0 say"
 )
 
 _MEANING = {

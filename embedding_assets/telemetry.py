@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 from embedding_assets.errors import SettingsError
+from embedding_assets.tls import check_addresses
 
 ENDPOINTS = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -30,6 +31,12 @@ PROTOCOLS = (
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
     "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
 )
+WITHOUT_TLS = (
+    "OTEL_EXPORTER_OTLP_INSECURE",
+    "OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+    "OTEL_EXPORTER_OTLP_METRICS_INSECURE",
+)
+"""With `true` an endpoint without a scheme has no TLS."""
 GRPC = "grpc"
 SERVICE = "embedding-assets"
 FLUSH_MILLISECONDS = 5_000
@@ -145,17 +152,33 @@ class Recording(Telemetry):
 
 
 def telemetry() -> Telemetry:
-    """The telemetry that the environment asks for. Raises SettingsError if its protocol needs another package."""
-    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return Telemetry()
-    if not any(os.environ.get(name) for name in ENDPOINTS):
+    """The telemetry that the environment asks for.
+
+    Raises SettingsError if its protocol needs another package, or if an endpoint has no TLS and is not allowed to.
+    """
+    if not _endpoints():
         return Telemetry()
     return _recording(os.getpid(), tuple(sorted(_variables())))
+
+
+def check_endpoints() -> None:
+    """Raise SettingsError if telemetry would be sent to another machine without TLS."""
+    without_tls = any(os.environ.get(name, "").lower() == "true" for name in WITHOUT_TLS)
+    for name, endpoint in _endpoints().items():
+        check_addresses(name, f"http://{endpoint}" if without_tls and "://" not in endpoint else endpoint)
+
+
+def _endpoints() -> dict[str, str]:
+    """Where telemetry goes, by variable; empty if it is off."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return {}
+    return {name: value for name in ENDPOINTS if (value := os.environ.get(name))}
 
 
 @cache
 def _recording(process: int, variables: tuple[tuple[str, str], ...]) -> Recording:
     """One for each process and set of variables: a forked child must not use its parent's threads."""
+    check_endpoints()
     protocol = next((value for name, value in variables if name in PROTOCOLS), GRPC)
     if protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter

@@ -17,6 +17,7 @@ PACKAGE = ROOT.name
 ORDER = (
     "text",
     "errors",
+    "tls",
     "extras",
     "progress",
     "telemetry",

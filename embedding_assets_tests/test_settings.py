@@ -190,4 +190,4 @@ def test_celery_needs_a_broker() -> None:
         SettingsError, match=r"^EMBEDDING_ASSETS_EXECUTOR=celery needs EMBEDDING_ASSETS_CELERY_B.*"
     ):
         Settings(executor="celery")
-    assert "secret" not in repr(Settings(executor="celery", celery_broker="redis://user:secret@broker/0"))
+    assert "secret" not in repr(Settings(executor="celery", celery_broker="rediss://user:secret@broker/0"))

@@ -37,6 +37,7 @@ from embedding_assets.errors import (
 )
 from embedding_assets.text.bounded_text import bounded
 from embedding_assets.text.redaction import remember_secret
+from embedding_assets.tls import check_addresses
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -63,6 +64,9 @@ THROTTLED = frozenset(
 PASSING = THROTTLED | {"RequestTimeout", "TransactionConflictException", "InternalError", "InternalServerError"}
 THROTTLED_STATUSES = frozenset({429, 503})
 
+ENDPOINT = "the endpoint in boto3's configuration"
+"""Of a profile in AWS's configuration file, say: variables are checked by their names before."""
+
 MAX_CONNECTIONS = 64
 """Connections a client keeps open; the polling threads share one client."""
 
@@ -76,6 +80,7 @@ def s3_client(*, retries: bool = True) -> S3Client:
     session = _session()
     with _usable_settings():
         client = session.client("s3", config=_config(retries))
+    check_addresses(ENDPOINT, client.meta.endpoint_url)
     _remember_credentials(session)
     return client
 
@@ -90,6 +95,7 @@ def dynamodb_client(*, lease_seconds: float | None = None) -> DynamoDBClient:
     session = _session()
     with translated("DynamoDB"), _usable_settings():
         client = session.client("dynamodb", config=config)
+    check_addresses(ENDPOINT, client.meta.endpoint_url)
     _remember_credentials(session)
     return client
 

@@ -26,6 +26,7 @@ from kubernetes.client import ApiClient
 from embedding_assets import Settings, build_definitions
 from embedding_assets.dagster_defs.runs.executor import executor_of
 from embedding_assets.dagster_defs.runs.planning import CHUNK_STEP, run_config
+from embedding_assets.settings import load_settings
 
 Untyped: Any = UserDefinedDagsterK8sConfig
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -34,7 +35,7 @@ ENGINES = ["in_process", "multiprocess", "celery", "kubernetes", "ecs"]
 
 def chosen(executor: str) -> Settings:
     """Settings with this executor."""
-    broker = "redis://:secret@broker/0"
+    broker = "rediss://:secret@broker/0"
     return Settings(table_name="t", bucket="b", executor=executor, celery_broker=broker)
 
 
@@ -47,7 +48,7 @@ def test_the_executor_takes_the_run_configuration(executor: str) -> None:
     given = run_config(settings)
     assert "secret" not in json.dumps(given)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EMBEDDING_ASSETS_CELERY_BROKER", "redis://broker/0")
+        patch.setenv("EMBEDDING_ASSETS_CELERY_BROKER", "rediss://broker/0")
         assert dg.validate_run_config(job, given)["execution"]
     steps = [node.name for node in job.nodes]
     assert any("intermediate_snapshots" in name for name in steps)
@@ -66,6 +67,9 @@ def test_each_dagster_yaml_is_valid(name: str) -> None:
     config, _ = dagster_instance_config(str(DEPLOY / name))
     assert config["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
     assert config["telemetry"] == {"enabled": False}
+    # Past one host the way to Postgres has TLS; compose has it in the network of its own containers.
+    params = config["storage"]["postgres"]["postgres_db"].get("params", {})
+    assert params == ({"sslmode": "require"} if name == "ecs" else {})
     parts: list[tuple[str, type[ConfigurableClass]]] = [("compute_logs", S3ComputeLogManager)]
     if name == "ecs":
         parts.append(("run_launcher", EcsRunLauncher))
@@ -156,6 +160,16 @@ def _snakes(value: Any) -> Any:
 
 def _snake(name: str) -> str:
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def test_the_example_of_compose_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Celery too, whose broker is another container: what is commented out is whole."""
+    lines = (DEPLOY / "compose/env.example").read_text().splitlines()
+    for line in lines:
+        name, _, value = line.removeprefix("# ").partition("=")
+        monkeypatch.setenv(name, value or "given")
+    settings = load_settings()
+    assert (settings.executor, settings.plaintext_hosts) == ("celery", "valkey")
 
 
 def test_compose_and_terraform_are_whole() -> None:
