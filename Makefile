@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDS ?=
 DATABASE ?= lines
 
-.PHONY: demo dev docs reference test test-fast test-long call-sites bench bench-quick lint types clean
+.PHONY: demo dev docs reference test test-fast test-long call-sites bench bench-quick lint types audit clean
 
 demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
@@ -57,6 +57,11 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# --strict: a package that the service knows nothing about fails it too, so that a service that is away is no success.
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip_audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt || \
+	  { echo "make audit: a package above has a known vulnerability, or could not be looked up: then nothing is known"; exit 1; }
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -95,6 +100,7 @@ clean:
 #: reference    write the pages of settings and commands again, from the code
 #: lint         ruff check and ruff format
 #: types        mypy
+#: audit        look for known vulnerabilities of the packages in constraints.txt (asks pypi.org)
 #: pins         write constraints.txt again from the package index (PYTHON=python3.11, the oldest supported)
 #: clean        remove the environment, caches and local Dagster data
 .PHONY: help pins
