@@ -6,12 +6,14 @@ what stays points at a port where nobody listens.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import shutil
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +63,9 @@ S3_SERVERS = {"moto": "aws", "seaweed": "seaweed"}
 """The S3 servers, and the fixtures that give their clients."""
 
 
+GRACE_SECONDS = 60.0
+"""After the time limit of a test."""
+
 IN_MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 4 * 2**30
 
@@ -76,6 +81,21 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: the garbage collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End the process of a test in which a native library holds Python: no signal is handled then.
+
+    The other workers go on, and the test counts as failed.
+    """
+    marker = item.get_closest_marker("timeout")
+    limit = marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout")
+    faulthandler.dump_traceback_later(float(limit) + GRACE_SECONDS, exit=True, file=sys.stderr.fileno())
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session", autouse=True)
