@@ -36,7 +36,7 @@ class FolderS3:
             shutil.copyfile(Body.name, path)
         return {}
 
-    def upload_file(self, Filename: str, Bucket: str, Key: str, **_: Any) -> None:
+    def upload_file(self, Filename: str, Bucket: str, Key: str, ExtraArgs: object = None, **_: Any) -> None:
         """Write one object from a file."""
         path = self._path(Bucket, Key)
         path.parent.mkdir(parents=True, exist_ok=True)

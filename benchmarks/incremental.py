@@ -52,9 +52,9 @@ class CountingS3(FolderS3):
         self._count_up(Bucket, Key)
         return answer
 
-    def upload_file(self, Filename: str, Bucket: str, Key: str, **options: Any) -> None:
+    def upload_file(self, Filename: str, Bucket: str, Key: str, ExtraArgs: object = None, **options: Any) -> None:
         """Write one object from a file."""
-        super().upload_file(Filename, Bucket, Key, **options)
+        super().upload_file(Filename, Bucket, Key, ExtraArgs, **options)
         self._count_up(Bucket, Key)
 
     def _count_up(self, bucket: str, key: str) -> None:

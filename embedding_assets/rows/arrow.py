@@ -133,13 +133,17 @@ def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 class RowWriter:
-    """Writes record batches of one schema to an Arrow IPC file. A context manager; counts its rows."""
+    """Writes record batches of one schema to an Arrow IPC file. A context manager; counts its rows.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    `compressed` columns (zstd, as Arrow's format has it) suit text and hashes, not vectors.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, *, compressed: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.schema = schema
         self._sink = pa.OSFile(str(path), "wb")
-        self._writer = pa.ipc.new_file(self._sink, schema)
+        options = pa.ipc.IpcWriteOptions(compression="zstd" if compressed else None)
+        self._writer = pa.ipc.new_file(self._sink, schema, options=options)
         self.count = 0
 
     def write(self, batch: pa.RecordBatch) -> None:

@@ -40,7 +40,7 @@ def read_index(path: Path) -> pa.Table:
     try:
         batches = [with_text_hashes(batch).select(COLUMNS) for batch in RowFile(path).batches()]
         return pa.Table.from_batches(batches, schema=SCHEMA).combine_chunks()
-    except (KeyError, pa.ArrowInvalid) as error:
+    except (KeyError, pa.ArrowInvalid, OSError) as error:
         raise DamagedError(f"{path.name} is not a record index: {' '.join(str(error).split())}") from error
 
 
@@ -52,7 +52,7 @@ def empty_index() -> pa.Table:
 def write_index(table: pa.Table, path: Path) -> None:
     """Write an index; equal indexes give equal bytes."""
     ordered = sort_index(table)
-    with RowWriter(path, SCHEMA) as writer:
+    with RowWriter(path, SCHEMA, compressed=True) as writer:
         for batch in ordered.combine_chunks().to_batches(max_chunksize=ROWS_AT_ONCE * 64):
             writer.write(batch)
 

@@ -1,9 +1,12 @@
-"""What is measured still runs: a first merge, and one on it, in a folder that stands for the bucket."""
+"""What is measured still runs, in a folder that stands for the bucket."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from benchmarks import incremental
 from benchmarks.folder_s3 import FolderS3
 from benchmarks.merging import ours
 from benchmarks.merging.deltas import BUCKET, put_deltas
@@ -22,3 +25,12 @@ def test_two_merges(tmp_path: Path) -> None:
     more = put_deltas(store, make_records(10, 16, first=60), 2, "arrow", first=10)
     again = ours.merge(store, more, base, tmp_path / "more", "auto")
     assert (again.changes.added, again.built.written.writer) == (10, "chroma")
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_additions(monkeypatch: pytest.MonkeyPatch, *, split: bool) -> None:
+    """With the base at hand, without it, by Chroma, and the copy that they are compared with."""
+    monkeypatch.setattr(incremental, "ADDED", 20)
+    found = incremental.incremental(60, 16, 1, split=split)
+    assert found["cold"]["mb_down"] >= found["base_mb"]
+    assert found["cached"]["mb_up"] > 0

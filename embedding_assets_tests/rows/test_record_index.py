@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
+from embedding_assets.errors import DamagedError
+from embedding_assets.rows.arrow import RowWriter
 from embedding_assets.rows.record_index import (
     SCHEMA,
     alive,
@@ -20,6 +23,7 @@ from embedding_assets.rows.snapshot_directory import file_sha256
 from embedding_assets_tests.deltas import NOON, record
 from embedding_assets_tests.reference import Expected, reference_digest, reference_hash
 
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 NAMES = ["b", "a", "\U0001f600", "\uff5e", "ä", "Z"]
 
 
@@ -72,3 +76,25 @@ def test_a_sample_is_reproducible_and_of_the_asked_size() -> None:
     assert sample(ids, 1000, 1) != sample(ids, 1000, 2)
     assert len(set(sample(ids, 1000, 1))) == 1000
     assert sample(ids[:10], 1000, 1) == ids[:10]
+
+
+def test_an_index_is_compressed_and_a_plain_one_is_read(tmp_path: Path) -> None:
+    """Versions of before have plain indexes; what is published again would else go up whole."""
+    table = sort_index(index_of([record(f"receipt-{number:06}", 1) for number in range(2_000)], []))
+    write_index(table, tmp_path / "records.arrow")
+    with RowWriter(tmp_path / "plain.arrow", SCHEMA) as writer:
+        writer.write_all(table.to_batches())
+    assert read_index(tmp_path / "plain.arrow").equals(read_index(tmp_path / "records.arrow"))
+    compressed, plain = ((tmp_path / name).stat().st_size for name in ("records.arrow", "plain.arrow"))
+    assert 2 * (compressed - 32 * table.num_rows) < plain - 32 * table.num_rows, "hashes of records are random"
+
+
+def test_damage_in_a_compressed_index_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "records.arrow"
+    write_index(index_of([record(f"receipt-{number:06}", number) for number in range(2_000)], []), path)
+    frames = path.read_bytes().replace(ZSTD_MAGIC, bytes(len(ZSTD_MAGIC)))
+    path.write_bytes(frames)
+    with pytest.raises(DamagedError) as error:
+        read_index(path)
+    assert "\n" not in str(error.value)
+    assert "records.arrow is not a record index" in str(error.value)
