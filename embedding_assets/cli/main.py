@@ -11,7 +11,7 @@ import typer
 from embedding_assets import __version__
 from embedding_assets.cli.failures import filter_logs, hide_warnings, print_failure, show_logs, watched_threads
 from embedding_assets.cli.lazy_group import LazyGroup
-from embedding_assets.cli.output import STDOUT, print_error
+from embedding_assets.cli.output import STDOUT, one_document, print_error
 from embedding_assets.cli.temporary_files import own_temporary_directory
 from embedding_assets.processes.interruption import described, ending_signals, exit_code
 from embedding_assets.processes.quiet_environment import call_nobody
@@ -21,6 +21,7 @@ WRONG_USAGE = 2
 INTERRUPTED = 130
 """What click and typer return for a KeyboardInterrupt, whichever signal raised it."""
 DEBUG = "--debug"
+JSON = "--json"
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -64,7 +65,10 @@ def _print_usage(error: Any) -> None:
 
 def run() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 128 and its number after a signal."""
-    sys.exit(_exit_code(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    with one_document(JSON in _options(arguments)):
+        code = _exit_code(arguments)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -91,9 +95,14 @@ def _exit_code(arguments: list[str]) -> int:
 
 def _without_debug(arguments: list[str]) -> tuple[bool, list[str]]:
     """Whether `--debug` is anywhere before a `--`, and the arguments without it."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    before = [argument for argument in arguments[:end] if argument != DEBUG]
-    return len(before) < end, before + arguments[end:]
+    options = _options(arguments)
+    kept = [argument for argument in options if argument != DEBUG]
+    return len(kept) < len(options), kept + arguments[len(options) :]
+
+
+def _options(arguments: list[str]) -> list[str]:
+    """The arguments before a `--`: what is after it is never an option."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _run(arguments: list[str], debug: bool) -> int:

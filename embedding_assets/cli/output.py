@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,31 @@ WARNING = "warning: "
 """How a line of progress begins that is a warning."""
 
 
+@dataclass
+class _Said:
+    document: bool = False
+    error: str | None = None
+
+
+_said = _Said()
+
+
+@contextmanager
+def one_document(wanted: bool) -> Iterator[None]:
+    """Around a command: if `wanted`, and it fails before it prints its document, `{"error": line}` is printed."""
+    _said.document, _said.error = False, None
+    try:
+        yield
+    finally:
+        if wanted and _said.error is not None and not _said.document:
+            # Whoever read stdout may be gone.
+            with suppress(OSError):
+                print_json({"error": _said.error})
+
+
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
+    _said.document = True
     text = _plain_numbers(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     sys.stdout.write(visible_json(without_secrets(text)) + "\n")
 
@@ -91,7 +115,9 @@ def _plain_numbers(text: str) -> str:
 
 def print_error(message: str) -> None:
     """One clear line on stderr."""
-    _on_stderr("[bold red]error:[/] ", " ".join(message.split()))
+    line = " ".join(message.split())
+    _said.error = _said.error or redacted(line)
+    _on_stderr("[bold red]error:[/] ", line)
 
 
 def warn(message: str) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator, model_validator
 
 from embedding_assets.ledger.ids import is_batch_id
 from embedding_assets.text.bounded_text import bounded
@@ -19,6 +19,9 @@ LARGEST_ITEM = 400 * 1024
 FULLEST_ROW = LARGEST_ITEM - 12 * 1024
 """A live row of another program that is fuller than this has no room for what we write."""
 BYTES_OF_A_NUMBER = 10
+LARGEST_NUMBER = 2**53
+"""Numbers of a row are below it: they go through JSON and Arrow, where larger ones change or do not fit."""
+LARGEST_DIMENSIONS = 2**31
 OUTSIDE_TEXTS = frozenset({"error", "set_aside", "acknowledged"})
 """Attributes that hold what others said; they are bounded."""
 
@@ -67,6 +70,10 @@ def format_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+Count = Annotated[int, Field(ge=0, lt=LARGEST_NUMBER)]
+StrictCount = Annotated[StrictInt, Field(ge=0, lt=LARGEST_NUMBER)]
+
+
 class BatchSummary(BaseModel):
     """One row. Attributes of the row that are not ours stay in the table and are not read.
 
@@ -84,27 +91,27 @@ class BatchSummary(BaseModel):
     batch_type: str
     status: Status
     submitted_at: datetime
-    generation: StrictInt = 0
+    generation: StrictCount = 0
     precedence_at: datetime | None = None
     model: str | None = None
-    dimensions: int | None = None
-    request_count: int | None = None
-    sent_count: int | None = None
-    embedded_count: int | None = None
-    failed_count: int | None = None
-    unfinished_count: int | None = None
-    attempt: int | None = None
+    dimensions: Annotated[int, Field(ge=0, lt=LARGEST_DIMENSIONS)] | None = None
+    request_count: Count | None = None
+    sent_count: Count | None = None
+    embedded_count: Count | None = None
+    failed_count: Count | None = None
+    unfinished_count: Count | None = None
+    attempt: Count | None = None
     parent_batch_id: str | None = None
     resubmitted_as: str | None = None
-    token_count: int | None = None
-    deletion_count: int | None = None
-    retryable_count: int | None = None
+    token_count: Count | None = None
+    deletion_count: Count | None = None
+    retryable_count: Count | None = None
     rebuild: str | None = None
     execution_id: str | None = None
     snapshot_version: str | None = None
     completed_at: str | None = None
     error: str | None = None
-    ingest_attempts: StrictInt = 0
+    ingest_attempts: StrictCount = 0
     set_aside: str | None = None
     acknowledged: str | None = None
     acknowledged_at: datetime | None = None
@@ -113,7 +120,7 @@ class BatchSummary(BaseModel):
     openai_status: str | None = None
     reopened_from: Status | None = None
     input_file_expires_at: datetime | None = None
-    output_file_seconds: int | None = None
+    output_file_seconds: Count | None = None
 
     @field_validator("batch_id")
     @classmethod
@@ -156,7 +163,7 @@ class BatchSummary(BaseModel):
     @property
     def is_deletion(self) -> bool:
         """Whether it takes records out; OpenAI has no part in it."""
-        return self.deletion_count is not None
+        return self.openai_batch_id == DELETION or self.deletion_count is not None
 
     @property
     def is_local(self) -> bool:
@@ -171,7 +178,7 @@ class BatchSummary(BaseModel):
     @property
     def at_openai(self) -> bool:
         """Whether it is a batch at OpenAI, which can be asked for it."""
-        return not self.is_deletion and self.openai_batch_id not in (DELETION, LOCAL)
+        return not self.is_deletion and not self.is_local
 
     @property
     def precedence(self) -> datetime:
@@ -190,11 +197,11 @@ class Refused:
 def parse_row(item: Mapping[str, Any]) -> BatchSummary | Refused:
     """Read one row as the table gives it (plain Python values, numbers as Decimal).
 
-    The system that this one replaces writes no `batch_id`: it is what follows `BATCH#` in `PK`.
+    The system that this one replaces writes no `batch_id`: it is what follows `BATCH#` in `PK`. A refused row is
+    named so too: its `batch_id` may be that of another batch.
     """
-    from_key = str(item.get("PK", "")).removeprefix("BATCH#")
-    named = str(item.get("batch_id") or from_key)
-    values = {"batch_id": from_key} | {key: _number(value) for key, value in item.items()}
+    named = str(item.get("PK", "")).removeprefix("BATCH#")
+    values = {"batch_id": named} | {key: _number(value) for key, value in item.items()}
     if values.get("TYPE") != "BATCH_SUMMARY":
         return Refused(named, "TYPE is not BATCH_SUMMARY")
     try:

@@ -19,8 +19,11 @@ def finished_itself(batch: BatchSummary) -> RemoteBatch:
     return RemoteBatch(batch.openai_batch_id, "completed", batch.submitted_at, batch.submitted_at)
 
 
-def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
-    """The ids of a batch of deletions, from `records/`. Raises BatchError if they are not there or broken."""
+def read_deletions(store: Store, batch_id: str, count: int | None = None) -> tuple[str, ...]:
+    """The ids of a batch of deletions, from `records/`; blank lines are none.
+
+    Raises BatchError if they are not there or broken, or if there are not `count` of them.
+    """
     key = records_key(batch_id)
     try:
         lines = store.get(key).removeprefix(codecs.BOM_UTF8).splitlines()
@@ -28,6 +31,8 @@ def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
         raise BatchError(f"batch {batch_id}: {key}, which lists what it deletes, is not there") from error
     ids = []
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -40,4 +45,6 @@ def read_deletions(store: Store, batch_id: str) -> tuple[str, ...]:
         ids.append(record_id)
     if not ids:
         raise BatchError(f"batch {batch_id}: {key} is empty")
+    if count is not None and len(ids) != count:
+        raise BatchError(f"batch {batch_id}: {key} has {len(ids)} ids, but the row's deletion_count is {count}")
     return tuple(ids)

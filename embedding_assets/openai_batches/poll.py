@@ -95,7 +95,7 @@ class Poller:
         remote = remote or self.ask(batch)
         errors = ErrorsFile(self._store, batch.batch_id)
         if batch.is_deletion:
-            count = len(read_deletions(self._store, batch.batch_id))
+            count = len(read_deletions(self._store, batch.batch_id, batch.deletion_count))
             result = self._result(batch, remote, Reconciled(), action="process_results")
             result = result.model_copy(update={"deletion_count": count})
         else:

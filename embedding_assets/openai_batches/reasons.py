@@ -36,6 +36,11 @@ def why_nothing(remote: RemoteBatch, found: Reconciled, output_gone: bool) -> st
     first = next((error for error in found.all_errors() if error.code != NO_ANSWER), None)
     if first is not None:
         return f"no request has an embedding; the first: {first.code} {first.message}".rstrip()
+    if found.unknown:
+        lines = "line" if found.unknown == 1 else "lines"
+        return (
+            f"OpenAI says {remote.status}, but no id can be read in the {found.unknown} {lines} that it delivered"
+        )
     counts = f", but counts {remote.completed_count} answers" if remote.lacks_output else ""
     return f"OpenAI says {remote.status} and delivered nothing{counts}"
 

@@ -44,17 +44,24 @@ class Outcome:
 
     @property
     def error(self) -> str:
-        """The one line on stderr, of a command that failed; no traceback and nothing on stdout."""
+        """The one line on stderr, of a command that failed; no traceback, on stdout at most its JSON."""
         lines = self.stderr.splitlines()
         assert len(lines) == 1, self.stderr
-        assert self.stdout == ""
+        return self.last_error
+
+    @property
+    def last_error(self) -> str:
+        """The last line on stderr, of a command that reported its progress before it failed."""
+        lines = self.stderr.splitlines()
+        assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
         assert "Traceback" not in self.stderr
-        assert lines[0].startswith("error: ")
-        return lines[0].removeprefix("error: ")
+        if self.stdout:
+            assert list(self.json) == ["error"], self.stdout
+        return lines[-1].removeprefix("error: ")
 
 
 def command(*arguments: str) -> Outcome:
-    """`embedding-assets ARGUMENTS…` in the environment of now."""
+    """`embedding-assets ARGUMENTS…` in the environment of now; with `--json` a failure is a document too."""
     stdout, stderr = io.StringIO(), io.StringIO()
     code: object = None
     with (
@@ -67,6 +74,8 @@ def command(*arguments: str) -> Outcome:
         except SystemExit as ended:
             code = ended.code
     assert code is None or isinstance(code, int)
+    if code and "--json" in arguments and "--" not in arguments:
+        json.loads(stdout.getvalue())
     return Outcome(code or 0, stdout.getvalue(), stderr.getvalue())
 
 
@@ -80,8 +89,5 @@ def failed(*arguments: str) -> str:
 def failed_at_last(*arguments: str) -> str:
     """The last line on stderr of a command that told of its progress before it failed."""
     outcome = command(*arguments)
-    assert (outcome.code, outcome.stdout) == (1, ""), outcome
-    lines = outcome.stderr.splitlines()
-    assert [line.startswith("error: ") for line in lines] == [False] * (len(lines) - 1) + [True]
-    assert "Traceback" not in outcome.stderr
-    return lines[-1].removeprefix("error: ")
+    assert outcome.code == 1, outcome
+    return outcome.last_error

@@ -37,6 +37,33 @@ def test_a_setting_that_is_not_allowed(shared: World, monkeypatch: pytest.Monkey
     assert all(part in error for part in [name, value, *allowed])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("status", "--batch", "no-such-batch", "--json"), 1),
+        (("status", "no-such-database", "--json"), 1),
+        (("search", "lines", "text", "-k", "0", "--json"), 2),
+        (("--json",), 2),
+        (("no-such-command", "--json"), 2),
+        (("submit", "lines", "/nowhere/records.jsonl", "--json"), 1),
+        (("doctor", "--json", "--no-such-option"), 2),
+    ],
+    ids=lambda it: str(it),
+)
+def test_with_json_a_failure_is_one_document_too(shared: World, arguments: tuple[str, ...], code: int) -> None:
+    """It has the line that is on stderr, so that a program need not tell an empty stdout from a broken one."""
+    outcome = command(*arguments)
+    assert outcome.code == code
+    assert outcome.json == {"error": outcome.last_error}
+
+
+def test_without_json_or_after_a_double_dash_stdout_stays_empty(shared: World) -> None:
+    """What is after `--` is an argument."""
+    for arguments in (["status", "--batch", "no-such-batch"], ["search", "--", "lines", "--json"]):
+        outcome = command(*arguments)
+        assert (outcome.code, outcome.stdout) == (1, "")
+
+
 @pytest.mark.parametrize("name", ["DYNAMODB_TABLE_NAME", "CHROMADB_BUCKET"])
 def test_a_setting_that_is_missing(shared: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """The line names the variable and what it is for; an empty value is a missing one."""

@@ -100,7 +100,8 @@ def commands_page() -> str:
         "",
         "Every command has `--help`. It exits with 0 (done), 1 (failed, with one line on stderr), 2 (wrong "
         "usage), or 128 and the number of the signal that ended it. `--debug`, anywhere on the line, shows "
-        "tracebacks and logs.",
+        "tracebacks and logs. With `--json` stdout has one document; if a command fails before it has one, it "
+        'is `{"error": line}`.',
         *(line for path, command in _commands(root, ()) for line in _command(path, command)),
     )
 

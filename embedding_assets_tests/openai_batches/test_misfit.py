@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -140,3 +141,17 @@ def test_long_ids_are_cut() -> None:
     reason = none_fits(found)
     assert reason is not None
     assert len(reason) < 400
+
+
+def test_an_output_without_a_readable_id_is_not_called_no_output(
+    poller: Poller, openai_server: OpenAIServer
+) -> None:
+    """In another encoding, say: the reason counts its lines, so that nobody looks for a batch without answers."""
+    openai_server.plant(
+        "openai-b1",
+        input=input_lines(["r0"]),
+        output_base64=base64.b64encode(output_line("r0", vector(0)).encode("utf-16-le")).decode(),
+    )
+    result = poller.poll(row())
+    assert (result.action, result.final_status, result.unfinished_count) == ("handle_failure", Status.FAILED, 1)
+    assert result.message == "OpenAI says completed, but no id can be read in the 2 lines that it delivered"

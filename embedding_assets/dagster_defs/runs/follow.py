@@ -52,7 +52,7 @@ def _follow(
     run_id: str | None = None
     cursor: str | None = None
     seen: set[int] = set()
-    polled = 0
+    polled: set[str | None] = set()
     while not ended.wait(INTERVAL_SECONDS):
         if run_id is None:
             runs = instance.get_runs(RunsFilter(tags={PARTITION_TAG: execution_id}), limit=1)
@@ -67,10 +67,10 @@ def _follow(
         cursor = page.cursor
         records = [record for record in page.records if record.storage_id not in seen]
         seen.update(record.storage_id for record in records)
-        fresh = sum(_is_poll(record) for record in records)
-        polled += fresh
+        fresh = {record.partition_key for record in records if _is_poll(record)} - polled
+        polled |= fresh
         steps = [line for record in records if (line := _step(record)) is not None]
-        for line in [pace.line(polled)] * bool(fresh) + steps[-1:]:
+        for line in [pace.line(len(polled))] * bool(fresh) + steps[-1:]:
             progress(line)
 
 

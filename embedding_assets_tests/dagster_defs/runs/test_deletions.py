@@ -101,7 +101,18 @@ def test_a_deletion_that_was_rolled_back_comes_in_again_by_reprocess(world: Worl
     assert published_ids(world, tmp_path) == ["a1"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"id": "a0"}\n', b"{", b'{"id": "", "deleted": true}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"\n",
+        b'{"id": "a0"}\n',
+        b"{",
+        b'{"id": "", "deleted": true}',
+        b'{"id": "a0", "deleted": true}\n{"id": "a1", "deleted": true}\n',
+    ],
+)
 def test_deletions_that_cannot_be_read_delete_nothing(world: World, content: bytes | None) -> None:
     """It counts against the batch; the others go on."""
     world.plant("first", texts("a", 2))
@@ -116,3 +127,14 @@ def test_deletions_that_cannot_be_read_delete_nothing(world: World, content: byt
     row = world.row("gone")
     assert row["status"] == "PENDING"
     assert "gone" in row["error"]
+
+
+def test_a_row_of_another_program_need_not_have_a_deletion_count(world: World, tmp_path: Path) -> None:
+    """Its `openai_batch_id` says what it is; a blank line in its file, or a byte order mark, is no deletion."""
+    world.plant("first", texts("a", 2))
+    world.ingest()
+    world.services.store.put("records/gone.jsonl", b'\xef\xbb\xbf{"id": "a0", "deleted": true}\r\n\r\n')
+    world.put_row("gone", openai_batch_id="deletion")
+    assert world.ingest().marked == ["gone"]
+    assert published_ids(world, tmp_path) == ["a1"]
+    assert world.row("gone")["status"] == "COMPLETED"

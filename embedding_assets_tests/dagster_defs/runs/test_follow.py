@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from unittest import mock
 
-from dagster import DagsterInstance
+from dagster import AssetMaterialization, DagsterInstance, Output, job, op
 
 from embedding_assets.dagster_defs.runs import follow as module
+from embedding_assets.dagster_defs.runs.executions import PARTITION_TAG
 from embedding_assets.dagster_defs.runs.follow import follow
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 
@@ -37,6 +39,31 @@ def test_an_event_log_that_cannot_be_read_is_one_warning() -> None:
         time.sleep(0.05)
     assert lines == ["warning: progress is no longer shown: OSError: [Errno 24] Too many open files"]
     assert ended == []
+
+
+def test_a_batch_that_is_reported_again_is_counted_once() -> None:
+    """It was polled and then set aside, for another number of dimensions than the others."""
+    execution = "20260102T120000Z-00000000"
+    lines: list[str] = []
+
+    @op
+    def poll() -> Iterator[AssetMaterialization | Output[None]]:
+        for batch in ("a", "b", "a"):
+            yield AssetMaterialization(["lines", "poll_results"], partition=batch)
+        yield Output(None)
+
+    @job(tags={PARTITION_TAG: execution})
+    def poll_all() -> None:
+        poll()
+
+    with (
+        DagsterInstance.ephemeral() as instance,
+        mock.patch.object(module, "INTERVAL_SECONDS", 0.01),
+    ):
+        poll_all.execute_in_process(instance=instance)
+        with follow(instance, execution, lines.append, 2):
+            wait_for(lines)
+    assert lines[0].startswith("2 of 2 batches polled")
 
 
 def test_a_heartbeat_that_is_not_taken_does_no_harm() -> None:
