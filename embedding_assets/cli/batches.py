@@ -104,7 +104,7 @@ def cancel(batch: BatchOption, more: MoreBatches = None, as_json: JsonOption = F
     for row in rows:
         canceller.check(row)
     with progress() as report:
-        _print([canceller.cancel(row, report) for row in rows], as_json)
+        _print(canceller.cancel_all(rows, report), as_json)
 
 
 def named_rows(services: Services, names: list[str]) -> list[BatchSummary]:

@@ -232,7 +232,10 @@ class OpenAIBatches:
         """
         subject = f"cancelling batch {openai_batch_id} at OpenAI"
         with translated(subject, refusal=BatchError):
-            answer = self.sdk.batches.with_raw_response.cancel(openai_batch_id)
+            try:
+                answer = self.sdk.batches.with_raw_response.cancel(openai_batch_id)
+            except openai.ConflictError:
+                raise BatchError(f"{subject}: it has ended, or is being cancelled") from None
         return read_batch({**json_object(answer.content, subject), "id": openai_batch_id})
 
     def find_batch(self, metadata: Mapping[str, str], since: datetime) -> RemoteBatch | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from embedding_assets.databases import LINES
-from embedding_assets_tests.cli.commands import command, failed
+from embedding_assets_tests.cli.commands import command, failed, failed_at_last
 from embedding_assets_tests.dagster_defs.runs.world import World, texts
 
 FINAL = ("COMPLETED", "FAILED", "EXPIRED", "CANCELLED")
@@ -105,6 +105,28 @@ def test_what_is_not_at_openai_is_not_cancelled(world: World) -> None:
     assert failed("cancel", "-b", "slow", "done") == "batch done is COMPLETED: there is nothing to cancel"
     assert "is not at OpenAI" in failed("cancel", "-b", "slow", "gone")
     assert world.server.requests("POST /v1/batches/{id}/cancel") == 0
+
+
+def test_one_refusal_does_not_keep_the_others(world: World, file: Callable[..., Path]) -> None:
+    """A batch that has ended at OpenAI is refused; the other one, named after it, is cancelled all the same."""
+    world.server.order("plans", {"plan": {"latency_seconds": 0}, "next": 1})
+    (ended,) = command("submit", "lines", str(file({"id": "a", "text": "a"})), "--json").json["batches"]
+    world.server.order("plans", {"plan": {"hold": "in_progress"}, "next": 1})
+    (going,) = command("submit", "lines", str(file({"id": "b", "text": "b"})), "--json").json["batches"]
+    wait_until_ended(world, ended)
+    assert f"batch {ended} is completed at OpenAI: there is nothing to cancel" in failed_at_last(
+        "cancel", "--batch", ended, going
+    )
+    assert world.statuses() == {ended: "PENDING", going: "CANCELING"}
+    command("ingest", "-d", "lines", "--wait", "--timeout", "60")
+    assert world.statuses() == {ended: "COMPLETED", going: "CANCELLED"}
+
+
+def wait_until_ended(world: World, batch_id: str) -> None:
+    """Until OpenAI's work is done."""
+    openai_batch_id = world.row(batch_id)["openai_batch_id"]
+    while world.server.control.get(f"/v1/batches/{openai_batch_id}").json()["status"] != "completed":
+        time.sleep(0.01)
 
 
 def test_a_reset_keeps_what_was_submitted_again(shared: World, new_row: NewRow) -> None:

@@ -41,6 +41,14 @@ def test_a_batch_as_openai_tells_it(openai: OpenAIBatches, openai_server: OpenAI
     assert batch.terminal
 
 
+def test_a_batch_that_ended_meanwhile_is_not_cancelled(openai: OpenAIBatches, openai_server: OpenAIServer) -> None:
+    """A conflict is an answer about this batch: nothing that may pass."""
+    openai_server.plant("b1", status="in_progress")
+    openai_server.fault("POST /v1/batches/{id}/cancel", status=409)
+    with pytest.raises(BatchError, match=r"^cancelling batch b1 at OpenAI: it has ended, or is being cancelled$"):
+        openai.cancel_batch("b1")
+
+
 @pytest.mark.parametrize(
     ("status", "terminal"),
     [
