@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.register_assert_rewrite("embedding_assets_tests.faults.scene", "embedding_assets_tests.faults.upkeep_scene")
+SCENES = ("scene", "upkeep_scene", "submit_scene", "import_scene", "complete_scene")
+pytest.register_assert_rewrite(*(f"embedding_assets_tests.faults.{name}" for name in SCENES))

@@ -11,6 +11,8 @@ from embedding_assets_tests.faults.source_sites import functions_that_reach_outs
 TESTS = Path(embedding_assets_tests.__file__).parent
 
 ELSEWHERE = {
+    # It uploads by the store's own function, which is in the scene of an import.
+    "upkeep.import_snapshot.SnapshotImport.run": "faults/import_scene.py",
     # One conditional write each, or a poll as in an ingest.
     "dagster_defs.assets.polling._poll_again": "dagster_defs/assets/test_reprocess.py",
     "dagster_defs.assets.polling.polling_assets.batches": "dagster_defs/assets/test_databases.py",
@@ -24,8 +26,6 @@ ELSEWHERE = {
     "dagster_defs.runs.retirement._sweep_outputs": "dagster_defs/runs/test_retirement.py",
     "cli.batches.reprocess": "cli/test_batches.py",
     "cli.batches.reset": "cli/test_batches.py",
-    "openai_batches.client.OpenAIBatches.cancel_batch": "cli/test_batches.py",
-    "submission.cancel.Canceller.cancel": "cli/test_batches.py",
     "versions.base_cache.BaseCache._keep": "executions/test_base_cache.py",
     "executions.poll.ExecutionPoller._guarded": "executions/test_poll.py",
     "executions.poll.ExecutionPoller._counted": "executions/test_poll.py",
@@ -40,22 +40,18 @@ ELSEWHERE = {
     "dagster_defs.submission_jobs.resubmit_job.resubmit_batches": "dagster_defs/test_submission_jobs.py",
     "submission.inbox.Inbox._submit": "dagster_defs/test_submission_jobs.py",
     "submission.inbox.Inbox.waiting": "dagster_defs/test_submission_jobs.py",
-    # Rebuild and import publish by the lock and the commit of every merge; a rebuild submits as a submission does.
+    # A rebuild publishes by the lock and the commit of every merge, and submits as a submission does.
     "upkeep.rebuild_model.ModelRebuild._impossible": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_model.ModelRebuild._on_way": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_model.ModelRebuild._submit": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_model.ModelRebuild._rebuilding": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_publish.Rebuild.publish_rebuilt": "upkeep/rebuild/test_distance.py",
-    "upkeep.import_snapshot.SnapshotImport.run": "upkeep/test_import.py",
     "upkeep.rebuild_texts.StoredTexts._asked": "upkeep/rebuild/test_model.py",
     "upkeep.rebuild_texts.StoredTexts._kept": "upkeep/rebuild/test_model.py",
     # They only read: an error is told, and nothing was changed.
     "dagster_defs.sensors.alerts.watched_rows": "dagster_defs/sensors/test_alerts.py",
     "dagster_defs.checks.asset_checks.backlog_checks.checks": "dagster_defs/checks/test_backlog_checks.py",
     "cli.batches.named_row": "cli/test_batches.py",
-    "upkeep.import_source._archive_or_folder": "upkeep/test_import.py",
-    "upkeep.import_source._from_s3": "upkeep/test_import.py",
-    "upkeep.import_source._of_the_replaced_system": "upkeep/test_import.py",
     "versions.changes_file.read_changes": "versions/test_changes_file.py",
     "versions.export.export": "versions/test_export.py",
     "cli.snapshots.list_versions": "cli/test_errors.py",
@@ -64,7 +60,6 @@ ELSEWHERE = {
     "openai_batches.client.OpenAIBatches.embed": "openai_batches/test_client.py",
     "openai_batches.client.OpenAIBatches.knows_model": "operations/doctor",
     "openai_batches.client.OpenAIBatches.has_content": "openai_batches/test_survey.py",
-    "openai_batches.batch_files.BatchFiles._answers_here": "submission/test_shared_texts.py",
     # Targets: killed on either side at random moments, every record compared afterwards.
     "chroma.server.open_server": "targets/test_targets.py",
     "chroma.server.reach": "targets/test_targets.py",
@@ -84,7 +79,6 @@ ELSEWHERE = {
     ),
     "rows.snapshot_directory.download_snapshot": "rows/test_snapshot_directory.py",
     "versions.reader.pull": "schedules/test_readers.py",
-    "versions.receipts.newest_receipt": "cli/test_repair.py",
 }
 
 

@@ -15,7 +15,7 @@ from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.faults.listed import FILE, Listed, load, save
 from embedding_assets_tests.faults.matrix import find_later, record
-from embedding_assets_tests.faults.scenes import SCENES, known_to, opened
+from embedding_assets_tests.faults.scenes import SCENES, known_after_a_fault, known_to, opened
 
 
 def main() -> None:
@@ -37,7 +37,8 @@ def main() -> None:
                 found = record(scene)
                 sites = {site: count for site, count in sorted(found.items()) if site not in known}
                 later = before[name].later if name in before else {}
-                listed[name] = Listed(sites, find_later(scene, Listed(sites, later), known))
+                left = known_after_a_fault(name, listed)
+                listed[name] = Listed(sites, find_later(scene, Listed(sites, later), left))
             _say(f"{name}: {len(listed[name].sites)} call sites, {len(listed[name].later)} more after a fault")
     save(listed)
     _say(f"{os.path.relpath(FILE)} is renewed: look at what changed in it")

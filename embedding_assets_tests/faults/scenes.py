@@ -13,6 +13,9 @@ from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.dagster_defs.runs.world import open_world
 from embedding_assets_tests.faults.call_sites import CallSite
+from embedding_assets_tests.faults.cancel_scene import CancelScene
+from embedding_assets_tests.faults.complete_scene import CompleteScene
+from embedding_assets_tests.faults.import_scene import ImportScene
 from embedding_assets_tests.faults.listed import Listed
 from embedding_assets_tests.faults.memory_aws import aws_in_memory
 from embedding_assets_tests.faults.process import processes
@@ -30,15 +33,25 @@ SCENES: dict[str, type[Scene]] = {
     "submission": SubmitScene,
     "repair": RepairScene,
     "upkeep": UpkeepScene,
+    "import": ImportScene,
+    "cancel": CancelScene,
+    "complete": CompleteScene,
 }
 
-LEFT_TO = {"repair": "ingest", "upkeep": "ingest"}
-"""Repair and upkeep ingest too: call sites of an ingest are left to that scene."""
+LEFT_TO = {"repair": "ingest", "upkeep": "ingest", "cancel": "ingest", "complete": "ingest"}
+"""These ingest too: call sites of an ingest are left to that scene."""
+RECOVERED_BY = {"import": "ingest"}
+"""Only after a fault an ingest follows: what it comes by then is left to that scene."""
 
 
 def known_to(name: str, listed: Mapping[str, Listed]) -> frozenset[CallSite]:
     """Call sites that a scene leaves to another."""
     return listed[LEFT_TO[name]].all if name in LEFT_TO else frozenset()
+
+
+def known_after_a_fault(name: str, listed: Mapping[str, Listed]) -> frozenset[CallSite]:
+    """Call sites that runs which recover leave to another scene."""
+    return listed[RECOVERED_BY[name]].all if name in RECOVERED_BY else known_to(name, listed)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from embedding_assets_tests.faults.elsewhere import forgotten
 from embedding_assets_tests.faults.listed import Listed, difference, load
 from embedding_assets_tests.faults.matrix import Case, each_once, record, strike, whole
 from embedding_assets_tests.faults.scene import Scene
-from embedding_assets_tests.faults.scenes import SCENES, known_to
+from embedding_assets_tests.faults.scenes import SCENES, known_after_a_fault, known_to
 
 LISTED = load()
 
@@ -27,7 +27,7 @@ def cases(of: Callable[[Listed], Iterator[Case]]) -> list[Any]:
 
 def survives(name: str, scene: Scene, case: Case) -> None:
     """Nothing is lost or torn, and no call site appears that has no case of its own."""
-    seen = strike(scene, case) - known_to(name, LISTED)
+    seen = strike(scene, case) - known_after_a_fault(name, LISTED)
     assert not seen - LISTED[name].all, difference(seen | LISTED[name].all, LISTED[name].all)
 
 

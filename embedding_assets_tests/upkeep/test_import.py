@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import chromadb
-import numpy as np
 import pytest
 
 from embedding_assets.databases import LINES
@@ -26,7 +24,7 @@ from embedding_assets.versions.reader import published_index
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL, at, record, records
 from embedding_assets_tests.executions.conftest import Workbench
 from embedding_assets_tests.executions.conftest import bench as bench
-from embedding_assets_tests.reference import Expected
+from embedding_assets_tests.foreign import foreign
 
 Import = Callable[..., Imported]
 
@@ -36,20 +34,6 @@ FOREIGN = [
     record("c", 3, None, None),
     record("d", 4, "fourth"),
 ]
-
-
-def foreign(folder: Path, wanted: Sequence[Expected], *names: str) -> Path:
-    """A Chroma directory as another program makes it, with the same records in each collection."""
-    client = chromadb.PersistentClient(str(folder))
-    for name in names or ("receipts",):
-        made = client.create_collection(name, embedding_function=None)
-        for one in wanted:
-            metadata = None if one.metadata is None else [dict(one.metadata)]
-            documents = None if one.document is None else [one.document]
-            vectors = np.asarray([one.vector], np.float32)
-            made.add(ids=[one.id], embeddings=vectors, documents=documents, metadatas=metadata)  # type: ignore[arg-type]
-    client.close()  # type: ignore[attr-defined]
-    return folder
 
 
 @dataclass(frozen=True)
