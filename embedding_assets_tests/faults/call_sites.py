@@ -23,7 +23,7 @@ UNIQUE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}"), "{uuid}"),
     (re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}"), "{execution}"),
     (re.compile(r"\b\d+-[0-9a-f]{12}\b"), "{version}"),
-    (re.compile(r"(?<=versions/\{version\}/)(?!records\.arrow|manifest\.json)[^,{]+"), "{file}"),
+    (re.compile(r"(?<=versions/\{version\}/)(?!records\.arrow|manifest\.json)(?:\{uuid\}/)?[^,{]+"), "{file}"),
     (re.compile(r"[0-9a-f]{32}"), "{delta}"),
     (re.compile(r"\b(?:file|batch)[-_][0-9a-zA-Z]+"), "{id}"),
     (re.compile(r"openai-[a-z0-9-]+"), "{openai_batch}"),
