@@ -14,6 +14,7 @@ import pytest
 from embedding_assets.dagster_defs.runs import event_batches, sql_events
 from embedding_assets.dagster_defs.runs.event_batches import report_together
 from embedding_assets.dagster_defs.runs.planning import add_missing
+from embedding_assets.databases import LINES
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.dagster_defs.runs.test_event_batches import (
@@ -25,8 +26,11 @@ from embedding_assets_tests.dagster_defs.runs.test_event_batches import (
     together,
     told,
 )
+from embedding_assets_tests.dagster_defs.runs.test_retirement import NOTHING_IS_KEPT, only_what_is_finished_leaves
 from embedding_assets_tests.dagster_defs.runs.world import texts, tick
+from embedding_assets_tests.deltas import at
 from embedding_assets_tests.engines.conftest import world_on_postgres
+from embedding_assets_tests.targets.server import ChromaServer
 
 PARTITIONS = 10_000
 
@@ -50,6 +54,52 @@ def test_an_execution(
         assert world.statuses() == {"one": "COMPLETED", "two": "COMPLETED"}
         assert world.instance.get_materialized_partitions(dg.AssetKey(["lines", "poll_results"])) == {"one", "two"}
         assert not list((tmp_path / "home").rglob("*.db"))
+
+
+def test_retirement(
+    stack: EmbeddedStack,
+    aws: AwsClients,
+    openai_clients: tuple[openai.OpenAI, httpx.Client],
+    storage: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """As with Dagster's own files: the job takes out what is finished, many partitions at once."""
+    home = tmp_path / "home"
+    with world_on_postgres(stack, aws, openai_clients, storage, home, {}, **NOTHING_IS_KEPT) as world:
+        assert sql_events.suits(world.instance)
+        only_what_is_finished_leaves(world)
+
+
+def test_a_target(
+    stack: EmbeddedStack,
+    aws: AwsClients,
+    openai_clients: tuple[openai.OpenAI, httpx.Client],
+    storage: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    """While its server is away the completion sensor marks nothing; when it is back, it gets the version first."""
+    server = ChromaServer(tmp_path / "chroma")
+    server.start()
+    try:
+        settings = {"EMBEDDING_ASSETS_TARGETS": f"far={server.url(server.new_database())}"}
+        with world_on_postgres(stack, aws, openai_clients, storage, tmp_path / "home", {}, **settings) as world:
+            [target] = world.services.targets
+            for number, name in enumerate(("one", "two")):
+                world.plant(name, texts("a", 4 + number), row={"submitted_at": at(number).isoformat()})
+                (request,) = tick(world, "lines_pending_batches").run_requests or []
+                job = world.defs.resolve_job_def("ingest_lines")
+                assert job.execute_in_process(instance=world.instance, partition_key=request.partition_key).success
+                if name == "two":
+                    server.kill()
+                    tick(world, "lines_completion")
+                    assert world.statuses() == {"one": "COMPLETED", "two": "PENDING"}
+                    server.start()
+                tick(world, "lines_completion")
+                assert world.statuses()[name] == "COMPLETED"
+                found = world.services.verify_target(LINES, target)
+                assert (found.ok, found.version) == (True, world.published().version)
+    finally:
+        server.kill()
 
 
 def test_events_together(instance: dg.DagsterInstance) -> None:

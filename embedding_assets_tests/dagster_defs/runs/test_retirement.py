@@ -24,13 +24,15 @@ OLD = "20260102T120000Z-00000001"
 GOES_ON = "20260102T120000Z-00000002"
 
 
+NOTHING_IS_KEPT = {"EMBEDDING_ASSETS_PARTITION_RETENTION_DAYS": "0"}
+
+
 @pytest.fixture
 def world(
     stack: EmbeddedStack, aws: AwsClients, openai_clients: tuple[openai.OpenAI, httpx.Client], tmp_path: Path
 ) -> Iterator[World]:
     """A world where nothing is kept for long."""
-    settings = {"EMBEDDING_ASSETS_PARTITION_RETENTION_DAYS": "0"}
-    with open_world(stack, aws, openai_clients[1], tmp_path, **settings) as opened:
+    with open_world(stack, aws, openai_clients[1], tmp_path, **NOTHING_IS_KEPT) as opened:
         yield opened
 
 
@@ -51,6 +53,11 @@ def test_what_is_finished_leaves_dagster_and_nothing_else(
     """Live batches, those without a row, the published execution and what a run is about stay."""
     if storage == "one by one":
         monkeypatch.setattr(event_batches, "sql_events", None)
+    only_what_is_finished_leaves(world)
+
+
+def only_what_is_finished_leaves(world: World) -> None:
+    """In a world where nothing is kept for long, on any storage of Dagster."""
     world.plant("done", texts("a", 2))
     [published] = world.ingest().executions
     world.put_row("live")
