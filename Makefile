@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RECORDS ?=
+DIR ?=
 DATABASE ?= lines
 
 .PHONY: demo dev docs reference test test-fast test-long call-sites bench bench-quick lint types audit clean
@@ -11,7 +12,7 @@ demo: $(VENV)/.local
 	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
 
 dev: $(VENV)/.local
-	$(BIN)/embedding-assets dev
+	$(BIN)/embedding-assets dev $(if $(DIR),--dir "$(DIR)")
 
 # While mypy runs, one process imports every test, so that the workers find them and all packages compiled.
 # One worker more than processors: tests wait for servers and children a part of their time.
@@ -89,7 +90,7 @@ clean:
 # The targets as `make help` lists them, one line each: keep it complete (a test compares it with .PHONY).
 #: help         this list
 #: demo         run everything once on this machine: no account, no key (RECORDS=file.jsonl DATABASE=lines for your own)
-#: dev          the Dagster UI on the embedded servers, with small batches arriving
+#: dev          the Dagster UI on the embedded servers, with small batches arriving (DIR=folder keeps everything there)
 #: test         lint, types and every test that is not marked long
 #: test-fast    the tests of the pure parts
 #: test-long    the tests that run for hours

@@ -19,6 +19,7 @@ from rich.filesize import decimal
 
 from embedding_assets.cli.home import ensure_dagster_home
 from embedding_assets.cli.ingest import ingest_here
+from embedding_assets.cli.kept_stack import HOME
 from embedding_assets.cli.output import STDOUT, Table, print_error, progress, warn
 from embedding_assets.cli.search import Choice, print_hits, search_texts
 from embedding_assets.dagster_defs.runs.ingest import IngestReport
@@ -110,15 +111,22 @@ def _print_next_steps(database: str) -> None:
         STDOUT.print(f"embedding-assets {line}", soft_wrap=True)
 
 
-def embedded(stack: ExitStack, folder: Path, latency: float, jitter: float = 0) -> Services:
-    """Start the embedded servers, point this process at them and at a Dagster home of its own."""
+def embedded(
+    stack: ExitStack, folder: Path, latency: float, jitter: float = 0, *, kept: Path | None = None
+) -> Services:
+    """Start the embedded servers, point this process at them and at a Dagster home of its own.
+
+    What they hold stays in `kept`, if that is given.
+    """
     from embedding_assets.local.stack import EmbeddedStack
 
     with progress() as report:
         report("starting S3, DynamoDB and OpenAI on this machine")
-        servers = stack.enter_context(EmbeddedStack(embedder="minilm", latency=latency, jitter=jitter))
+        servers = stack.enter_context(
+            EmbeddedStack(embedder="minilm", latency=latency, jitter=jitter, state_dir=kept)
+        )
     os.environ.update(servers.environment)
-    ensure_dagster_home(folder / "dagster_home")
+    ensure_dagster_home(folder / HOME)
     return connect()
 
 

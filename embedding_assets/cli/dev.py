@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,15 +12,15 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
-from itertools import cycle
 from pathlib import Path
 from typing import Annotated
 from urllib.request import Request, urlopen
 
 import typer
 
-from embedding_assets.cli.demo import demo_files, embedded
+from embedding_assets.cli.demo import SETTINGS, demo_files, embedded
 from embedding_assets.cli.home import project_file
+from embedding_assets.cli.kept_stack import write_settings
 from embedding_assets.cli.output import STDOUT, print_error
 from embedding_assets.local.openai_plans import BatchPlan, PlanOrder, RequestFault
 from embedding_assets.local.openai_traffic import CONTROL_PREFIX
@@ -48,32 +49,43 @@ PLANTED: dict[tuple[str, int], BatchPlan] = {
     ),
 }
 """What goes wrong, by database and number of its batch: a visitor meets a failed batch and failed requests."""
+TRICKLED_FILE = "submitted.json"
 ANSWER_SECONDS = 1.0
 """Between two looks whether the UI answers, and how long one may take."""
 
 
 def dev(
     port: Annotated[int | None, typer.Option("--port", "-p", help="The UI's port; by default a free one.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where the servers and Dagster's home are kept.")
+    ] = None,
     trickle: Annotated[float, typer.Option("--trickle", help="Seconds between new batches.")] = TRICKLE_SECONDS,
     failures: Annotated[
         bool,
         typer.Option(help="Let one batch of lines fail, and five requests of one batch of words."),
     ] = True,
 ) -> None:
-    """Open the Dagster UI on the embedded servers, with demo batches arriving."""
+    """Open the Dagster UI on the embedded servers, with demo batches arriving.
+
+    With --dir another `dev` or `local` with this folder goes on from what is there; without it that is lost.
+    """
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedding-assets-dev-")))
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="embedding-assets-dev-")))
+        folder = directory or temporary
         os.environ.setdefault("EMBEDDING_ASSETS_SENSOR_SECONDS", SENSOR_SECONDS)
         os.environ.setdefault("EMBEDDING_ASSETS_MIN_READY", "1")
-        services = embedded(stack, folder, latency=BATCH_SECONDS, jitter=BATCH_SECONDS / 2)
+        services = embedded(stack, folder, latency=BATCH_SECONDS, jitter=BATCH_SECONDS / 2, kept=directory)
         chosen = port or _free_port()
         ended = threading.Event()
         threading.Thread(
             target=_trickle,
-            args=(services, demo_files(folder), trickle, ended, PLANTED if failures else {}),
+            args=(services, Records(demo_files(temporary), folder), trickle, ended, PLANTED if failures else {}),
             name="trickle",
             daemon=True,
         ).start()
+        if directory is not None:
+            reading = write_settings(directory, {name: os.environ[name] for name in SETTINGS})
+            STDOUT.print(f"for commands in another shell: {reading}", soft_wrap=True)
         address = f"http://127.0.0.1:{chosen}"
         STDOUT.print(f"Dagster's UI: {address}  (starting; Ctrl-C ends everything)")
         threading.Thread(target=_say_when_it_answers, args=(address, ended), name="answers", daemon=True).start()
@@ -110,33 +122,57 @@ def _serve(port: int) -> int:
             process.wait()
 
 
+class Records:
+    """The demo records by database, and how many of each were submitted; `folder` remembers that."""
+
+    def __init__(self, files: Mapping[str, Path], folder: Path) -> None:
+        self._lines = {
+            name: path.read_text(encoding="utf-8").splitlines(keepends=True) for name, path in files.items()
+        }
+        self._files = files
+        self._kept = folder / TRICKLED_FILE
+        self._submitted = Counter(json.loads(self._kept.read_text("utf-8")) if self._kept.exists() else {})
+
+    @property
+    def databases(self) -> list[str]:
+        """Those of which records are left."""
+        return [name for name, lines in self._lines.items() if self._submitted[name] < len(lines)]
+
+    def next_batch(self, name: str) -> tuple[Path, int]:
+        """A file of the next records of a database, and the number of this batch, from 1."""
+        start = self._submitted[name]
+        path = self._files[name].with_suffix(".next.jsonl")
+        path.write_text("".join(self._lines[name][start : start + RECORDS_A_BATCH]), encoding="utf-8")
+        return path, start // RECORDS_A_BATCH + 1
+
+    def note_submitted(self, name: str) -> None:
+        """The next batch of a database is submitted."""
+        self._submitted[name] += RECORDS_A_BATCH
+        self._kept.write_text(json.dumps(self._submitted), encoding="utf-8")
+
+
 def _trickle(
     services: Services,
-    files: dict[str, Path],
+    records: Records,
     seconds: float,
     ended: threading.Event,
     planted: Mapping[tuple[str, int], BatchPlan],
 ) -> None:
     """Submit a small batch of each database now and then, until all demo records are submitted once."""
-    waiting = {name: path.read_text(encoding="utf-8").splitlines(keepends=True) for name, path in files.items()}
-    numbers: Counter[str] = Counter()
-    for name in cycle(waiting):
-        if not any(waiting.values()):
-            return
-        batch, waiting[name] = waiting[name][:RECORDS_A_BATCH], waiting[name][RECORDS_A_BATCH:]
-        if batch:
-            path = files[name].with_suffix(".next.jsonl")
-            path.write_text("".join(batch), encoding="utf-8")
-            numbers[name] += 1
-            _plant(planted.get((name, numbers[name])))
+    while databases := records.databases:
+        for name in databases:
+            path, number = records.next_batch(name)
+            _plant(planted.get((name, number)))
             submitter = services.submitter(services.settings.database(name), lambda line: None)
             try:
                 submitter.submit([path])
             except Exception as error:  # noqa: BLE001 - a thread's boundary: the next batch may come through
-                if not ended.is_set():
-                    print_error(str(error) or type(error).__name__)
-        if ended.wait(seconds):
-            return
+                if ended.is_set():
+                    return
+                print_error(str(error) or type(error).__name__)
+            records.note_submitted(name)
+            if ended.wait(seconds):
+                return
 
 
 def _plant(plan: BatchPlan | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -11,24 +10,22 @@ from typing import Annotated
 
 import typer
 
+from embedding_assets.cli.kept_stack import HOME, SETTINGS_FILE, export_lines, write_settings
 from embedding_assets.cli.options import JsonOption
 from embedding_assets.cli.output import STDERR, STDOUT, note, print_json, progress
 from embedding_assets.local.stack import EmbeddedStack
 
-HOME = "dagster_home"
-SETTINGS_FILE = "settings.sh"
-
 
 def local(
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="Where the settings, logs and Dagster's home are kept.")
+        Path | None, typer.Option("--dir", help="Where the servers and Dagster's home are kept.")
     ] = None,
     latency: Annotated[float, typer.Option("--latency", min=0, help="Seconds that a batch takes.")] = 2.0,
     as_json: JsonOption = False,
 ) -> None:
     """Run the embedded S3, DynamoDB and OpenAI until Ctrl-C, and print the settings that lead to them.
 
-    What is in the bucket, the table and at OpenAI ends with it.
+    With --dir another `local` or `dev` with this folder goes on from what is in them; without it that is lost.
     """
     with ExitStack() as stack:
         folder = directory or Path(
@@ -36,16 +33,15 @@ def local(
         )
         with progress() as report:
             report("starting S3, DynamoDB and OpenAI on this machine")
-            servers = stack.enter_context(EmbeddedStack(embedder="minilm", latency=latency, state_dir=folder))
+            servers = stack.enter_context(EmbeddedStack(embedder="minilm", latency=latency, state_dir=directory))
         settings = {**servers.environment, "DAGSTER_HOME": str((folder / HOME).resolve())}
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
         if directory is not None:
-            (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            note(f"the same lines are in {folder / SETTINGS_FILE}: . {shlex.quote(str(folder / SETTINGS_FILE))}")
+            note(f"the same lines are in {folder / SETTINGS_FILE}: {write_settings(folder, settings)}")
         if as_json:
             print_json(settings)
         else:
-            for line in lines:
+            for line in export_lines(settings):
                 STDOUT.print(line, soft_wrap=True)
-        STDERR.print("ready; Ctrl-C ends the servers and what is in them", highlight=False)
+        left = "ends the servers" if directory is not None else "ends the servers and what is in them"
+        STDERR.print(f"ready; Ctrl-C {left}", highlight=False)
         threading.Event().wait()

@@ -2,7 +2,8 @@
 
 Plain moto answers requests in threads and checks conditions before it writes without holding anything, so
 two conditional writes can both win. Here connections are concurrent and requests are not: each is read
-whole, then answered by a single worker thread, then sent. Nothing is kept after the process ends.
+whole, then answered by a single worker thread, then sent. Nothing is kept after the process ends, except in
+the folder that `--keep` names.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from embedding_assets.errors import InputError
+from embedding_assets.local.keeping import saved_regularly
 from embedding_assets.local.serving import add_serving_options, serve
 from embedding_assets.processes.quiet_environment import call_nobody
 
@@ -45,9 +49,15 @@ class _Answer:
 class OneAtATime:
     """An ASGI app over a WSGI app that is never called, and never iterated, by two requests at once."""
 
-    def __init__(self, app: WsgiApp) -> None:
+    def __init__(self, app: WsgiApp, answered: Callable[[Environ], None] = lambda environ: None) -> None:
+        """`answered` is called after each request, before the next one."""
         self._app = app
+        self._answered = answered
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="moto")
+
+    def between_requests(self, work: Callable[[], None]) -> None:
+        """Do something while no request is answered."""
+        self._worker.submit(work).result()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -84,6 +94,7 @@ class OneAtATime:
         finally:
             if hasattr(parts, "close"):
                 parts.close()
+            self._answered(environ)
         return answer
 
 
@@ -130,8 +141,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="embedding_assets.local.aws_server", description=__doc__)
     add_serving_options(parser)
     call_nobody()
+    parser.add_argument("--keep", type=Path, help="folder that keeps buckets and tables for the next start")
     options = parser.parse_args(arguments)
-    serve(OneAtATime(DomainDispatcherApplication(create_backend_app)), options, HttpToolsProtocol)
+    app: WsgiApp = DomainDispatcherApplication(create_backend_app)
+    if options.keep is None:
+        serve(OneAtATime(app), options, HttpToolsProtocol)
+        return
+    from embedding_assets.local.kept_aws import KeptAws
+
+    kept = KeptAws(options.keep)
+    try:
+        kept.load()
+    except InputError as error:
+        sys.exit(f"aws_server: {error}")
+    one_at_a_time = OneAtATime(app, kept.note)
+    with saved_regularly(lambda: one_at_a_time.between_requests(kept.save)):
+        serve(one_at_a_time, options, HttpToolsProtocol)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 import secrets
@@ -209,6 +210,21 @@ class BatchStore:
         with self._lock:
             if self._batches.pop(batch_id, None) is None:
                 raise not_found("batch", batch_id)
+
+    def held(self) -> tuple[dict[str, Batch | Planted], list[tuple[int, PlanOrder]]]:
+        """Copies of all batches as they are now, by id, and the plans that wait for batches to come."""
+        with self._lock:
+            return copy.deepcopy(self._batches), list(self._waiting)
+
+    def put_back(self, batches: dict[str, Batch | Planted], waiting: list[tuple[int, PlanOrder]]) -> None:
+        """Know the batches and plans of an earlier server; work that it did not end begins again."""
+        with self._lock:
+            self._batches |= batches
+            self._waiting += waiting
+            for batch in batches.values():
+                if isinstance(batch, Batch) and not batch.is_worked:
+                    batch.work = Work()
+                    self._start(batch)
 
     def clear(self) -> None:
         """Forget all batches and waiting plans, and begin the draws again."""

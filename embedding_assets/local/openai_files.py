@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -124,6 +124,18 @@ class FileStore:
     def __iter__(self) -> Iterator[StoredFile]:
         """All files, newest first."""
         return iter(sorted(self._files.values(), key=lambda stored: stored.created_at, reverse=True))
+
+    def held(self) -> dict[str, StoredFile]:
+        """All files by id, as they are now."""
+        with self._lock:
+            return dict(self._files)
+
+    def put_back(self, held: dict[str, StoredFile]) -> None:
+        """Know the files of an earlier server; their bytes are in this directory, wherever that is now."""
+        with self._lock:
+            self._files |= {
+                name: replace(stored, path=self._directory / stored.path.name) for name, stored in held.items()
+            }
 
     def clear(self) -> None:
         """Delete all files."""

@@ -2,7 +2,7 @@
 
 It answers what `embedding_assets` and the OpenAI SDK ask of the files, batches, embeddings and models
 endpoints, in OpenAI's shapes, and does wrong what its control API (`/_control`) orders. Batches and files
-live as long as the process.
+live as long as the process, or with `--keep` in its folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from starlette.routing import Route
 
 from embedding_assets.errors import InputError
 from embedding_assets.local.embedders import EMBEDDER_NAMES, Embedder, make_embedder
+from embedding_assets.local.keeping import saved_regularly
+from embedding_assets.local.kept_openai import KeptOpenAi
 from embedding_assets.local.openai_batches import COMPLETION_WINDOW, BatchStore, Pace
 from embedding_assets.local.openai_control import Control
 from embedding_assets.local.openai_embeddings import MODEL_DIMENSIONS, embed, parse_request, to_json
@@ -178,12 +180,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return JSONResponse(ApiError(error.status_code, message).body, error.status_code)
 
 
-def build_app(
-    directory: Path, embedder: Embedder, pace: Pace, windows: Collection[str] = (COMPLETION_WINDOW,)
-) -> Traffic:
-    """The server as an ASGI app that keeps its files below `directory` and takes these completion windows."""
-    files = FileStore(directory)
-    batches = BatchStore(files, embedder, pace, windows)
+def build_app(files: FileStore, batches: BatchStore, embedder: Embedder) -> Traffic:
+    """The server as an ASGI app above these files and batches."""
     traffic = Traffic()
 
     @asynccontextmanager
@@ -214,6 +212,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="a completion window that is taken; may be repeated (default: 24h)",
     )
     parser.add_argument("--data-dir", type=Path, help="where files are kept (default: a temporary directory)")
+    parser.add_argument("--keep", action="store_true", help="keep batches there too, for the next start")
     options = parser.parse_args(arguments)
     try:
         embedder = make_embedder(options.embedder)
@@ -223,7 +222,19 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="openai-server-") as temporary:
         directory = options.data_dir or Path(temporary)
         windows = options.window or [COMPLETION_WINDOW]
-        serve(build_app(directory, embedder, pace, windows), options, CuttableProtocol)
+        files = FileStore(directory)
+        batches = BatchStore(files, embedder, pace, windows)
+        app = build_app(files, batches, embedder)
+        if not options.keep:
+            serve(app, options, CuttableProtocol)
+            return
+        kept = KeptOpenAi(directory, files, batches)
+        try:
+            kept.load()
+        except InputError as error:
+            sys.exit(f"openai_server: {error}")
+        with saved_regularly(kept.save):
+            serve(app, options, CuttableProtocol)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ class Batch:
         """Whether the API denies knowing it."""
         return self.plan.batch_unknown
 
+    @property
+    def is_worked(self) -> bool:
+        """Whether its work has ended: nothing will be answered any more."""
+        refused = bool(self.work.errors) or self.plan.status == "failed"
+        return self.work.done_at < math.inf or (refused and self.work.validated_at < math.inf)
+
     def history(self, now: float) -> dict[BatchStatus, float]:
         """Every status reached until `now` and since when, in order."""
         reached: dict[BatchStatus, float] = {}

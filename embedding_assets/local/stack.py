@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ READY_SECONDS = 60
 READY_POLL_SECONDS = 0.02
 GRACE_SECONDS = 5
 STDERR_LINES = 5
+LOCK_FILE = ".lock"
 REGION = "us-east-1"
 FAKE_KEY = "key-of-the-embedded-stack"
 
@@ -71,11 +73,23 @@ def with_this_package(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, **QUIET, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Two stacks would write over what the other keeps. Raises InputError if another one runs there."""
+    with (directory / LOCK_FILE).open("ab") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{directory} is used by another process that still runs") from error
+        yield
+
+
 class EmbeddedStack:
     """Both servers while the `with` block lasts, with the table and the bucket made.
 
     `embedder` is `hash` or `minilm`; `latency` seconds, give or take `jitter`, is what a batch takes.
-    `state_dir` gets the servers' logs and OpenAI files; by default a temporary directory, removed at the end.
+    `state_dir` gets the servers' logs and all that they hold, and a stack that is started there later goes on from
+    it; a kill may lose what came in the last second. By default nothing is kept.
     """
 
     def __init__(
@@ -110,8 +124,11 @@ class EmbeddedStack:
                 temporary = tempfile.TemporaryDirectory(prefix="embedding-assets-", ignore_cleanup_errors=True)
                 directory = Path(exits.enter_context(temporary))
             directory.mkdir(parents=True, exist_ok=True)
-            aws = self._start(exits, "aws_server", directory, [])
+            exits.enter_context(_alone(directory))
+            kept = self._state_dir is not None
+            aws = self._start(exits, "aws_server", directory, [f"--keep={directory / 'aws'}"] if kept else [])
             options = [*self._openai_options, f"--data-dir={directory / 'openai-files'}"]
+            options += ["--keep"] if kept else []
             openai = self._start(exits, "openai_server", directory, options)
             deadline = time.monotonic() + READY_SECONDS
             self._aws_url = aws.wait(deadline)
@@ -146,7 +163,9 @@ class EmbeddedStack:
 
     def _prepare(self) -> None:
         session = boto3.Session(aws_access_key_id=FAKE_KEY, aws_secret_access_key=FAKE_KEY, region_name=REGION)
-        create_table(session.client("dynamodb", endpoint_url=self._aws_url), self.table_name)
+        dynamodb = session.client("dynamodb", endpoint_url=self._aws_url)
+        if self.table_name not in dynamodb.list_tables()["TableNames"]:
+            create_table(dynamodb, self.table_name)
         session.client("s3", endpoint_url=self._aws_url).create_bucket(Bucket=self.bucket)
 
     @property

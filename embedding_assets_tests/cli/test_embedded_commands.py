@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -52,7 +53,7 @@ class Place:
     def start(self, *arguments: str, traced: bool = False) -> subprocess.Popen[bytes]:
         """Run `embedding-assets ARGUMENTS…`; its own process id is in the file `pid`, also under strace."""
         for name in ("home", "work", "tmp"):
-            (self.folder / name).mkdir()
+            (self.folder / name).mkdir(exist_ok=True)
         command = [sys.executable, "-c", "from embedding_assets.command import run; run()", *arguments]
         shell = ["sh", "-c", 'echo $$ > "$0"; exec "$@"', str(self.folder / "pid"), *command]
         strace = [STRACE or "strace", "-f", "--seccomp-bpf", "-qq", "-e", CALLS, "-o", str(self.trace)]
@@ -193,3 +194,33 @@ def test_no_child_of_dev_outlives_it(
     wait_until_gone(children)
     if end != signal.SIGKILL:
         place.assert_nothing_is_left()
+
+
+def test_dev_with_a_folder_goes_on(place: Place, started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    """A second `dev --dir` adds versions to those of the first; its folder alone is left."""
+    kept = place.folder / "kept"
+    numbers = []
+    for _ in range(2):
+        process = started("dev", "--dir", str(kept), "--trickle", "4")
+        place.wait_for_ui(process)
+        first = _published(kept)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while (last := _published(kept)) <= first:
+            assert time.monotonic() < deadline, place.output.read_text()
+            time.sleep(1)
+        numbers += [first, last]
+        os.kill(place.pid, signal.SIGTERM)
+        assert process.wait(SOON_SECONDS) == 128 + signal.SIGTERM
+        place.assert_nothing_is_left()
+    assert numbers == sorted(numbers)
+    assert numbers[0] < numbers[2], numbers
+
+
+def _published(kept: Path) -> int:
+    """The number of the published version of lines, by the settings that `dev` keeps; 0 before the first."""
+    script = f'. "{kept}/settings.sh"; exec "$0" -c "from embedding_assets.command import run; run()" "$@"'
+    command = ["sh", "-c", script, sys.executable, "snapshots", "list", "lines", "--json"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ROOT}
+    listed = subprocess.run(command, env=environment, capture_output=True, check=False)
+    versions = json.loads(listed.stdout) if listed.returncode == 0 else []
+    return max((int(one["version"].partition("-")[0]) for one in versions), default=0)
