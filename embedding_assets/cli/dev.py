@@ -17,9 +17,10 @@ from typing import Annotated
 from urllib.request import Request, urlopen
 
 import typer
+from dagster import DagsterRunStatus, RunsFilter
 
 from embedding_assets.cli.demo import SETTINGS, demo_files, embedded
-from embedding_assets.cli.home import project_file
+from embedding_assets.cli.home import dagster_instance, project_file
 from embedding_assets.cli.kept_stack import write_settings
 from embedding_assets.cli.output import STDOUT, print_error
 from embedding_assets.local.openai_plans import BatchPlan, PlanOrder, RequestFault
@@ -50,6 +51,7 @@ PLANTED: dict[tuple[str, int], BatchPlan] = {
 }
 """What goes wrong, by database and number of its batch: a visitor meets a failed batch and failed requests."""
 TRICKLED_FILE = "submitted.json"
+INTERRUPTED = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 ANSWER_SECONDS = 1.0
 """Between two looks whether the UI answers, and how long one may take."""
 
@@ -84,6 +86,7 @@ def dev(
             daemon=True,
         ).start()
         if directory is not None:
+            _report_interrupted_runs()
             reading = write_settings(directory, {name: os.environ[name] for name in SETTINGS})
             STDOUT.print(f"for commands in another shell: {reading}", soft_wrap=True)
         address = f"http://127.0.0.1:{chosen}"
@@ -94,6 +97,16 @@ def dev(
         finally:
             ended.set()
     raise typer.Exit(code)
+
+
+def _report_interrupted_runs() -> None:
+    """Report runs failed that were going when the last `dev` ended, so that none waits for them.
+
+    Their processes ended with it, and nobody else works in this folder.
+    """
+    with dagster_instance() as instance:
+        for run in instance.get_runs(RunsFilter(statuses=INTERRUPTED)):
+            instance.report_run_failed(run, "`dev` ended while this run was going; its batches are planned again")
 
 
 def _serve(port: int) -> int:
