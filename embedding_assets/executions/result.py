@@ -9,7 +9,8 @@ class FinalMergeResult(BaseModel):
     """What an execution published, or found published. `snapshot_version` is None if nothing ever was.
 
     `writer` is who wrote the version's Chroma files, `chroma` or `direct`; `writer_reason` why Chroma had to.
-    `recall` is the share of the nearest records that searches in the version find, None if it was not measured.
+    `recall` is the share of the nearest records that searches in the version find, None if it was not measured;
+    `nodes` are those of its graph, with those of deleted and replaced records.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,6 +30,7 @@ class FinalMergeResult(BaseModel):
     writer: str | None = None
     writer_reason: str | None = None
     recall: float | None = None
+    nodes: int | None = None
 
     @property
     def written(self) -> str:

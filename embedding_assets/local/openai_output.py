@@ -131,6 +131,8 @@ class _Writer:
             vectors = np.empty((len(texts), 0), dtype=np.float32)
         if kind == "nan" and request.base64:
             vectors[:, 0] = np.nan
+        if kind == "zeros":
+            vectors = np.zeros_like(vectors)
         body = answer(request, vectors)
         if kind == "nan" and not request.base64:
             for item in body["data"]:

@@ -21,6 +21,7 @@ RequestFaultKind = Literal[
     "silent",
     "malformed",
     "nan",
+    "zeros",
     "wrong_dimension",
     "empty_vector",
     "no_data",
@@ -41,7 +42,7 @@ class RequestFault(ControlModel):
 
     error: a line in the error file with `status_code` and `body.error`, top-level error null.
     unfinished: a line in the error file with `batch_expired` or `batch_cancelled`. silent: no line at all.
-    malformed: an output line cut in its middle. nan, wrong_dimension (one number short), empty_vector,
+    malformed: an output line cut in its middle. nan, zeros, wrong_dimension (one number short), empty_vector,
     no_data (`data` is empty): unusable answers. duplicate: the good line twice. conflicting_duplicate: a
     second line with another vector. answered_and_failed: a good line, and a line in the error file.
     """

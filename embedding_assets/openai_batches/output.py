@@ -134,6 +134,8 @@ def _vector(answered: str, body: dict[str, Any]) -> Good | Bad:
         return Bad(answered, "failed", "empty_vector", "the answer has no vector")
     if np.count_nonzero(np.isfinite(vector)) != vector.size:
         return Bad(answered, "failed", "not_finite", "the answer's vector has NaN or an infinity")
+    if not vector[0] and not vector.any():
+        return Bad(answered, "failed", "zero_vector", "the answer's vector is all zeros")
     model = body.get("model")
     return Good(answered, vector, bounded(model, NAME_CHARS) if isinstance(model, str) and model else None)
 

@@ -52,6 +52,7 @@ def read_imported(
     chosen = choose_collection(directory, collection)
     rows = folder / "imported.arrow"
     hashes: dict[str, bytes] = {}
+    zeros = 0
     try:
         with ExitStack() as stack:
             opened = stack.enter_context(open_collection(directory, chosen))
@@ -63,11 +64,16 @@ def read_imported(
                 if batch.schema != writer.schema:
                     raise InputError("the vectors have different lengths: nothing is imported")
                 writer.write(batch)
+                zeros += int(np.count_nonzero(~page.vectors.any(axis=1)))
                 hashes.update(zip(page.ids, batch.column("hash").to_pylist(), strict=True))
                 if len(hashes) % ROWS_A_LINE < len(page.ids):
                     progress(f"{len(hashes):,} records read")
     except DamagedError as error:
         raise InputError(f"the collection {chosen!r} cannot be read: {error}") from error
+    if zeros:
+        progress(
+            f"vectors of zeros, which searches find for any query: {zeros:,}; submit the texts of these records"
+        )
     if writer is None:
         raise InputError(f"the collection {chosen!r} has no record: nothing is imported")
     digest = content_digest(hashes[record_id] for record_id in sorted(hashes, key=str.encode))

@@ -32,6 +32,7 @@ HELPS = [
     ("failed", "empty_answer", 200),
     ("failed", "empty_vector", None),
     ("failed", "not_finite", None),
+    ("failed", "zero_vector", None),
     ("failed", "wrong_dimensions", None),
 ]
 HELPS_NOT = [

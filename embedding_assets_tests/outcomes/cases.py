@@ -225,6 +225,12 @@ MALFORMED: dict[str, Case] = {
         ),
         errors=dict.fromkeys((0, 1, 2), ("failed", "not_finite", None, True)),
     ),
+    "zeros": Case(
+        unusable(
+            "zeros", {0: [0] * DIMENSIONS, 1: [0.0, *[-0.0] * (DIMENSIONS - 1)], 2: encoded([0.0] * DIMENSIONS)}
+        ),
+        errors=dict.fromkeys((0, 1, 2), ("failed", "zero_vector", None, True)),
+    ),
     "empty": Case(
         {
             "output": output_line("empty-0", [])

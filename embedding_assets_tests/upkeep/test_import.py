@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -237,3 +237,15 @@ def test_what_does_not_fit(bench: Workbench, importer: Importer, tmp_path: Path)
         importer(foreign(tmp_path / "other", FOREIGN), model="text-embedding-ada-002")
     assert bench.pointer().manifest == before
     assert LINES.name == before.database
+
+
+def test_vectors_of_zeros_are_counted_and_kept(bench: Workbench, importer: Importer, tmp_path: Path) -> None:
+    """They are there already and are not lost; somebody should know that searches find them for any query."""
+    zero = replace(FOREIGN[0], vector=(0.0,) * DIMENSIONS)
+    source = foreign(tmp_path / "source", [zero, *FOREIGN[1:]])
+    lines: list[str] = []
+    work = tmp_path / "work"
+    work.mkdir()
+    rows = read_imported(source, None, EmbeddingModel(MODEL, DIMENSIONS), None, work, lines.append)
+    assert lines == ["vectors of zeros, which searches find for any query: 1; submit the texts of these records"]
+    assert SnapshotImport(bench.publisher()).run(rows).added == len(FOREIGN)

@@ -7,6 +7,7 @@ import dagster as dg
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
 from embedding_assets.dagster_defs.assets.columns import RECORDS
 from embedding_assets.dagster_defs.assets.intermediates import intermediate_snapshots_asset
+from embedding_assets.dagster_defs.history import versions_picture
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.execution import with_provenance
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
@@ -121,6 +122,7 @@ def _final_snapshot(database: Database, fresh_seconds: float | None) -> dg.Asset
             merged = merger.merge(results, snapshots)
             _record(meter, database, merged, results)
         metadata = _final_metadata(embedding_services, merged)
+        metadata["versions"] = versions_picture(context.instance, context.asset_key, metadata)
         if _was_materialized(context):
             metadata |= _what_is_published(embedding_services.services, database)
         return dg.Output(merged, metadata=metadata)
@@ -177,4 +179,6 @@ def _final_metadata(embedding_services: ServicesResource, merged: FinalMergeResu
     }
     if merged.recall is not None:
         metadata["recall_at_10"] = dg.MetadataValue.float(round(merged.recall, 4))
+    if merged.nodes is not None and merged.total_embeddings:
+        metadata["nodes_per_record"] = dg.MetadataValue.float(round(merged.nodes / merged.total_embeddings, 3))
     return metadata

@@ -6,15 +6,18 @@ that can be subset are given a button in its UI.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from embedding_assets.dagster_defs.assets.boundary import without_secrets_in_dagster
+from embedding_assets.dagster_defs.checks.answers import clear_ids, usable_vectors
 from embedding_assets.dagster_defs.checks.backlog import needs_attention, on_time, output_kept
 from embedding_assets.dagster_defs.checks.conservation import conserved, every_request_embedded, read_polled
 from embedding_assets.dagster_defs.checks.finding import Finding
 from embedding_assets.dagster_defs.checks.index_quality import index_quality
+from embedding_assets.dagster_defs.checks.merging import every_delta_planned, every_row_folded
 from embedding_assets.dagster_defs.checks.publication import latest_execution, marked, published
 from embedding_assets.dagster_defs.resources import ServicesResource
 from embedding_assets.databases import Database
@@ -27,7 +30,11 @@ ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 POLLED = {
     "conserved": "Each planned batch has one poll result; requested = embedded + failed + unfinished in each.",
     "failed_requests": "Every request of the execution has an embedding; else how many have none, by code.",
+    "vectors": "No answer was refused for its vector: NaN, infinity, all zeros, another length or model.",
+    "ids": "Each id is there once in its batch, and each answer has the id of a request.",
 }
+PLANNED = {"all_planned": "Each delta of the execution is in exactly one chunk."}
+FOLDED = {"all_folded": "Each chunk was merged once, from as many rows as its deltas have."}
 PUBLISHED = {
     "published": "The execution's version is in the published chain and its record index is what it claims.",
     "index": "Searches find at least 0.9 of the nearest records; the graph is mostly of records that are there.",
@@ -43,6 +50,10 @@ BACKLOG = {
 SEVERITIES = {
     "conserved": ERROR,
     "failed_requests": WARN,
+    "vectors": WARN,
+    "ids": WARN,
+    "all_planned": ERROR,
+    "all_folded": ERROR,
     "published": ERROR,
     "index": WARN,
     "marked": WARN,
@@ -53,11 +64,27 @@ Findings = Mapping[str, Finding]
 Look = Callable[[Services, Database, str], Findings]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Checks of one asset that look at the same things: names with descriptions, and what finds all of them."""
+
+    asset: str
+    described: Mapping[str, str]
+    look: Look
+
+
 def execution_checks(database: Database) -> list[dg.AssetChecksDefinition]:
-    """Those of `execution_poll_results` and those of `final_snapshot`."""
+    """Those of `execution_poll_results`, and in one step those of the assets that merge: a step takes its time."""
     return [
-        _checks(database, "execution_poll_results", POLLED, _look_at_polled),
-        _checks(database, "final_snapshot", PUBLISHED, _look_at_published),
+        _checks(database, [Group("execution_poll_results", POLLED, _look_at_polled)]),
+        _checks(
+            database,
+            [
+                Group("final_snapshot", PUBLISHED, _look_at_published),
+                Group("chunks", PLANNED, _look_at_chunks),
+                Group("intermediate_snapshots", FOLDED, _look_at_intermediates),
+            ],
+        ),
     ]
 
 
@@ -118,12 +145,17 @@ def evaluation(database: Database, name: str, finding: Finding) -> dg.AssetCheck
     )
 
 
-def _checks(database: Database, asset: str, described: Mapping[str, str], look: Look) -> dg.AssetChecksDefinition:
-    key = dg.AssetKey([database.name, asset])
+def _checks(database: Database, groups: Sequence[Group]) -> dg.AssetChecksDefinition:
+    """One step, named after the asset of the first group."""
+    keys = {group.asset: dg.AssetKey([database.name, group.asset]) for group in groups}
 
     @dg.multi_asset_check(
-        name=f"{database.name}_{asset}_checks",
-        specs=[dg.AssetCheckSpec(name, asset=key, description=line) for name, line in described.items()],
+        name=f"{database.name}_{groups[0].asset}_checks",
+        specs=[
+            dg.AssetCheckSpec(name, asset=keys[group.asset], description=line)
+            for group in groups
+            for name, line in group.described.items()
+        ],
         can_subset=True,
         op_tags={"embedding_assets/database": database.name},
     )
@@ -131,29 +163,55 @@ def _checks(database: Database, asset: str, described: Mapping[str, str], look: 
     def checks(
         context: dg.AssetCheckExecutionContext, embedding_services: ServicesResource
     ) -> Iterator[dg.AssetCheckResult]:
-        execution_id = context.partition_key if context.has_partition_key else None
-        try:
-            execution_id = execution_id or latest_execution(embedding_services.services.store, database)
-            if execution_id is None:
-                nothing = Finding(holds=True, line="nothing was published yet")
-                findings: Findings = dict.fromkeys(described, nothing)
-            else:
-                findings = look(embedding_services.services, database, execution_id)
-        except EmbeddingAssetsError as error:
-            findings = dict.fromkeys(described, Finding(holds=False, line=f"{type(error).__name__}: {error}"))
-            passing = isinstance(error, TransientError)
-        else:
-            passing = False
-        for name in sorted(check.name for check in context.selected_asset_check_keys):
-            severity = WARN if passing else SEVERITIES[name]
-            yield _result(key, name, findings[name], severity, execution_id)
+        services = embedding_services.services
+        partition = context.partition_key if context.has_partition_key else None
+        for group in groups:
+            selected = [
+                name
+                for name in group.described
+                if dg.AssetCheckKey(keys[group.asset], name) in context.selected_asset_check_keys
+            ]
+            if selected:
+                execution_id, findings, passing = _found(services, database, group, partition)
+                for name in selected:
+                    severity = WARN if passing else SEVERITIES[name]
+                    yield _result(keys[group.asset], name, findings[name], severity, execution_id)
 
     return checks
 
 
+def _found(
+    services: Services, database: Database, group: Group, partition: str | None
+) -> tuple[str | None, Findings, bool]:
+    """The execution, what is found of it, and whether what keeps the checks from looking may pass."""
+    execution_id = partition
+    try:
+        execution_id = partition or latest_execution(services.store, database)
+        if execution_id is None:
+            nothing = Finding(holds=True, line="nothing was published yet")
+            return None, dict.fromkeys(group.described, nothing), False
+        return execution_id, group.look(services, database, execution_id), False
+    except EmbeddingAssetsError as error:
+        failed = Finding(holds=False, line=f"{type(error).__name__}: {error}")
+        return execution_id, dict.fromkeys(group.described, failed), isinstance(error, TransientError)
+
+
 def _look_at_polled(embedding_services: Services, database: Database, execution_id: str) -> Findings:
     polled = read_polled(embedding_services.store, embedding_services.ledger, execution_id)
-    return {"conserved": conserved(polled), "failed_requests": every_request_embedded(polled)}
+    return {
+        "conserved": conserved(polled),
+        "failed_requests": every_request_embedded(polled),
+        "vectors": usable_vectors(polled),
+        "ids": clear_ids(polled),
+    }
+
+
+def _look_at_chunks(embedding_services: Services, database: Database, execution_id: str) -> Findings:
+    return {"all_planned": every_delta_planned(embedding_services.store, execution_id)}
+
+
+def _look_at_intermediates(embedding_services: Services, database: Database, execution_id: str) -> Findings:
+    return {"all_folded": every_row_folded(embedding_services.store, execution_id)}
 
 
 def _look_at_published(embedding_services: Services, database: Database, execution_id: str) -> Findings:

@@ -15,6 +15,10 @@ from embedding_assets_tests.dagster_defs.runs.world import World
 CHECKED = {
     "conserved": "execution_poll_results",
     "failed_requests": "execution_poll_results",
+    "vectors": "execution_poll_results",
+    "ids": "execution_poll_results",
+    "all_planned": "chunks",
+    "all_folded": "intermediate_snapshots",
     "published": "final_snapshot",
     "index": "final_snapshot",
     "marked": "final_snapshot",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,10 @@ from embedding_assets.errors import TransientError
 from embedding_assets_tests.dagster_defs.checks.examined import CHECKED, Examined, plain
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-SEVERITY = {"conserved": ERROR, "failed_requests": WARN, "published": ERROR, "index": WARN, "marked": WARN}
+SEVERITY = {
+    **dict.fromkeys(("conserved", "all_planned", "all_folded", "published"), ERROR),
+    **dict.fromkeys(("failed_requests", "vectors", "ids", "index", "marked"), WARN),
+}
 
 Tamper = Callable[[Examined], None]
 
@@ -105,6 +109,33 @@ def break_results(examined: Examined) -> None:
 def lose_errors(examined: Examined) -> None:
     """Delete a batch's errors."""
     examined.world.services.store.delete(["poll_results/partly/errors.jsonl"])
+
+
+def refuse(*codes: str) -> Tamper:
+    """Let the two requests of `some` without an embedding have these codes."""
+
+    def tamper(examined: Examined) -> None:
+        lines = [
+            {"id": f"some-{number}", "reason": "failed", "code": code, "message": "m"}
+            for number, code in enumerate(codes)
+        ]
+        data = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        examined.world.services.store.put("poll_results/some/errors.jsonl", data)
+
+    return tamper
+
+
+def change_chunks(change: Callable[[Any], Any]) -> Tamper:
+    """Change the plan of the second execution."""
+    return lambda examined: examined.rewrite(f"chunks/{examined.second}/chunks.json", change)
+
+
+def change_merged(change: Callable[[list[Any]], list[Any]]) -> Tamper:
+    """Change what the second execution says of its merged chunks."""
+    return lambda examined: examined.rewrite(
+        f"intermediate/{examined.second}/snapshots.json",
+        lambda merged: {**merged, "chunks": change(merged["chunks"])},
+    )
 
 
 def shrink_delta(examined: Examined) -> None:
@@ -201,6 +232,21 @@ def lose_accounts(examined: Examined) -> None:
         ("conserved", lose_errors, "errors.jsonl lists 0"),
         ("conserved", shrink_delta, "its delta has 0"),
         ("conserved", change_row, "4 requested, but 1 embedded + 2 failed + 0 unfinished"),
+        ("vectors", refuse("not_finite", "zero_vector"), "2 requests not published for the vector"),
+        ("vectors", refuse("wrong_dimensions", "server_error"), "| 1 | `wrong_dimensions` | `some` | `some-0` |"),
+        ("ids", refuse("duplicate_id", "no_id"), "2 requests with an id that is there twice, or without one"),
+        ("ids", change_result(unknown_count=3), "3 answers to ids that nobody asked for"),
+        ("ids", change_result(repeated_count=1), "1 further answers to an id that was answered"),
+        ("all_planned", change_chunks(lambda chunks: []), "in no chunk: lines/"),
+        ("all_planned", change_chunks(lambda chunks: [*chunks, *chunks]), "too often in a chunk: lines/"),
+        ("all_folded", change_merged(lambda chunks: []), "chunk 0: 2 embeddings in its deltas, none merged"),
+        ("all_folded", change_merged(lambda chunks: [{**chunks[0], "rows_in": 1}]), "its deltas, 1 merged"),
+        ("all_folded", change_merged(lambda chunks: [*chunks, *chunks]), "chunk 0: merged twice"),
+        (
+            "all_folded",
+            change_merged(lambda it: [*it, {**it[0], "number": 7}]),
+            "chunk 7: merged, but not planned",
+        ),
         ("published", change_pointer(total_embeddings=6), "its record index has 5"),
         ("published", change_pointer(content_digest="0" * 64), "its record index gives"),
         ("published", lose_index, "is missing"),
