@@ -1,4 +1,4 @@
-"""Small pictures for Dagster's metadata: plain SVG in a data URI, as Markdown, which its UI shows without any host."""
+"""Small pictures for Dagster's metadata: plain SVG in a data URI, as Markdown, which its UI shows by itself."""
 
 from __future__ import annotations
 

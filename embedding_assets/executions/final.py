@@ -284,5 +284,6 @@ class FinalMerger(PublishingTask):
             size=manifest.size if manifest else 0,
             writer=manifest.writer if manifest else None,
             recall=manifest.recall if manifest else None,
+            nodes=manifest.nodes if manifest else None,
             writer_reason=outcome.written.reason if outcome and outcome.written else None,
         )

@@ -1,8 +1,7 @@
 """Polling one batch: ask OpenAI, stream its files, join them with what was requested, write the delta.
 
 Promise: requested = embedded + failed + unfinished, or ConservationError. What is written is written in the
-order delta, `errors.jsonl`, `result.json`; polling the same again finds the same delta. The row of the batch is
-not touched.
+order delta, `errors.jsonl`, `result.json`; polling the same again finds the same delta. No row is written.
 
 A batch that is polled for the first time and has an answer to every request costs one call to OpenAI and four to
 S3: its output; its records, the delta's two objects, its result.
@@ -37,7 +36,7 @@ from embedding_assets.openai_batches.earlier import (
     is_first_poll,
 )
 from embedding_assets.openai_batches.errors_file import ErrorsFile
-from embedding_assets.openai_batches.poll_result import Action, PollResult
+from embedding_assets.openai_batches.poll_result import Action, PollResult, count_codes
 from embedding_assets.openai_batches.reasons import (
     batch_error,
     misfit_error,
@@ -214,7 +213,7 @@ class Poller:
         action: Action,
         message: str | None = None,
     ) -> PollResult:
-        failed = found.count("failed")
+        failed, errors = found.count("failed"), list(found.all_errors())
         return PollResult(
             batch_id=batch.batch_id,
             openai_batch_id=batch.openai_batch_id,
@@ -233,8 +232,9 @@ class Poller:
             precedence_at=batch.precedence,
             unknown_count=found.unknown,
             repeated_count=found.repeated,
-            retryable_count=sum(error.retryable for error in found.all_errors()),
+            retryable_count=sum(error.retryable for error in errors),
             batch_error_code=remote.error_code if remote.failed else None,
+            codes=count_codes(errors),
             output_file_id=remote.output_file_id,
             finished_at=remote.finished_at if remote.terminal else None,
         )

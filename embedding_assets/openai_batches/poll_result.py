@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +16,12 @@ from embedding_assets.text.bounded_text import bounded
 from embedding_assets.text.redaction import redacted
 
 Action = Literal["process_results", "process_partial", "wait", "handle_failure", "error"]
+
+
+MOST_CODES = 10
+"""Codes that a poll result counts."""
+EXAMPLES = 3
+"""Ids that it has of each."""
 
 
 class RequestError(BaseModel):
@@ -40,6 +47,25 @@ def read_errors(data: bytes) -> list[RequestError]:
     return [RequestError.model_validate_json(line) for line in data.splitlines()]
 
 
+class CodeCount(BaseModel):
+    """How many requests of a batch have no embedding for one code, and the ids of some."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    count: int
+    examples: tuple[str, ...]
+
+
+def count_codes(errors: Iterable[RequestError]) -> tuple[CodeCount, ...]:
+    """The most frequent codes, the most frequent first."""
+    ids: dict[str, list[str]] = {}
+    for error in errors:
+        ids.setdefault(error.code, []).append(error.id)
+    ordered = sorted(ids.items(), key=lambda item: -len(item[1]))[:MOST_CODES]
+    return tuple(CodeCount(code=code, count=len(of), examples=tuple(of[:EXAMPLES])) for code, of in ordered)
+
+
 class PollResult(BaseModel):
     """One batch as polled. requested = embedding_count + failed_count + unfinished_count.
 
@@ -48,8 +74,9 @@ class PollResult(BaseModel):
     to ids that nobody asked for, and further ones to an id already answered. `deletion_count` are records that
     a batch of deletions takes out; it requests nothing. `retryable_count` are those of the failed and unfinished
     that may succeed when they are sent again. `batch_error_code` is the code with which OpenAI failed
-    the whole batch, `token_limit_exceeded` say. `kept_status` is the status of a batch that was published before
-    and of which nothing can be had any more: it keeps that, and the counts are those of then.
+    the whole batch, `token_limit_exceeded` say; `codes` are those of its requests without an embedding.
+    `kept_status` is the status of a batch that was published before and of which nothing can be had any more: it
+    keeps that, and the counts are those of then.
     `published_as` is the version that holds all of the delta already, so that it is not folded again.
     `missing`: OpenAI did not show the batch or one of its files; with `wait` it is looked for again, with
     `handle_failure` it is believed gone. `records_misfit`: `records/` does not fit the row or the answers; once it
@@ -85,6 +112,7 @@ class PollResult(BaseModel):
     deletion_count: int = 0
     retryable_count: int = 0
     batch_error_code: str | None = None
+    codes: tuple[CodeCount, ...] = ()
     kept_status: Status | None = None
     published_as: str | None = None
     missing: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.ledger.batch_summary import BatchSummary, Status
 from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
 from embedding_assets.text.usd import usd_text
 
@@ -40,6 +40,17 @@ def batch_cost(row: BatchSummary, prices: Prices = OPENAI_PRICES) -> float | Non
     if whole is None or row.status.live or row.embedded_count is None or not row.request_count:
         return whole
     return whole * min(1.0, row.embedded_count / row.request_count)
+
+
+def polled_cost(row: BatchSummary, embedded: int, requested: int, prices: Prices = OPENAI_PRICES) -> float | None:
+    """USD for a batch whose outcome a poll has just found, which its row says only once it is marked.
+
+    Nothing if it was polled and paid for before: its row was opened again.
+    """
+    if row.generation:
+        return 0.0
+    known = {"status": Status.COMPLETED, "embedded_count": embedded, "request_count": requested}
+    return batch_cost(row.model_copy(update=known), prices)
 
 
 def cost_of(rows: Iterable[BatchSummary], prices: Prices = OPENAI_PRICES) -> Cost:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import dagster as dg
 
@@ -14,13 +15,16 @@ from embedding_assets.bucket.keys import (
     errors_key,
     result_key,
 )
+from embedding_assets.dagster_defs.markdown import code, codes
 from embedding_assets.dagster_defs.runs.event_batches import log_together
 from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets.openai_batches.poll_result import PollResult
 from embedding_assets.operations.commands import resubmit
 from embedding_assets.operations.commands import story as story_of
+from embedding_assets.operations.costs import batch_cost, polled_cost
 from embedding_assets.services import Services
+from embedding_assets.text.usd import MOST_DIGITS
 
 OPENAI_BATCHES = "https://platform.openai.com/batches/"
 """Where OpenAI shows a batch to a person."""
@@ -32,17 +36,27 @@ REPORTED_WITHIN_SECONDS = 10.0
 
 @dataclass
 class PolledBatches:
-    """Batches that were polled, reported to Dagster many at a time, both events of each in their order."""
+    """Batches that were polled, reported to Dagster many at a time, both events of each in their order.
+
+    `cost_usd` is what OpenAI takes for those that ended, None if nothing says that of any; `oldest` is when the
+    first of them was submitted.
+    """
 
     services: Services
     database: Database
     context: dg.AssetExecutionContext
+    cost_usd: float | None = None
+    oldest: datetime | None = None
     _waiting: list[tuple[BatchSummary, PollResult]] = field(default_factory=list)
     _reported_at: float = field(default_factory=time.monotonic)
 
     def add(self, row: BatchSummary, result: PollResult) -> None:
         """One more batch was polled; `row` is as it is afterwards."""
         self._waiting.append((row, result))
+        if result.final_status is not None:
+            cost = _cost(self.services, row, result)
+            self.cost_usd = self.cost_usd if cost is None else (self.cost_usd or 0.0) + cost
+            self.oldest = min(self.oldest or row.submitted_at, row.submitted_at)
         late = time.monotonic() - self._reported_at >= REPORTED_WITHIN_SECONDS
         if late or len(self._waiting) >= REPORTED_AT_ONCE:
             self.report()
@@ -84,6 +98,11 @@ def reported_batches(
     polled.report()
 
 
+def _cost(services: Services, row: BatchSummary, result: PollResult) -> float | None:
+    requested = result.embedding_count + result.failed_count + result.unfinished_count
+    return polled_cost(row, result.embedding_count, requested, services.prices)
+
+
 def batch_event(services: Services, database: Database, row: BatchSummary) -> dg.AssetMaterialization:
     """The row as it is now; it is in the bucket already."""
     metadata: dict[str, dg.MetadataValue] = {
@@ -100,6 +119,20 @@ def batch_event(services: Services, database: Database, row: BatchSummary) -> dg
     if None not in counts:
         names = ("embedded", "failed", "unfinished")
         metadata |= {name: dg.MetadataValue.int(count or 0) for name, count in zip(names, counts, strict=True)}
+    texts = {
+        "model": row.model,
+        "parent_batch": row.parent_batch_id,
+        "resubmitted_as": row.resubmitted_as,
+        "execution_id": row.execution_id,
+        "snapshot_version": row.snapshot_version,
+        "acknowledged": row.acknowledged,
+    }
+    metadata |= {name: dg.MetadataValue.text(text) for name, text in texts.items() if text}
+    numbers = {"requests": row.request_count, "tokens": row.token_count, "attempt": row.attempt}
+    metadata |= {name: dg.MetadataValue.int(number) for name, number in numbers.items() if number is not None}
+    cost = batch_cost(row, services.prices)
+    if cost is not None:
+        metadata["cost_usd"] = dg.MetadataValue.float(round(cost, MOST_DIGITS))
     if row.error:
         metadata["error"] = dg.MetadataValue.text(row.error)
     if row.set_aside:
@@ -121,7 +154,9 @@ def _what_is_missing(result: PollResult) -> str | None:
     helped = (
         f"{result.retryable_count} of them can be sent again" if result.retryable_count else "No retry can help"
     )
-    return f"{story}\n\n{helped}. Next: `{next_command}`"
+    lines = [f"| {one.count} | {code(one.code)} | {codes(one.examples)} |" for one in result.codes]
+    table = "\n".join(["| requests | code | for example |", "| ---: | --- | --- |", *lines]) if lines else ""
+    return f"{story}\n\n{helped}. Next: `{next_command}`\n\n{table}".rstrip()
 
 
 def poll_event(services: Services, database: Database, result: PollResult) -> dg.AssetMaterialization:

@@ -10,6 +10,7 @@ import dagster as dg
 from embedding_assets.dagster_defs.assets.batch_events import batch_event, poll_event, reported_batches
 from embedding_assets.dagster_defs.assets.boundary import RETRIES, dagster_errors, without_secrets_in_dagster
 from embedding_assets.dagster_defs.assets.columns import RECORDS
+from embedding_assets.dagster_defs.history import outcomes_picture
 from embedding_assets.dagster_defs.resources import ARTEFACT_IO, ServicesResource
 from embedding_assets.dagster_defs.runs.heartbeat import heartbeat
 from embedding_assets.dagster_defs.runs.planning import batch_partitions, execution_partitions
@@ -24,6 +25,7 @@ from embedding_assets.processes.process_identity import TAG, own_identity
 from embedding_assets.services import Services
 from embedding_assets.telemetry import telemetry
 from embedding_assets.text.redaction import redacted
+from embedding_assets.text.usd import MOST_DIGITS
 from embedding_assets.versions.mark import keep_row
 
 PAUSES = (2.0, 8.0)
@@ -157,7 +159,14 @@ def polling_assets(database: Database) -> list[dg.AssetsDefinition]:
                 total = sum(getattr(result, counted) for result in results)
                 meter.record(f"embedding_assets.{name}", total, database=database.name)
         seconds = dg.MetadataValue.float(round(time.monotonic() - started, 3))
-        return dg.Output(results, metadata={**_counts(results), "duration_seconds": seconds})
+        metadata = {**_counts(results), "duration_seconds": seconds}
+        if polled.cost_usd is not None:
+            metadata["cost_usd"] = dg.MetadataValue.float(round(polled.cost_usd, MOST_DIGITS))
+        if polled.oldest is not None:
+            hours = (datetime.now(UTC) - polled.oldest).total_seconds() / 3600
+            metadata["oldest_hours"] = dg.MetadataValue.float(round(hours, 2))
+        metadata["outcomes"] = outcomes_picture(context.instance, context.asset_key, metadata)
+        return dg.Output(results, metadata=metadata)
 
     return [batches, poll_results, execution_poll_results]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from embedding_assets.dagster_defs.checks.conservation import SHOWN, Polled
 from embedding_assets.dagster_defs.checks.finding import Finding
+from embedding_assets.dagster_defs.markdown import code, codes
 
 REFUSED_VECTORS = frozenset(
     {
@@ -62,24 +63,24 @@ def clear_ids(polled: Polled) -> Finding:
     return Finding(False, "; ".join(parts), figures, _table(found) if found else "")
 
 
-def _with_codes(polled: Polled, codes: Collection[str]) -> list[_Refused]:
+def _with_codes(polled: Polled, wanted: Collection[str]) -> list[_Refused]:
     found = [
         _Refused(batch_id, group.code, group.count, group.examples)
         for batch_id, kept in polled.kept.items()
         for group in kept.errors or ()
-        if group.code in codes
+        if group.code in wanted
     ]
     return sorted(found, key=lambda one: (-one.count, one.batch_id))
 
 
 def _by_code(found: list[_Refused]) -> str:
-    codes = dict.fromkeys(one.code for one in found)
-    return ", ".join(f"{sum(one.count for one in found if one.code == code)} {code}" for code in codes)
+    names = dict.fromkeys(one.code for one in found)
+    return ", ".join(f"{sum(one.count for one in found if one.code == name)} {name}" for name in names)
 
 
 def _table(found: list[_Refused]) -> str:
     rows = [
-        f"| {one.count} | `{one.code}` | `{one.batch_id}` | {', '.join(f'`{name}`' for name in one.examples)} |"
+        f"| {one.count} | {code(one.code)} | {code(one.batch_id)} | {codes(one.examples)} |"
         for one in found[:SHOWN]
     ]
     more = [f"\n… and {len(found) - SHOWN} more"] if len(found) > SHOWN else []

@@ -224,13 +224,16 @@ def _look_at_published(embedding_services: Services, database: Database, executi
     }
 
 
+def _figure(value: float | str) -> dg.MetadataValue:
+    if isinstance(value, str):
+        return dg.MetadataValue.text(value)
+    return dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.float(value)
+
+
 def _result(
     key: dg.AssetKey, name: str, finding: Finding, severity: dg.AssetCheckSeverity, execution_id: str | None
 ) -> dg.AssetCheckResult:
-    metadata: dict[str, dg.MetadataValue] = {
-        figure: dg.MetadataValue.int(value) if isinstance(value, int) else dg.MetadataValue.text(value)
-        for figure, value in finding.figures.items()
-    }
+    metadata: dict[str, dg.MetadataValue] = {name: _figure(value) for name, value in finding.figures.items()}
     if execution_id is not None:
         metadata["execution_id"] = dg.MetadataValue.text(execution_id)
     if finding.table:

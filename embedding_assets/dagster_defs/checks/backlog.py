@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from embedding_assets.dagster_defs.checks.finding import Finding
+from embedding_assets.dagster_defs.pictures import BLUE, ORANGE, Bar, Part, bars
 from embedding_assets.ledger.batch_summary import BatchSummary
-from embedding_assets.ledger.overdue import is_overdue, live_since
+from embedding_assets.ledger.overdue import LATE_AFTER, is_overdue, live_since
 from embedding_assets.openai_batches.absence import OPENAI_KEEPS
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.alerts import OF_BATCHES
@@ -15,6 +17,9 @@ from embedding_assets.operations.backlog import Remark, remarks
 
 SHOWN = 50
 """Batches that a table shows."""
+HOUR = timedelta(hours=1)
+LAST_HOUR = 24
+"""Batches as old and older are one bar of the picture."""
 DELETED_WITHIN = timedelta(days=5)
 """So long before OpenAI deletes the output of a batch that is not published, somebody should know."""
 
@@ -50,13 +55,27 @@ def on_time(rows: Sequence[BatchSummary], now: datetime) -> Finding:
     """Holds if OpenAI ended every batch within 20 hours: its limit is 24."""
     late = sorted((row for row in rows if is_overdue(row, now)), key=live_since)
     waiting = [row for row in rows if row.status.live]
-    figures: dict[str, int | str] = {"live": len(waiting), "late": len(late)}
+    figures: dict[str, int | float | str] = {"live": len(waiting), "late": len(late)}
+    picture = _ages(waiting, now)
     if waiting:
-        figures["oldest"] = age_text(now - min(live_since(row) for row in waiting))
+        oldest = now - min(live_since(row) for row in waiting)
+        figures |= {"oldest": age_text(oldest), "oldest_hours": round(oldest / HOUR, 2)}
     if not late:
-        return Finding(True, f"{len(waiting)} batches are live, none for more than 20 h", figures)
+        return Finding(True, f"{len(waiting)} batches are live, none for more than 20 h", figures, picture)
     line = f"{late[0].batch_id} has been live for {figures['oldest']}; OpenAI's limit is 24 h"
-    return Finding(False, line, figures)
+    return Finding(False, line, figures, picture)
+
+
+def _ages(waiting: Sequence[BatchSummary], now: datetime) -> str:
+    """A picture of how many batches have been live for how long; empty if there is none."""
+    if not waiting:
+        return ""
+    counts = Counter(min((now - live_since(row)) // HOUR, LAST_HOUR) for row in waiting)
+    limit = LATE_AFTER // HOUR
+    shown = [Bar(f"{hour} h", (counts[hour], 0)) for hour in range(limit)]
+    shown += [Bar(f"{hour} h", (0, counts[hour])) for hour in range(limit, LAST_HOUR)]
+    shown.append(Bar(f"{LAST_HOUR} h or more", (0, counts[LAST_HOUR])))
+    return bars("live batches by age", (Part("on time", BLUE), Part("late", ORANGE)), shown)
 
 
 def output_kept(rows: Sequence[BatchSummary], now: datetime) -> Finding:

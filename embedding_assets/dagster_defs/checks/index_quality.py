@@ -17,17 +17,22 @@ def index_quality(store: Store, database: Database, most_nodes: float) -> Findin
     if pointer is None:
         return Finding(True, "nothing was published yet")
     manifest = pointer.manifest
-    figures: dict[str, int | str] = {"version": manifest.version, "total_embeddings": manifest.total_embeddings}
+    figures: dict[str, int | float | str] = {
+        "version": manifest.version,
+        "total_embeddings": manifest.total_embeddings,
+    }
     problems = []
     if manifest.nodes is not None:
         figures["nodes"] = manifest.nodes
+        if manifest.total_embeddings:
+            figures["nodes_per_record"] = round(manifest.nodes / manifest.total_embeddings, 3)
         if manifest.nodes > most_nodes * manifest.total_embeddings:
             problems.append(
                 f"its graph has {manifest.nodes} nodes for {manifest.total_embeddings} records; "
                 f"`snapshots rebuild {database.name}` removes those of deleted records"
             )
     if manifest.recall is not None:
-        figures["recall"] = f"{manifest.recall:.3f}"
+        figures["recall"] = round(manifest.recall, 3)
         if manifest.recall < LEAST_RECALL:
             problems.append(f"searches find only {manifest.recall:.3f} of the nearest records")
     if problems:

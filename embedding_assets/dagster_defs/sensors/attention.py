@@ -1,4 +1,7 @@
-"""The sensor that reports the checks of `batches` whenever what they find changes, without a run."""
+"""The sensor that reports the checks of `batches` whenever what they find changes, without a run.
+
+They are also reported when the oldest live batch is an hour older: its age is one of their figures.
+"""
 
 from datetime import UTC, datetime
 
@@ -40,6 +43,7 @@ def attention_sensor(database: Database) -> dg.SensorDefinition:
         findings = backlog_findings(database, chosen, now)
         found = {remark.batch_id: [str(remark.kind)] for remark in to_act_on(chosen, now)}
         holding = {name: [str(finding.holds)] for name, finding in findings.items()}
+        holding["hours"] = [str(int(float(findings["on_time"].figures.get("oldest_hours", 0))))]
         if {**found, **holding} == memory.reported:
             return dg.SensorResult(skip_reason="nothing changed", cursor=memory.cursor)
         for name, finding in findings.items():
