@@ -79,7 +79,7 @@ def build_definitions(
         for sensor in (
             pending_batches_sensor(database, settings.sensor_seconds),
             completion_sensor(database, settings.sensor_seconds),
-            attention_sensor(database),
+            attention_sensor(database, settings.sensor_seconds),
         )
     ]
     if settings.webhook_url is not None:

@@ -9,7 +9,7 @@ import dagster as dg
 
 from embedding_assets.dagster_defs.pictures import BLUE, GREY, ORANGE, Bar, Part, bars
 
-EARLIER = 29
+EARLIER = 15
 """Materializations that are shown beside the newest."""
 EMBEDDINGS = (Part("embeddings", BLUE),)
 OUTCOMES = (Part("embedded", BLUE), Part("failed", ORANGE), Part("unfinished", GREY))
@@ -37,7 +37,7 @@ def outcomes_picture(instance: dg.DagsterInstance, key: dg.AssetKey, newest: Rep
         if all(count is not None for count in counts):
             values = tuple(float(count.value) for count in counts if count is not None)  # type: ignore[arg-type]
             shown.append(Bar(f"{datetime.fromtimestamp(when, UTC):%m-%d %H:%M}", values))
-    return dg.MetadataValue.md(bars("requests of each execution (UTC)", OUTCOMES, shown))
+    return dg.MetadataValue.md(bars("requests by execution, UTC:", OUTCOMES, shown))
 
 
 def _earlier(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[tuple[float, Reported]]:

@@ -75,7 +75,7 @@ def _ages(waiting: Sequence[BatchSummary], now: datetime) -> str:
     shown = [Bar(f"{hour} h", (counts[hour], 0)) for hour in range(limit)]
     shown += [Bar(f"{hour} h", (0, counts[hour])) for hour in range(limit, LAST_HOUR)]
     shown.append(Bar(f"{LAST_HOUR} h or more", (0, counts[LAST_HOUR])))
-    return bars("live batches by age", (Part("on time", BLUE), Part("late", ORANGE)), shown)
+    return bars("live batches by age:", (Part("on time", BLUE), Part("late", ORANGE)), shown)
 
 
 def output_kept(rows: Sequence[BatchSummary], now: datetime) -> Finding:
