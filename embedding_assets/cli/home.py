@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import yaml
+from alembic.util import CommandError
 from dagster import DagsterError, DagsterInstance, DagsterInvalidInvocationError
 from dagster._check import CheckError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import embedding_assets
 from embedding_assets.errors import SettingsError
+from embedding_assets.versions.file_lock import alone
 
 DEFAULT = Path(".dagster_home")
 
+OPENING_SECONDS = 300.0
+"""How long another process may take to make the databases of a new home, on a machine that is busy."""
 NOT_DAMAGED = ("locked", "full", "disk I/O")
 """What SQLite says if the file is whole, but cannot be used now."""
 MAY_BE_DELETED = (
@@ -33,7 +37,10 @@ def ensure_dagster_home(home: Path | None = None) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not (path / "dagster.yaml").exists():
-            shutil.copyfile(_our_dagster_yaml(), path / "dagster.yaml")
+            # Another process may look: it finds the whole file or none.
+            copy = path / f"dagster.yaml.{os.getpid()}"
+            shutil.copyfile(_our_dagster_yaml(), copy)
+            copy.replace(path / "dagster.yaml")
     except OSError as error:
         raise SettingsError(f"DAGSTER_HOME={path} cannot be used: {error.strerror}") from error
     os.environ["DAGSTER_HOME"] = str(path)
@@ -44,12 +51,16 @@ def ensure_dagster_home(home: Path | None = None) -> Path:
 def dagster_instance() -> Iterator[DagsterInstance]:
     """The Dagster instance of DAGSTER_HOME, which is made if need be.
 
+    One process at a time opens a home: two that make the databases of a new one at once leave them with two
+    versions, and nobody can open them again. A home that cannot be written to has its databases elsewhere.
+
     SettingsError, in one line that says what may be deleted, if the home cannot be opened or turns out damaged.
     """
     home = ensure_dagster_home()
     try:
-        instance = DagsterInstance.get()
-    except (DagsterError, CheckError, SQLAlchemyError, yaml.YAMLError, OSError) as error:
+        with alone(home, OPENING_SECONDS) if os.access(home, os.W_OK) else nullcontext():
+            instance = DagsterInstance.get()
+    except (DagsterError, CheckError, SQLAlchemyError, CommandError, yaml.YAMLError, OSError) as error:
         raise SettingsError(f"DAGSTER_HOME={home} cannot be used: {_reason(error)}; {MAY_BE_DELETED}") from None
     with instance:
         try:

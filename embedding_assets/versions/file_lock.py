@@ -16,14 +16,14 @@ PAUSE_SECONDS = 0.02
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
     """Be the only one inside for `folder`, also among machines that mount it; a process that dies lets go.
 
     The lock file stays: whoever deleted it would have to know that nobody waits for it. NFS, and so EFS, takes
     `flock` for a lock of the whole file, for which it must be open for writing. Raises SharedRootError if
-    another stays inside for WAIT_SECONDS.
+    another stays inside for `seconds`.
     """
-    until = time.monotonic() + WAIT_SECONDS
+    until = time.monotonic() + seconds
     with (folder / LOCK_FILE).open("ab") as stream:
         while True:
             try:
