@@ -4,12 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 RECORDS ?=
 DIR ?=
+QUERY ?=
 DATABASE ?= lines
 
 .PHONY: demo dev docs reference test test-fast test-long call-sites bench bench-quick lint types audit clean
 
 demo: $(VENV)/.local
-	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE))
+	$(BIN)/embedding-assets demo $(if $(RECORDS),--records "$(RECORDS)" --database $(DATABASE)) \
+	  $(if $(QUERY),--query "$(QUERY)" --database $(DATABASE))
 
 dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev $(if $(DIR),--dir "$(DIR)")
@@ -89,7 +91,7 @@ clean:
 
 # The targets as `make help` lists them, one line each: keep it complete (a test compares it with .PHONY).
 #: help         this list
-#: demo         run everything once on this machine: no account, no key (RECORDS=file.jsonl DATABASE=lines for your own)
+#: demo         run everything once on this machine: no account, no key (RECORDS=file.jsonl DATABASE=lines for your own, QUERY=text)
 #: dev          the Dagster UI on the embedded servers, with small batches arriving (DIR=folder keeps everything there)
 #: test         lint, types and every test that is not marked long
 #: test-fast    the tests of the pure parts

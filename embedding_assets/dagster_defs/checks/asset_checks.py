@@ -112,7 +112,9 @@ def backlog_checks(database: Database) -> dg.AssetChecksDefinition:
                 for row in ledger.by_status(status, database.batch_type)
                 if isinstance(row, BatchSummary)
             ]
-            findings = backlog_findings(database, rows, datetime.now(UTC))
+            origin = context.run.remote_job_origin
+            location = origin.location_name if origin is not None else None
+            findings = backlog_findings(database, rows, datetime.now(UTC), location)
         except EmbeddingAssetsError as error:
             findings = dict.fromkeys(BACKLOG, Finding(holds=False, line=f"{type(error).__name__}: {error}"))
         key = dg.AssetKey([database.name, "batches"])
@@ -122,10 +124,12 @@ def backlog_checks(database: Database) -> dg.AssetChecksDefinition:
     return checks
 
 
-def backlog_findings(database: Database, rows: Sequence[BatchSummary], now: datetime) -> Findings:
-    """What the checks of `batches` find, by their names."""
+def backlog_findings(
+    database: Database, rows: Sequence[BatchSummary], now: datetime, location: str | None
+) -> Findings:
+    """What the checks of `batches` find, by their names; `location` is the code location, if it is known."""
     return {
-        "needs_attention": needs_attention(database.name, rows, now),
+        "needs_attention": needs_attention(database, rows, now, location),
         "on_time": on_time(rows, now),
         "output_kept": output_kept(rows, now),
     }
@@ -140,7 +144,7 @@ def evaluation(database: Database, name: str, finding: Finding) -> dg.AssetCheck
         check_name=name,
         passed=finding.holds,
         severity=WARN,
-        description=finding.line,
+        description=finding.description,
         metadata=found.metadata,
     )
 
@@ -243,6 +247,6 @@ def _result(
         check_name=name,
         passed=finding.holds,
         severity=severity,
-        description=finding.line,
+        description=finding.description,
         metadata=metadata,
     )

@@ -7,16 +7,24 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from embedding_assets.dagster_defs.checks.finding import Finding
+from embedding_assets.dagster_defs.links import resubmit_link
+from embedding_assets.dagster_defs.markdown import code
 from embedding_assets.dagster_defs.pictures import BLUE, ORANGE, Bar, Part, bars
+from embedding_assets.databases import Database
 from embedding_assets.ledger.batch_summary import BatchSummary
 from embedding_assets.ledger.overdue import LATE_AFTER, is_overdue, live_since
 from embedding_assets.openai_batches.absence import OPENAI_KEEPS
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.alerts import OF_BATCHES
 from embedding_assets.operations.backlog import Remark, remarks
+from embedding_assets.operations.commands import resubmit
 
 SHOWN = 50
 """Batches that a table shows."""
+NOTED = 5
+"""Batches with a note of their own."""
+WHY_CHARS = 300
+"""Of a reason in a note."""
 HOUR = timedelta(hours=1)
 LAST_HOUR = 24
 """Batches as old and older are one bar of the picture."""
@@ -33,8 +41,13 @@ def to_act_on(rows: Sequence[BatchSummary], now: datetime) -> list[Remark]:
     return list(by_batch.values())
 
 
-def needs_attention(database: str, rows: Sequence[BatchSummary], now: datetime) -> Finding:
-    """Holds if no batch waits for a person; otherwise a table of those that do."""
+def needs_attention(
+    database: Database, rows: Sequence[BatchSummary], now: datetime, location: str | None = None
+) -> Finding:
+    """Holds if no batch waits for a person; otherwise a table of those that do, and notes about the first.
+
+    `location` is the name of the code location in Dagster: with it a note has a link to the job that helps.
+    """
     found = to_act_on(rows, now)
     if not found:
         return Finding(True, "no batch needs attention", {"batches": 0})
@@ -48,7 +61,22 @@ def needs_attention(database: str, rows: Sequence[BatchSummary], now: datetime) 
     first = found[0]
     count = "1 batch needs" if len(found) == 1 else f"{len(found)} batches need"
     line = f"{count} attention; the first is {first.batch_id}: {first.why}"
-    return Finding(False, line, {"batches": len(found)}, "\n".join([*header, *lines, *more]))
+    notes = tuple(_note(database, one, by_id[one.batch_id], location) for one in found[:NOTED])
+    return Finding(False, line, {"batches": len(found)}, "\n".join([*header, *lines, *more]), notes)
+
+
+def _note(database: Database, remark: Remark, row: BatchSummary, location: str | None) -> str:
+    """Markdown about one batch: what happened and what to do."""
+    why = remark.why if len(remark.why) <= WHY_CHARS else f"{remark.why[:WHY_CHARS]}…"
+    line = f"{code(row.batch_id)}, **{row.status}**, {age_text(remark.age)}: {' '.join(why.split())}"
+    if not _can_be_resubmitted(row):
+        return f"{line}. Next: `{remark.command}`" if remark.command else line
+    link = f" or {resubmit_link(location, database, row.batch_id)}" if location else ""
+    return f"{line}. Next: `{resubmit(row.batch_id)}`{link}"
+
+
+def _can_be_resubmitted(row: BatchSummary) -> bool:
+    return bool(row.retryable_count) and not row.status.live and row.resubmitted_as is None
 
 
 def on_time(rows: Sequence[BatchSummary], now: datetime) -> Finding:
@@ -91,12 +119,12 @@ def output_kept(rows: Sequence[BatchSummary], now: datetime) -> Finding:
     return Finding(False, f"OpenAI deletes the output of {batch_id} {when}: run an ingest", figures)
 
 
-def _line(database: str, remark: Remark, row: BatchSummary) -> str:
+def _line(database: Database, remark: Remark, row: BatchSummary) -> str:
     helped = "?" if row.retryable_count is None else str(row.retryable_count)
     counts = " | ".join(str(count or 0) for count in (row.embedded_count, row.failed_count, row.unfinished_count))
     command = f"`{remark.command}`" if remark.command else ""
-    if row.retryable_count and not row.status.live:
-        command = f"job `resubmit_{database}`, or `embedding-assets resubmit --batch {row.batch_id}`"
+    if _can_be_resubmitted(row):
+        command = f"job `resubmit_{database.name}`, or `{resubmit(row.batch_id)}`"
     why = remark.why.replace("|", "\\|").replace("\n", " ")
     age = age_text(remark.age)
     return f"| `{row.batch_id}` | {row.status} | {age} | {counts} | {helped} | {why} | {command} |"

@@ -41,7 +41,9 @@ def attention_sensor(database: Database, interval_seconds: int = INTERVAL_SECOND
         rows = {row.batch_id: row for row in watched_rows(services, database, memory)}
         forget_resolved(memory, rows)
         chosen = list(rows.values())
-        findings = backlog_findings(database, chosen, now)
+        origin = context.code_location_origin
+        location = origin.location_name if origin is not None else None
+        findings = backlog_findings(database, chosen, now, location)
         found = {remark.batch_id: [str(remark.kind)] for remark in to_act_on(chosen, now)}
         holding = {name: [str(finding.holds)] for name, finding in findings.items()}
         holding["materialized"] = [_newest_materialization(context.instance, database)]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import dagster as dg
+import yaml
 from dagster import AssetKey
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
-from embedding_assets.dagster_defs.checks.backlog import on_time, output_kept
+from embedding_assets.dagster_defs.checks.backlog import needs_attention, on_time, output_kept
 from embedding_assets.databases import LINES
-from embedding_assets.ledger.batch_summary import BatchSummary
+from embedding_assets.ledger.batch_summary import BatchSummary, format_instant
 from embedding_assets_tests.dagster_defs.checks.examined import plain
 from embedding_assets_tests.dagster_defs.runs.world import World, texts, tick
 
@@ -53,7 +55,10 @@ def test_it_warns_until_somebody_acts(world: World) -> None:
     first = tick(world, SENSOR)
     found = newest(world)
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert (found.description or "").startswith("2 batches need attention; the first is ")
+    first_line, *notes = (found.description or "").split("\n\n")
+    assert first_line == "2 batches need attention"
+    assert sorted(note.partition(":")[0].partition(", ")[0] for note in notes) == ["`nothing`", "`partly`"]
+    assert all("Next: `embedding-assets resubmit --batch " in note for note in notes)
     assert "| `partly` | EXPIRED | " in plain(found)["details"]
     assert "resubmit --batch partly" in plain(found)["details"]
     assert tick(world, SENSOR, cursor=first.cursor).skip_message == "nothing changed"
@@ -100,3 +105,19 @@ def test_late_batches_and_output_that_openai_deletes() -> None:
     found = output_kept([late, old], now)
     assert not found.holds
     assert found.line.startswith("OpenAI deletes the output of b in 96h00m")
+
+
+def test_a_note_leads_to_the_launchpad() -> None:
+    """With the batch filled in; what cannot be sent again gets the command that `status` prints."""
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    failed = row(status="FAILED", submitted_at=now, completed_at=format_instant(now), unfinished_count=2, failed_count=0)
+    helped = failed.model_copy(update={"retryable_count": 2})
+    [note] = needs_attention(LINES, [helped], now, "my location").notes
+    address = note.partition("[send it again…](")[2].removesuffix(")")
+    path, _, query = address.partition("?config=")
+    assert path == "../../locations/my%20location/jobs/resubmit_lines/playground/setup"
+    config = yaml.safe_load(unquote(query))
+    assert config == {"ops": {"resubmit_lines_batches": {"config": {"batch_ids": ["b"], "now": True}}}}
+    [note] = needs_attention(LINES, [failed.model_copy(update={"retryable_count": 0})], now, "my location").notes
+    assert "send it again" not in note
+    assert "send it again" not in needs_attention(LINES, [helped], now).notes[0]
