@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dagster import AssetMaterialization, DagsterInstance, MetadataValue
 
+from embedding_assets.dagster_defs.history import versions_picture
 from embedding_assets.databases import Database
 from embedding_assets.services import Services
 from embedding_assets.versions.manifest import VersionManifest, read_pointer
@@ -13,7 +14,9 @@ def report_published(services: Services, instance: DagsterInstance, database: Da
     """Report the published version, if there is one, as an event of `final_snapshot` without a partition."""
     pointer = read_pointer(services.store, database)
     if pointer is not None:
-        instance.report_runless_asset_event(published_event(services, database, pointer.manifest, why))
+        event = published_event(services, database, pointer.manifest, why)
+        picture = versions_picture(instance, event.asset_key, event.metadata)
+        instance.report_runless_asset_event(event.with_metadata({**event.metadata, "versions": picture}))
 
 
 def published_event(

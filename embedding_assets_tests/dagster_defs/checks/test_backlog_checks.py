@@ -110,7 +110,8 @@ def test_late_batches_and_output_that_openai_deletes() -> None:
 def test_a_note_leads_to_the_launchpad() -> None:
     """With the batch filled in; what cannot be sent again gets the command that `status` prints."""
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    failed = row(status="FAILED", submitted_at=now, completed_at=format_instant(now), unfinished_count=2, failed_count=0)
+    ended = format_instant(now)
+    failed = row(status="FAILED", submitted_at=now, completed_at=ended, unfinished_count=2, failed_count=0)
     helped = failed.model_copy(update={"retryable_count": 2})
     [note] = needs_attention(LINES, [helped], now, "my location").notes
     address = note.partition("[send it again…](")[2].removesuffix(")")
