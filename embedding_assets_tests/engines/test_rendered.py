@@ -180,7 +180,12 @@ def test_compose_and_terraform_are_whole() -> None:
     assert all(one["read_only"] and one["cap_drop"] == ["ALL"] for one in own.values())
     ports = [port for one in compose["services"].values() for port in one.get("ports", [])]
     assert all(port.startswith("127.0.0.1:") for port in ports)
-    assert "USER 10001:10001" in (DEPLOY / "Containerfile").read_text()
+    container_file = (DEPLOY / "Containerfile").read_text()
+    for one in own.values():
+        [mounted] = [volume.partition(":")[2] for volume in one["volumes"]]
+        assert f"mkdir --parents {mounted}\n" in container_file, "a new volume would be root's"
+        assert one["environment"]["EMBEDDING_ASSETS_CACHE_DIR"].startswith(mounted), "all else is read-only"
+    assert "USER 10001:10001" in container_file
     with (DEPLOY / "terraform/main.tf").open() as file:
         resources = hcl2.load(file)["resource"]
     (table,) = [one for kind in resources for name, one in kind.items() if "aws_dynamodb_table" in name]
