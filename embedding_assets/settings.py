@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         allow_hosts(self.plaintext_hosts)
         for field, given in self:
             if isinstance(given, SecretStr):
-                check_addresses(PREFIX + field.upper(), given.get_secret_value())
+                check_addresses(PREFIX + field.upper(), given.get_secret_value(), web=field == "webhook_url")
         if self.storage_mode == "efs" and self.chroma_root is None:
             raise SettingsError(_NEEDS_ROOT)
         if self.executor == "celery" and self.celery_broker is None:

@@ -29,6 +29,7 @@ WITH_TLS = {
 
 _ADDRESS = re.compile(r"(?:^|[,;\s])(?:[\w-]+=)?([A-Za-z][A-Za-z0-9+.-]*)://([^\s,;/?#]*)")
 """The URLs of a text that may have several, each perhaps behind a name and `=`."""
+_WEB = re.compile(r"https?://[^\s/?#]+[^\s]*", re.IGNORECASE)
 _remembered: set[str] = set()
 
 
@@ -37,11 +38,14 @@ def allow_hosts(patterns: str | None) -> None:
     _remembered.update(_split(patterns))
 
 
-def check_addresses(variable: str, text: str) -> None:
+def check_addresses(variable: str, text: str, *, web: bool = False) -> None:
     """Raise SettingsError if one of the URLs in `text` leads to another machine without TLS.
 
-    The line names `variable` and the host; no host for an address that is secret as a whole.
+    With `web` the text must be one address of the web. The line names `variable` and the host; no host for an
+    address that is secret as a whole.
     """
+    if web and not _WEB.fullmatch(text):
+        raise SettingsError(f"{variable} is not allowed: it must be one address that begins with https://")
     for scheme, authority in _ADDRESS.findall(text):
         if scheme.lower() in WITH_TLS:
             check_host(variable, _host(authority), WITH_TLS[scheme.lower()])

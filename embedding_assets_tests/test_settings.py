@@ -184,6 +184,17 @@ def test_a_wrong_databases_file_stops_at_start(monkeypatch: pytest.MonkeyPatch, 
         load_settings()
 
 
+@pytest.mark.parametrize(
+    "address", ["hooks.example.com/T0/secret", "ftp://host/secret", "https://", "https:///secret"]
+)
+def test_a_webhook_that_cannot_be_posted_to_stops_at_start(address: str) -> None:
+    """Not at the first alert, when nobody looks; the line does not show the address, which is secret."""
+    with pytest.raises(SettingsError, match=r"^EMBEDDING_ASSETS_WEBHOOK_URL is not allowed") as raised:
+        Settings(webhook_url=address)
+    assert "secret" not in str(raised.value)
+    assert Settings(webhook_url="https://hooks.example.com/T0/secret?x=1").webhook_url is not None
+
+
 def test_celery_needs_a_broker() -> None:
     """One line that names the variable; the broker's password is in no text of the settings."""
     with pytest.raises(
