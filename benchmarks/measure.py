@@ -54,25 +54,38 @@ def measured() -> Iterator[Cost]:
     cost.written = _written() - before[2]
 
 
-def run_worker(module: str, arguments: Sequence[str]) -> dict[str, Any]:
+def run_worker(module: str, arguments: Sequence[str], *, children: bool = False) -> dict[str, Any]:
     """Run a module as a process of its own; the JSON that it prints last, and its peak memory in MB.
 
     `peak_mb` is the most that was resident, `peak_anonymous_mb` without pages of files, which the system may
-    drop at any time.
+    drop at any time. With `children` that of its children at the same moment is added.
     """
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         peak, anonymous = 0, 0
         while process.poll() is None:
-            status = memory_kb(process.pid)
-            peak = max(peak, status.get("VmRSS", 0))
-            anonymous = max(anonymous, status.get("RssAnon", 0))
+            sampled = [process.pid, *(_children(process.pid) if children else ())]
+            statuses = [memory_kb(one) for one in sampled]
+            peak = max(peak, sum(status.get("VmRSS", 0) for status in statuses))
+            anonymous = max(anonymous, sum(status.get("RssAnon", 0) for status in statuses))
             time.sleep(SAMPLE_SECONDS)
         output = process.stdout.read() if process.stdout else ""
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     printed: dict[str, Any] = json.loads(output.splitlines()[-1])
     return printed | {"peak_mb": round(peak / 1024), "peak_anonymous_mb": round(anonymous / 1024)}
+
+
+def _children(process: int) -> list[int]:
+    """The processes that it started and that live; none where the system has no such file."""
+    try:
+        return [
+            int(child)
+            for path in Path(f"/proc/{process}/task").glob("*/children")
+            for child in path.read_text().split()
+        ]
+    except OSError:
+        return []
 
 
 def memory_kb(process: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
 from embedding_assets.submission.parts import EmbeddingModel
-from embedding_assets.upkeep.import_rows import read_imported
+from embedding_assets.upkeep.import_rows import Reading, read_imported
 from embedding_assets.upkeep.import_source import local_copy
 
 
@@ -47,7 +47,7 @@ def import_snapshot(
         report(f"copying {source}")
         directory = local_copy(source, Path(name))
         try:
-            rows = read_imported(directory, collection, asked, instant, Path(name), report)
+            rows = read_imported(Reading(directory, collection, asked), instant, Path(name), report)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
         importer = services.importer(chosen, report)

@@ -34,6 +34,9 @@ UNIQUE = (
 )
 """What differs from run to run, and its name in a pattern."""
 
+OWN_FOLDER = ("executions.write_index.IndexWriting._written",)
+"""Functions that rename within a folder of their own process: nobody else sees that."""
+
 ANONYMOUS = re.compile(r"\.?<(?:locals|lambda|listcomp|genexpr|dictcomp|setcomp)>\.?")
 
 
@@ -67,6 +70,11 @@ def site_of_rename(operation: str, target: str) -> CallSite:
 def called_by_the_product() -> bool:
     """Whether the nearest caller that is not of a library is the product."""
     return _caller() != "elsewhere"
+
+
+def seen_by_others() -> bool:
+    """Whether what the product renames now is, or may be, where other processes look."""
+    return called_by_the_product() and _caller() not in OWN_FOLDER
 
 
 def _subject(parameters: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from embedding_assets.errors import BatchError
 from embedding_assets.submission.cancel import Canceller
 from embedding_assets_tests.dagster_defs.runs.world import request_line, texts
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL
-from embedding_assets_tests.faults.scene import Scene, completed
+from embedding_assets_tests.faults.scene import BEFORE, Scene, completed
 from embedding_assets_tests.reference import Expected
 
 BATCHES = {"ended": texts("e", 3), "going": texts("g", 3, 10), "started": texts("s", 2, 20)}
@@ -23,12 +23,14 @@ class CancelScene(Scene):
     """Three batches: one has ended at OpenAI, one has some answers, one has none; cancelled, and ingested."""
 
     def begin(self) -> None:
-        """The rows; OpenAI's batches are made anew in each case."""
+        """A published version; the rows; OpenAI's batches are made anew in each case."""
+        self.world.plant("before", BEFORE)
+        assert self.ingest(self.world.instance).failures == []
         answers: dict[str, Expected] = {}
         for name, wanted in BATCHES.items():
             self.world.put_row(name, openai_batch_id=self._made(name, wanted))
             answers |= self._answers(wanted)
-        self._expected = {record_id: one for record_id, one in answers.items() if record_id not in NOT_ANSWERED}
+        self._expected = {one.id: one for one in [*BEFORE, *answers.values()] if one.id not in NOT_ANSWERED}
 
     def restore(self) -> None:
         """OpenAI's batches are as they were, under other ids."""
@@ -59,6 +61,7 @@ class CancelScene(Scene):
         """What was cancelled says so, and what is missing."""
         cancelled = {"status": "CANCELLED", "GSI1PK": "STATUS#CANCELLED", "failed_count": 0}
         return {
+            "before": completed(4),
             "ended": completed(3),
             "going": {**cancelled, "embedded_count": 2, "unfinished_count": 1},
             "started": {**cancelled, "embedded_count": 0, "unfinished_count": 2},

@@ -13,6 +13,7 @@ TESTS = Path(embedding_assets_tests.__file__).parent
 ELSEWHERE = {
     # It uploads by the store's own function, which is in the scene of an import.
     "upkeep.import_snapshot.SnapshotImport.run": "faults/import_scene.py",
+    "upkeep.import_source._folder": "upkeep/test_import.py",
     # One conditional write each, or a poll as in an ingest.
     "dagster_defs.assets.polling._poll_again": "dagster_defs/assets/test_reprocess.py",
     "dagster_defs.assets.polling.polling_assets.batches": "dagster_defs/assets/test_databases.py",
@@ -79,6 +80,7 @@ ELSEWHERE = {
     ),
     "rows.snapshot_directory.download_snapshot": "rows/test_snapshot_directory.py",
     "versions.reader.pull": "schedules/test_readers.py",
+    "versions.receipts.newest_receipt": "cli/test_repair.py",
 }
 
 

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from embedding_assets_tests.faults.call_sites import (
     called_by_the_product,
+    seen_by_others,
     site_of_aws,
     site_of_http,
     site_of_rename,
@@ -103,7 +104,7 @@ def _tap_rename(patch: pytest.MonkeyPatch, operation: str) -> None:
             raise PermissionError(13, "refused by the test")
 
         process = current()
-        if process is None or not called_by_the_product():
+        if process is None or not seen_by_others():
             return do()
         return process.call(Call(site_of_rename(operation, os.fspath(target)), do, refuse, refuse))
 

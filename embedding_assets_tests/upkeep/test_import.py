@@ -16,7 +16,7 @@ from embedding_assets.errors import InputError
 from embedding_assets.rows.record import input_sha256
 from embedding_assets.settings import Settings
 from embedding_assets.submission.parts import EmbeddingModel
-from embedding_assets.upkeep.import_rows import read_imported
+from embedding_assets.upkeep.import_rows import ROWS_FILE, Reading, imported_rows, write_rows
 from embedding_assets.upkeep.import_snapshot import Imported, SnapshotImport
 from embedding_assets.upkeep.import_source import local_copy
 from embedding_assets.upkeep.inspection import problems_of
@@ -38,7 +38,7 @@ FOREIGN = [
 
 @dataclass(frozen=True)
 class Importer:
-    """`snapshots import` without the command line."""
+    """`snapshots import` without the command line, in one process."""
 
     bench: Workbench
     folder: Path
@@ -56,8 +56,9 @@ class Importer:
         number = len(list(self.folder.iterdir()))
         work = self.folder / str(number)
         work.mkdir()
-        asked = EmbeddingModel(model, DIMENSIONS)
-        rows = read_imported(local_copy(str(source), work), collection, asked, as_of, work, lambda line: None)
+        reading = Reading(local_copy(str(source), work), collection, EmbeddingModel(model, DIMENSIONS))
+        digest = write_rows(reading, work / ROWS_FILE, lambda line: None)
+        rows = imported_rows(reading, work / ROWS_FILE, digest, as_of)
         task = SnapshotImport(self.bench.publisher())
         return task.look(rows) if dry_run else task.run(rows)
 
@@ -176,7 +177,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0) -> tarfile.T
         (member("hard", tarfile.LNKTYPE), "a link or a device"),
         (member("pipe", tarfile.FIFOTYPE), "a link or a device"),
         (member("device", tarfile.CHRTYPE), "a link or a device"),
-        (member("bomb", size=2**60), "than there is room for"),
+        (member("bomb", size=2**60), "would become 200 times as large"),
     ],
     ids=lambda value: value.name if isinstance(value, tarfile.TarInfo) else "",
 )
@@ -218,7 +219,7 @@ def test_what_is_no_index(bench: Workbench, importer: Importer, tmp_path: Path) 
         (empty, "it has no chroma.sqlite3"),
         (twice, "has 2 Chroma directories"),
         (noise, "is no archive that can be read"),
-        (broken, "no Chroma directory that can be read"),
+        (broken, "its database cannot be read: file is not a database"),
         (foreign(tmp_path / "none", []), "has no record"),
     ):
         with pytest.raises(InputError, match=error):
@@ -246,6 +247,8 @@ def test_vectors_of_zeros_are_counted_and_kept(bench: Workbench, importer: Impor
     lines: list[str] = []
     work = tmp_path / "work"
     work.mkdir()
-    rows = read_imported(source, None, EmbeddingModel(MODEL, DIMENSIONS), None, work, lines.append)
+    reading = Reading(source, None, EmbeddingModel(MODEL, DIMENSIONS))
+    digest = write_rows(reading, work / ROWS_FILE, lines.append)
+    rows = imported_rows(reading, work / ROWS_FILE, digest, None)
     assert lines == ["vectors of zeros, which searches find for any query: 1; submit the texts of these records"]
     assert SnapshotImport(bench.publisher()).run(rows).added == len(FOREIGN)
