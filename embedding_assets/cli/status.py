@@ -209,8 +209,10 @@ def _print_story(story: Story) -> None:
         _line(f"  {artefact.name}", there)
     STDOUT.print()
     STDOUT.print("row")
-    for name, value in row.model_dump(mode="json", exclude_none=True).items():
-        STDOUT.print(f"  {name:<18}{value}", soft_wrap=True)
+    attributes = row.model_dump(mode="json", exclude_none=True)
+    width = max(map(len, attributes)) + 1
+    for name, value in attributes.items():
+        STDOUT.print(f"  {name:<{width}}{value}", soft_wrap=True)
 
 
 def _line(name: str, value: str) -> None:
