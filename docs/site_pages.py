@@ -34,3 +34,8 @@ def on_page_markdown(markdown: str, page: Any, **kwargs: Any) -> str:
     for name, its_page in BESIDE.items():
         markdown = re.sub(rf"\]\((?:\.\./)+{re.escape(name)}", f"]({up}{its_page}", markdown)
     return markdown
+
+
+def on_page_content(html: str, **kwargs: Any) -> str:
+    """Names may break after an underscore: columns of long ones stay narrow."""
+    return re.sub(r"<code>([^<]+)</code>", lambda found: found[0].replace("_", "_<wbr>"), html)
