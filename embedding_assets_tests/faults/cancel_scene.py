@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -82,9 +81,9 @@ class CancelScene(Scene):
             "completion_window": "24h",
         }
         openai_batch_id: str = control.post("/v1/batches", json=body).json()["id"]
-        if hold is None:
-            while self._status(openai_batch_id) != "completed":
-                time.sleep(0.002)
+        # What OpenAI has not come to before it is asked to cancel has no answer.
+        while self._batch(openai_batch_id)["request_counts"]["completed"] < len(wanted) - len(silent):
+            time.sleep(0.002)
         return openai_batch_id
 
     def _answers(self, wanted: Sequence[Expected]) -> dict[str, Expected]:
@@ -96,10 +95,10 @@ class CancelScene(Scene):
             for one, vector in zip(wanted, vectors, strict=True)
         }
 
-    def _status(self, openai_batch_id: str) -> str:
-        status: str = json.loads(self.world.server.control.get(f"/v1/batches/{openai_batch_id}").content)["status"]
-        return status
+    def _batch(self, openai_batch_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.world.server.control.get(f"/v1/batches/{openai_batch_id}").json()
+        return found
 
     def _wait_while_cancelling(self, openai_batch_id: str) -> None:
-        while self._status(openai_batch_id) == "cancelling":
+        while self._batch(openai_batch_id)["status"] == "cancelling":
             time.sleep(0.002)
