@@ -16,12 +16,14 @@ demo: $(VENV)/.local
 dev: $(VENV)/.local
 	$(BIN)/embedding-assets dev $(if $(DIR),--dir "$(DIR)")
 
-# While mypy runs, one process imports every test, so that the workers find them and all packages compiled.
-# One worker more than processors: tests wait for servers and children a part of their time.
+# mypy runs beside the tests. One process imports every test first, so that the workers find all packages compiled.
+# Two workers more than processors: tests wait for servers and children a part of their time.
 test: lint
-	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --collect-only --quiet > /dev/null || true; wait $$types
-	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count()) + 1)') \
-	  --dist worksteal --durations 10
+	$(BIN)/mypy > $(VENV)/types.log & types=$$!; \
+	$(BIN)/python -m pytest --collect-only --quiet > /dev/null; \
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(4, os.cpu_count()) + 2)') \
+	  --dist worksteal --durations 10; tests=$$?; \
+	wait $$types; typed=$$?; cat $(VENV)/types.log; exit $$((tests || typed))
 
 # No server, no Dagster run, no Chroma.
 T := embedding_assets_tests

@@ -11,6 +11,7 @@ import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +67,7 @@ def _settings() -> ChromaSettings:
 def _client(directory: Path) -> Iterator[ClientAPI]:
     """A client on a private directory, closed at the end."""
     try:
-        client: Any = chromadb.PersistentClient(str(directory), settings=_settings().model_copy())
+        client: Any = chromadb.PersistentClient(str(directory), settings=copy(_settings()))
     except (ChromaError, ValueError, sqlite3.Error) as error:
         raise DamagedError(f"Chroma cannot open the snapshot: {error}") from error
     try:
