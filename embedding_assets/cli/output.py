@@ -42,7 +42,7 @@ class WholeConsole(Console):
     def size(self) -> ConsoleDimensions:
         """Columns and rows."""
         usual = super().size
-        given = self._width is not None or self.file.isatty()
+        given = self._width is not None or "COLUMNS" in self._environ or self.file.isatty()
         return usual if given else ConsoleDimensions(PIPED_COLUMNS, usual.height)
 
     @size.setter

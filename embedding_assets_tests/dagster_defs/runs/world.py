@@ -32,6 +32,7 @@ from embedding_assets.bucket.store import Store
 from embedding_assets.cli.home import project_file
 from embedding_assets.dagster_defs.resources import SERVICES, ServicesResource
 from embedding_assets.dagster_defs.runs.ingest import IngestReport, ingest
+from embedding_assets.dagster_defs.runs.kept_engines import kept_engines
 from embedding_assets.databases import LINES, Database
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.table_definition import create_table
@@ -283,7 +284,11 @@ def open_world(
         for name, value in names.items():
             patch.setenv(name, value)
         patch.chdir(home)
-        with loaded_definitions() as defs, dg.DagsterInstance.from_config(str(home)) as instance:
+        with (
+            kept_engines(),
+            loaded_definitions() as defs,
+            dg.DagsterInstance.from_config(str(home)) as instance,
+        ):
             services = connected(aws)
             yield World(services, instance, defs, server, names, home, aws.s3, aws.dynamodb)
 
