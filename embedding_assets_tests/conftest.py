@@ -26,6 +26,7 @@ import pytest
 
 from embedding_assets.bucket.aws import dynamodb_client, s3_client
 from embedding_assets.bucket.store import Store
+from embedding_assets.chroma.client import RUNTIME_THREADS
 from embedding_assets.databases import LINES
 from embedding_assets.ledger.ledger import Ledger
 from embedding_assets.ledger.table_definition import create_table
@@ -71,7 +72,11 @@ ENOUGH_BYTES = 4 * 2**30
 
 
 def pytest_configure() -> None:
-    """Keep temporary files in memory if there is room: Dagster's databases wait for the disk at each event."""
+    """Keep temporary files in memory if there is room: Dagster's databases wait for the disk at each event.
+
+    Clients of Chroma that tests make themselves have one thread too: see `embedding_assets.chroma.client`.
+    """
+    os.environ[RUNTIME_THREADS] = "1"
     if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= ENOUGH_BYTES:
         os.environ["TMPDIR"] = str(IN_MEMORY)
         tempfile.tempdir = None

@@ -7,11 +7,9 @@ metadata key by key, and after a deletion it may lose the vector: so a record is
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +17,10 @@ from typing import Any, Literal
 
 import chromadb
 import numpy as np
-from chromadb.api import ClientAPI
 from chromadb.api.models.Collection import Collection as Collection
-from chromadb.config import Settings as ChromaSettings
 from chromadb.errors import ChromaError as ChromaError
 
+from embedding_assets.chroma.client import opened_client
 from embedding_assets.errors import DamagedError, InputError, MismatchError
 
 CHROMA_VERSION = chromadb.__version__
@@ -57,29 +54,10 @@ class ChromaRows:
     metadata: list[dict[str, Any] | None]
 
 
-@functools.cache
-def _settings() -> ChromaSettings:
-    """Read once: reading `.env` and the environment takes longer than opening a small directory."""
-    return ChromaSettings(anonymized_telemetry=False)
-
-
-@contextmanager
-def _client(directory: Path) -> Iterator[ClientAPI]:
-    """A client on a private directory, closed at the end."""
-    try:
-        client: Any = chromadb.PersistentClient(str(directory), settings=copy(_settings()))
-    except (ChromaError, ValueError, sqlite3.Error) as error:
-        raise DamagedError(f"Chroma cannot open the snapshot: {error}") from error
-    try:
-        yield client
-    finally:
-        client.close()
-
-
 @contextmanager
 def open_collection(directory: Path, name: str | None) -> Iterator[Collection]:
     """The collection `name` of a private copy; without a name (or such a one) the only one there is."""
-    with _client(directory) as client:
+    with opened_client(directory) as client:
         try:
             names = [collection.name for collection in client.list_collections()]
             if name not in names:
@@ -94,7 +72,7 @@ def open_collection(directory: Path, name: str | None) -> Iterator[Collection]:
 def choose_collection(directory: Path, name: str | None) -> str:
     """The collection `name` of a private copy, or the only one. InputError, naming all, if there is none."""
     try:
-        with _client(directory) as client:
+        with opened_client(directory) as client:
             names = sorted(collection.name for collection in client.list_collections())
     except (DamagedError, ChromaError) as error:
         raise InputError(f"it is no Chroma directory that can be read: {' '.join(str(error).split())}") from error
@@ -185,7 +163,7 @@ class ChromaWriter:
         self._directory = directory
         self._name = collection
         threshold = max(DEFAULT_SYNC_THRESHOLD, operations)
-        with _client(directory) as client:
+        with opened_client(directory) as client:
             if any(entry.name == collection for entry in client.list_collections()):
                 existing = client.get_collection(collection, embedding_function=None)
                 existing.modify(configuration={"hnsw": {"sync_threshold": threshold}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embedding_assets.chroma.client import RUNTIME_THREADS
 from embedding_assets.chroma.collection import (
     DEFAULT_SYNC_THRESHOLD,
     ChromaRows,
@@ -194,3 +196,24 @@ def test_a_missing_collection_is_damage(tmp_path: Path) -> None:
     """A directory without any collection is not a snapshot."""
     with pytest.raises(DamagedError, match="lines"), open_collection(tmp_path / "nothing", "lines"):
         pass
+
+
+def runtime_threads() -> int:
+    """The threads of Chroma's runtimes in this process."""
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return sum(name.startswith("tokio-rt-") for name in names)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux lists the threads of a process")
+def test_a_client_has_a_runtime_of_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several, closing one in thousands never ends. The environment of others is as it was afterwards."""
+    write(tmp_path / "one", add=records("a", 1))
+    before = runtime_threads()
+    monkeypatch.setenv(RUNTIME_THREADS, "3")
+    with open_collection(tmp_path / "one", "lines"):
+        three = runtime_threads() - before
+    assert os.environ[RUNTIME_THREADS] == "3"
+    monkeypatch.delenv(RUNTIME_THREADS)
+    with open_collection(tmp_path / "one", "lines"):
+        assert runtime_threads() - before == three - 2
+    assert RUNTIME_THREADS not in os.environ
