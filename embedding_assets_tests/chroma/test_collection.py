@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -199,7 +200,8 @@ def test_a_missing_collection_is_damage(tmp_path: Path) -> None:
 
 
 def runtime_threads() -> int:
-    """The threads of Chroma's runtimes in this process."""
+    """The threads of Chroma's runtimes in this process, once those of closed clients have ended."""
+    time.sleep(0.3)
     count = 0
     for path in Path("/proc/self/task").glob("*/comm"):
         with suppress(OSError):  # a thread that ends meanwhile
