@@ -18,6 +18,7 @@ EmbeddingAssetsError
 │       └── LostPointerError   the pointer is gone, or behind what was published: `snapshots repair`
 ├── WithdrawnError         a rollback took out what was about to be merged
 ├── UnsuitableError        Chroma itself has to write a version that was to be written directly
+├── FolderLockedError      another process is at work in a folder that one process at a time may use
 ├── SharedRootError        the shared file system root cannot take a version: it is published all the same
 ├── TargetError            a further target does not hold the published version yet
 └── LockError              the merge lock is held by another, or was lost
@@ -124,6 +125,10 @@ class WithdrawnError(EmbeddingAssetsError):
 
 class UnsuitableError(EmbeddingAssetsError):
     """A version cannot be written directly: Chroma itself has to write it."""
+
+
+class FolderLockedError(EmbeddingAssetsError):
+    """Another process is at work in a folder that one process at a time may use."""
 
 
 class SharedRootError(EmbeddingAssetsError):

@@ -174,9 +174,9 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_one_line(error)) from None
         allow_hosts(self.plaintext_hosts)
-        for field, given in self:
-            if isinstance(given, SecretStr):
-                check_addresses(PREFIX + field.upper(), given.get_secret_value(), web=field == "webhook_url")
+        for field, value in self:
+            if isinstance(value, SecretStr):
+                check_addresses(PREFIX + field.upper(), value.get_secret_value(), web=field == "webhook_url")
         if self.storage_mode == "efs" and self.chroma_root is None:
             raise SettingsError(_NEEDS_ROOT)
         if self.executor == "celery" and self.celery_broker is None:

@@ -25,9 +25,9 @@ from embedding_assets.cli.kept_stack import write_settings
 from embedding_assets.cli.output import STDOUT, print_error
 from embedding_assets.local.openai_plans import BatchPlan, PlanOrder, RequestFault
 from embedding_assets.local.openai_traffic import CONTROL_PREFIX
-from embedding_assets.local.stack import with_this_package
 from embedding_assets.processes import keeper as keeper_module
 from embedding_assets.processes.interruption import uninterrupted
+from embedding_assets.processes.quiet_environment import with_this_package
 from embedding_assets.services import Services
 
 RECORDS_A_BATCH = 20

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import embedding_assets
 from embedding_assets.errors import SettingsError
-from embedding_assets.versions.file_lock import alone
+from embedding_assets.processes.file_lock import alone
 
 DEFAULT = Path(".dagster_home")
 

@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli.options import DatabaseArgument, JsonOption
-from embedding_assets.cli.output import STDOUT, counted, print_json, progress
+from embedding_assets.cli.output import STDOUT, print_json, progress
 from embedding_assets.cli.publication_report import report_to_dagster
 from embedding_assets.errors import InputError
 from embedding_assets.ledger.batch_summary import parse_instant
 from embedding_assets.services import connect
 from embedding_assets.submission.parts import EmbeddingModel
-from embedding_assets.upkeep.import_rows import Reading, read_imported
+from embedding_assets.text.counted import counted
+from embedding_assets.upkeep.import_rows import ForeignIndex, read_imported
 from embedding_assets.upkeep.import_source import local_copy
 
 
@@ -47,7 +48,7 @@ def import_snapshot(
         report(f"copying {source}")
         directory = local_copy(source, Path(name))
         try:
-            rows = read_imported(Reading(directory, collection, asked), instant, Path(name), report)
+            rows = read_imported(ForeignIndex(directory, collection, asked), instant, Path(name), report)
         except InputError as error:
             raise InputError(f"{source}: {error}") from error
         importer = services.importer(chosen, report)

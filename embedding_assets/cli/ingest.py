@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli.home import dagster_instance
-from embedding_assets.cli.output import STDOUT, Table, counted, print_error, print_json, progress, warn
+from embedding_assets.cli.output import STDOUT, Table, print_error, print_json, progress, warn
 from embedding_assets.dagster_defs.runs.ingest import IngestReport
 from embedding_assets.dagster_defs.runs.ingest import ingest as run_ingest
 from embedding_assets.dagster_defs.runs.kept_engines import kept_engines
 from embedding_assets.dagster_defs.runs.waiting import ingest_until_ended
 from embedding_assets.databases import Database
 from embedding_assets.services import Services, connect
+from embedding_assets.text.counted import counted
 
 
 def ingest(

@@ -20,6 +20,7 @@ from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
 from embedding_assets.text.control_characters import visible, visible_json
+from embedding_assets.text.counted import counted
 from embedding_assets.text.redaction import redacted, without_secrets
 from embedding_assets.text.usd import usd_text
 
@@ -75,30 +76,30 @@ WARNING = "warning: "
 
 
 @dataclass
-class _Said:
+class _Output:
     document: bool = False
     error: str | None = None
 
 
-_said = _Said()
+_output = _Output()
 
 
 @contextmanager
 def one_document(wanted: bool) -> Iterator[None]:
     """Around a command: if `wanted`, and it fails before it prints its document, `{"error": line}` is printed."""
-    _said.document, _said.error = False, None
+    _output.document, _output.error = False, None
     try:
         yield
     finally:
-        if wanted and _said.error is not None and not _said.document:
+        if wanted and _output.error is not None and not _output.document:
             # Whoever read stdout may be gone.
             with suppress(OSError):
-                print_json({"error": _said.error})
+                print_json({"error": _output.error})
 
 
 def print_json(document: object) -> None:
     """One JSON document on stdout."""
-    _said.document = True
+    _output.document = True
     text = _plain_numbers(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     sys.stdout.write(visible_json(without_secrets(text)) + "\n")
 
@@ -116,7 +117,7 @@ def _plain_numbers(text: str) -> str:
 def print_error(message: str) -> None:
     """One clear line on stderr."""
     line = " ".join(message.split())
-    _said.error = _said.error or redacted(line)
+    _output.error = _output.error or redacted(line)
     _on_stderr("[bold red]error:[/] ", line)
 
 
@@ -132,11 +133,6 @@ def _on_stderr(markup: str, message: str) -> None:
 def _escaped(message: str) -> str:
     """Not ours: no secret, no control character, no markup."""
     return escape(visible(redacted(message)))
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """`1 batch`, `2 batches`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def requests_line(sent: Submission, *, dry_run: bool) -> str:

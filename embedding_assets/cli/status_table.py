@@ -12,11 +12,12 @@ import typer
 from rich.console import Group as Lines
 from rich.live import Live
 
-from embedding_assets.cli.output import STDOUT, Table, counted
+from embedding_assets.cli.output import STDOUT, Table
 from embedding_assets.ledger.batch_summary import BatchSummary, Status, parse_instant
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.backlog import groups, requested_of, totals
 from embedding_assets.submission.tokens import OPENAI_PRICES, Prices
+from embedding_assets.text.counted import counted
 
 WATCH_SECONDS = 5.0
 """Between two looks of `--watch`."""

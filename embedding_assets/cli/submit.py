@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from embedding_assets.cli.options import JsonOption
-from embedding_assets.cli.output import STDOUT, counted, note, print_json, progress, requests_line
+from embedding_assets.cli.output import STDOUT, note, print_json, progress, requests_line
 from embedding_assets.errors import InputError
 from embedding_assets.services import connect
 from embedding_assets.submission.record_file import STANDARD_INPUT
 from embedding_assets.submission.submit import Submission
+from embedding_assets.text.counted import counted
 
 SHOWN_BATCHES = 5
 """Ids that are printed; --json has all."""

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from embedding_assets.cli.options import JsonOption
-from embedding_assets.cli.output import STDOUT, Table, counted, print_json, progress
+from embedding_assets.cli.output import STDOUT, Table, print_json, progress
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError, InputError
 from embedding_assets.services import Services, connect
 from embedding_assets.targets.address import SETTING, Target
 from embedding_assets.targets.sync import Synced
 from embedding_assets.targets.verify import TargetFinding
+from embedding_assets.text.counted import counted
 from embedding_assets.versions.manifest import read_pointer
 
 app = typer.Typer(help="Servers that hold what is published, beside the bucket.", no_args_is_help=True)

@@ -21,11 +21,11 @@ def versions_picture(instance: dg.DagsterInstance, key: dg.AssetKey, newest: Rep
     """How many embeddings each of the last published versions has; `newest` is not in the log yet."""
     shown: dict[str, Bar] = {}
     for _, reported in (*_earlier(instance, key), (0.0, newest)):
-        version, count = reported.get("snapshot_version"), reported.get("total_embeddings")
+        version, count = reported.get("snapshot_version"), _number(reported, "total_embeddings")
         if version is not None and version.value and count is not None:
             name = str(version.value)
             shown.pop(name, None)
-            shown[name] = Bar(name, (float(count.value),))  # type: ignore[arg-type]
+            shown[name] = Bar(name, (count,))
     return dg.MetadataValue.md(bars("embeddings in each version", EMBEDDINGS, list(shown.values())))
 
 
@@ -33,11 +33,16 @@ def outcomes_picture(instance: dg.DagsterInstance, key: dg.AssetKey, newest: Rep
     """How many requests of each of the last executions were embedded, have failed, or are unfinished."""
     shown = []
     for when, reported in (*_earlier(instance, key), (datetime.now(UTC).timestamp(), newest)):
-        counts = [reported.get(part.name) for part in OUTCOMES]
-        if all(count is not None for count in counts):
-            values = tuple(float(count.value) for count in counts if count is not None)  # type: ignore[arg-type]
+        values = tuple(count for part in OUTCOMES if (count := _number(reported, part.name)) is not None)
+        if len(values) == len(OUTCOMES):
             shown.append(Bar(f"{datetime.fromtimestamp(when, UTC):%m-%d %H:%M}", values))
     return dg.MetadataValue.md(bars("requests by execution, UTC:", OUTCOMES, shown))
+
+
+def _number(reported: Reported, name: str) -> float | None:
+    """A number of a materialization; None if it is not there, or is none: another release may have reported it."""
+    value = found.value if (found := reported.get(name)) is not None else None
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _earlier(instance: dg.DagsterInstance, key: dg.AssetKey) -> Iterator[tuple[float, Reported]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,17 +16,16 @@ from typing import Self
 
 import boto3
 
-import embedding_assets
 from embedding_assets.errors import InputError, ServiceError
 from embedding_assets.ledger.table_definition import create_table
 from embedding_assets.local.extra import require_extra
-from embedding_assets.processes.quiet_environment import QUIET
+from embedding_assets.processes.file_lock import alone
+from embedding_assets.processes.quiet_environment import with_this_package
 
 READY_SECONDS = 60
 READY_POLL_SECONDS = 0.02
 GRACE_SECONDS = 5
 STDERR_LINES = 5
-LOCK_FILE = ".lock"
 REGION = "us-east-1"
 FAKE_KEY = "key-of-the-embedded-stack"
 
@@ -64,24 +62,6 @@ class _Server:
     def _last(self) -> str:
         lines = self.stderr_file.read_text(encoding="utf-8", errors="replace").split("\n")
         return " | ".join([line.strip() for line in lines if line.strip()][-STDERR_LINES:]) or "no message"
-
-
-def with_this_package(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which a child imports the package that is running, installed or not, and calls nobody."""
-    root = str(Path(embedding_assets.__file__).parent.parent)
-    paths = [root, *filter(None, [environment.get("PYTHONPATH")])]
-    return {**environment, **QUIET, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Two stacks would write over what the other keeps. Raises InputError if another one runs there."""
-    with (directory / LOCK_FILE).open("ab") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"{directory} is used by another process that still runs") from error
-        yield
 
 
 class EmbeddedStack:
@@ -124,7 +104,8 @@ class EmbeddedStack:
                 temporary = tempfile.TemporaryDirectory(prefix="embedding-assets-", ignore_cleanup_errors=True)
                 directory = Path(exits.enter_context(temporary))
             directory.mkdir(parents=True, exist_ok=True)
-            exits.enter_context(_alone(directory))
+            # Two stacks would write over what the other keeps.
+            exits.enter_context(alone(directory, 0))
             kept = self._state_dir is not None
             aws = self._start(exits, "aws_server", directory, [f"--keep={directory / 'aws'}"] if kept else [])
             options = [*self._openai_options, f"--data-dir={directory / 'openai-files'}"]

@@ -8,6 +8,7 @@ from embedding_assets.openai_batches.poll_result import RequestError
 from embedding_assets.openai_batches.reconcile import Reconciled
 from embedding_assets.openai_batches.remote import RemoteBatch
 from embedding_assets.text.bounded_text import MESSAGE_CHARS, bounded
+from embedding_assets.text.counted import counted
 
 MISFIT = "records_misfit"
 """Code of the requests of a batch whose records do not fit its row or its answers."""
@@ -37,10 +38,8 @@ def why_nothing(remote: RemoteBatch, found: Reconciled, output_gone: bool) -> st
     if first is not None:
         return f"no request has an embedding; the first: {first.code} {first.message}".rstrip()
     if found.unknown:
-        lines = "line" if found.unknown == 1 else "lines"
-        return (
-            f"OpenAI says {remote.status}, but no id can be read in the {found.unknown} {lines} that it delivered"
-        )
+        lines = counted(found.unknown, "line")
+        return f"OpenAI says {remote.status}, but no id can be read in the {lines} that it delivered"
     counts = f", but counts {remote.completed_count} answers" if remote.lacks_output else ""
     return f"OpenAI says {remote.status} and delivered nothing{counts}"
 

@@ -12,6 +12,7 @@ from embedding_assets.openai_batches.absence import is_old
 from embedding_assets.operations.ages import age_text
 from embedding_assets.operations.commands import INGEST, reprocess, reset, resubmit, story
 from embedding_assets.operations.facts import BatchFacts
+from embedding_assets.text.counted import counted
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,11 @@ def _of_a_final_one(facts: BatchFacts, now: datetime) -> NextStep:
     missing = (row.failed_count or 0) + (row.unfinished_count or 0)
     if row.resubmitted_as is not None:
         beyond = max(0, missing - (row.retryable_count or 0))
-        rest = f"; no retry can help the other {_requests(beyond)}, which errors.jsonl lists" if beyond else ""
+        rest = (
+            f"; no retry can help the other {counted(beyond, 'request')}, which errors.jsonl lists"
+            if beyond
+            else ""
+        )
         return NextStep(f"what a retry can help was submitted again{rest}", story(row.resubmitted_as))
     if row.acknowledged is not None:
         return NextStep(f"nothing: it was acknowledged ({row.acknowledged})", None)
@@ -85,8 +90,8 @@ def _of_a_final_one(facts: BatchFacts, now: datetime) -> NextStep:
         return NextStep(f"{helped} of its requests can be sent again", resubmit(row.batch_id))
     if missing:
         return NextStep(
-            f"no retry can help its {_requests(missing)} without an embedding: mend the records that errors.jsonl "
-            "lists and submit them",
+            f"no retry can help its {counted(missing, 'request')} without an embedding: "
+            "mend the records that errors.jsonl lists and submit them",
             None,
         )
     if row.embedded_count:
@@ -107,8 +112,8 @@ def _helped_for_free(facts: BatchFacts, now: datetime) -> str | None:
         again = f"if that does not help, `{resubmit(row.batch_id)}` pays again"
         return f"{result.message}; looking again costs nothing ({again})"
     if result.unknown_count and row.unfinished_count:
-        strangers = f"{_answers(result.unknown_count)} to no request"
-        without = f"{_requests(row.unfinished_count)} without an answer"
+        strangers = f"{counted(result.unknown_count, 'answer is', 'answers are')} to no request"
+        without = f"{counted(row.unfinished_count, 'request')} without an answer"
         return f"{strangers}, {without}: if the records are wrong, mend them"
     return None
 
@@ -127,11 +132,3 @@ def _nothing_known(row: BatchSummary) -> str:
         return "nothing: it is finished"
     reason = f" ({row.error})" if row.error else ""
     return f"nothing came of it{reason}; what was requested is not known: submit the records again"
-
-
-def _answers(count: int) -> str:
-    return "1 answer is" if count == 1 else f"{count} answers are"
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"

@@ -14,11 +14,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import embedding_assets
-from embedding_assets.processes.quiet_environment import QUIET
+from embedding_assets.processes.quiet_environment import with_this_package
 
 Say = Callable[[Any], None]
 """Sends one JSON value to the process that asked."""
@@ -34,15 +32,13 @@ def answers(module: str, request: Mapping[str, Any]) -> Iterator[Any]:
     The child is killed if nobody wants more. Raises EndedError if it did not end by itself with 0.
     """
     ours, theirs = os.pipe()
-    root = str(Path(embedding_assets.__file__).parent.parent)
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, "-m", module, str(theirs)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=(theirs,),
-        env={**os.environ, **QUIET, "PYTHONPATH": paths},
+        env=with_this_package(os.environ),
     )
     os.close(theirs)
     assert process.stdin is not None, "it is a pipe"

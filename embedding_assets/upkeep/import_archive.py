@@ -43,7 +43,7 @@ class _Entry(tarfile.TarInfo):
             raise tarfile.ReadError(f"a damaged header, or no end ({error})") from None
 
 
-class _Allowed:
+class _BoundedStream:
     """The bytes of an unpacked archive, as many as were allowed."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -67,13 +67,13 @@ def unpack(archive: Path, to: Path, source: str) -> None:
             packed = file.read(len(GZIP)) == GZIP
             file.seek(0)
             stream: Any = gzip.GzipFile(fileobj=file) if packed else file
-            _unpack(_Allowed(stream), to, source, max(ALWAYS_BYTES, EXPANSION * archive.stat().st_size))
+            _unpack(_BoundedStream(stream), to, source, max(ALWAYS_BYTES, EXPANSION * archive.stat().st_size))
     except (tarfile.TarError, EOFError, OSError, RecursionError, ValueError, zlib.error) as error:
         reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
         raise InputError(f"{source} is no archive that can be read: {bounded(reason, MESSAGE_CHARS)}") from error
 
 
-def _unpack(stream: _Allowed, to: Path, source: str, most: int) -> None:
+def _unpack(stream: _BoundedStream, to: Path, source: str, most: int) -> None:
     stream.left = HEADER_BYTES
     whole: Any = stream
     number = total = 0

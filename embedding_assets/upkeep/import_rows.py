@@ -44,7 +44,7 @@ class ImportedRows:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ForeignIndex:
     """What is read: the private copy of a directory, its collection, and the model that made its vectors."""
 
     directory: Path
@@ -52,7 +52,7 @@ class Reading:
     model: EmbeddingModel
 
 
-def read_imported(reading: Reading, as_of: datetime | None, folder: Path, progress: Progress) -> ImportedRows:
+def read_imported(index: ForeignIndex, as_of: datetime | None, folder: Path, progress: Progress) -> ImportedRows:
     """Read a private copy in a process of its own; that one's memory is Chroma's index and one page.
 
     Without `as_of` the records are older than any submission, and newer than those of an earlier import. A record
@@ -63,9 +63,9 @@ def read_imported(reading: Reading, as_of: datetime | None, folder: Path, progre
     """
     rows = folder / ROWS_FILE
     request = {
-        "directory": str(reading.directory),
-        "collection": reading.collection,
-        "model": [reading.model.model, reading.model.dimensions],
+        "directory": str(index.directory),
+        "collection": index.collection,
+        "model": [index.model.model, index.model.dimensions],
         "rows": str(rows),
     }
     digest = ""
@@ -80,33 +80,33 @@ def read_imported(reading: Reading, as_of: datetime | None, folder: Path, progre
         raise InputError(f"it cannot be read: the process that read it {error}") from None
     if not digest:
         raise InputError("it cannot be read: the process that read it said nothing of its end")
-    return imported_rows(reading, rows, digest, as_of)
+    return imported_rows(index, rows, digest, as_of)
 
 
-def imported_rows(reading: Reading, rows: Path, digest: str, as_of: datetime | None) -> ImportedRows:
+def imported_rows(index: ForeignIndex, rows: Path, digest: str, as_of: datetime | None) -> ImportedRows:
     """The rows that `write_rows` wrote, as they count in a merge."""
     name = f"import-{digest[:12]}"
     file = RowFile(rows)
     provenance = Provenance(name, as_of or _older_than_any_submission(), 0)
-    return ImportedRows(RowSource(file, file.dimensions or 0, provenance), name, file.count, reading.model)
+    return ImportedRows(RowSource(file, file.dimensions or 0, provenance), name, file.count, index.model)
 
 
-def write_rows(reading: Reading, rows: Path, progress: Progress) -> str:
+def write_rows(index: ForeignIndex, rows: Path, progress: Progress) -> str:
     """Write every record of the collection to the Arrow file `rows`; returns the digest of all.
 
     Raises InputError as `read_imported` does. Damage of some kinds ends the process.
     """
-    check_database(reading.directory)
-    chosen = choose_collection(reading.directory, reading.collection)
-    check_graph(reading.directory, chosen)
+    check_database(index.directory)
+    chosen = choose_collection(index.directory, index.collection)
+    check_graph(index.directory, chosen)
     hashes: dict[str, bytes] = {}
     zeros = 0
     writer: RowWriter | None = None
     try:
         with ExitStack() as stack:
-            opened = stack.enter_context(open_collection(reading.directory, chosen))
+            opened = stack.enter_context(open_collection(index.directory, chosen))
             for page in read_rows(opened):
-                batch = _delta(page, reading.model)
+                batch = _delta(page, index.model)
                 if writer is None:
                     writer = stack.enter_context(RowWriter(rows, batch.schema))
                 if batch.schema != writer.schema:
@@ -156,9 +156,9 @@ def _older_than_any_submission() -> datetime:
 
 def _work(request: Mapping[str, Any], say: Say) -> None:
     """What the child does."""
-    reading = Reading(Path(request["directory"]), request["collection"], EmbeddingModel(*request["model"]))
+    index = ForeignIndex(Path(request["directory"]), request["collection"], EmbeddingModel(*request["model"]))
     try:
-        digest = write_rows(reading, Path(request["rows"]), lambda line: say({"progress": line}))
+        digest = write_rows(index, Path(request["rows"]), lambda line: say({"progress": line}))
     except EmbeddingAssetsError as error:
         say({"error": str(error)})
         return

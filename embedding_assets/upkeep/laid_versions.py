@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from embedding_assets.bucket.store import StoredObject
-from embedding_assets.errors import SharedRootError
+from embedding_assets.errors import FolderLockedError
 from embedding_assets.progress import Progress
 from embedding_assets.upkeep.garbage import DeletedObjects
 from embedding_assets.versions.shared_root import SharedVersions
@@ -39,7 +39,7 @@ def take_away(shared: SharedVersions, swept: DeletedObjects, progress: Progress)
     """Delete one laid version, unless `latest` shows it by now."""
     try:
         shared.remove(swept.owner)
-    except (OSError, SharedRootError) as error:
+    except (OSError, FolderLockedError) as error:
         progress(f"warning: version {swept.owner} stays on the shared root: {error}")
 
 

@@ -26,9 +26,9 @@ from embedding_assets.bucket.keys import versions_prefix
 from embedding_assets.bucket.store import Store
 from embedding_assets.databases import Database
 from embedding_assets.errors import EmbeddingAssetsError, SharedRootError
+from embedding_assets.processes.file_lock import LOCK_FILE, alone
 from embedding_assets.progress import Progress
 from embedding_assets.rows.snapshot_directory import MANIFEST
-from embedding_assets.versions.file_lock import LOCK_FILE, alone
 from embedding_assets.versions.gather import Gathered, gather
 from embedding_assets.versions.latest_link import LatestLink
 from embedding_assets.versions.manifest import VersionManifest, epoch_of

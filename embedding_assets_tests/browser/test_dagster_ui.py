@@ -19,7 +19,8 @@ import pytest
 
 from embedding_assets.cli.home import project_file
 from embedding_assets.databases import LINES, WORDS
-from embedding_assets.local.stack import EmbeddedStack, with_this_package
+from embedding_assets.local.stack import EmbeddedStack
+from embedding_assets.processes.quiet_environment import with_this_package
 from embedding_assets_tests.browser.conftest import Picture
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.dagster_defs.runs.world import World, open_world, texts

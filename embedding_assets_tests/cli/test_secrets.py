@@ -18,7 +18,8 @@ import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from embedding_assets.cli.home import project_file
-from embedding_assets.local.stack import EmbeddedStack, with_this_package
+from embedding_assets.local.stack import EmbeddedStack
+from embedding_assets.processes.quiet_environment import with_this_package
 from embedding_assets_tests.cli.commands import command
 from embedding_assets_tests.conftest import AwsClients
 from embedding_assets_tests.dagster_defs.runs.processes import start_command

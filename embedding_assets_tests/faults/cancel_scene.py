@@ -22,7 +22,7 @@ class CancelScene(Scene):
     """Three batches: one has ended at OpenAI, one has some answers, one has none; cancelled, and ingested."""
 
     def begin(self) -> None:
-        """A published version; the rows; OpenAI's batches are made anew in each case."""
+        """A published version; the rows; OpenAI's batches are made in each case."""
         self.world.plant("before", BEFORE)
         assert self.ingest(self.world.instance).failures == []
         answers: dict[str, Expected] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from embedding_assets.databases import LINES
 from embedding_assets.submission.parts import EmbeddingModel
-from embedding_assets.upkeep.import_rows import ROWS_FILE, Reading, imported_rows, write_rows
+from embedding_assets.upkeep.import_rows import ROWS_FILE, ForeignIndex, imported_rows, write_rows
 from embedding_assets.upkeep.import_source import local_copy
 from embedding_assets.versions.manifest import chain
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL, record
@@ -52,7 +52,7 @@ class ImportScene(Scene):
         services = self.world.services
         with tempfile.TemporaryDirectory() as name:
             directory = local_copy(services.store.uri(SNAPSHOT), Path(name))
-            reading = Reading(directory, None, EmbeddingModel(MODEL, DIMENSIONS))
+            reading = ForeignIndex(directory, None, EmbeddingModel(MODEL, DIMENSIONS))
             digest = write_rows(reading, Path(name) / ROWS_FILE, lambda line: None)
             rows = imported_rows(reading, Path(name) / ROWS_FILE, digest, None)
             done = services.importer(LINES, lambda line: None).run(rows)

@@ -301,7 +301,7 @@ def fast_clients(world: World) -> Iterator[None]:
     Nor does anyone wait long for a process that is paused while it is alone in a folder, or follow a run.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("embedding_assets.versions.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
+        patch.setattr("embedding_assets.processes.file_lock.WAIT_SECONDS", LEASE_SECONDS / 4)
         patch.setattr("embedding_assets.bucket.store.s3_client", lambda retries=True: _s3(world, retries))
         for module in ("ledger", "row_table"):
             patch.setattr(f"embedding_assets.ledger.{module}.dynamodb_client", lambda **options: world.dynamodb)

@@ -15,7 +15,7 @@ WAITERS = (
     "embedding_assets.ledger.lease",
     "embedding_assets.executions.final",
     "embedding_assets.dagster_defs.runs.ingest",
-    "embedding_assets.versions.file_lock",
+    "embedding_assets.processes.file_lock",
     "embedding_assets.versions.publish",
     "embedding_assets.submission.sender",
     "dagster._core.execution.plan.active",

@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from embedding_assets.cli.dev import RECORDS_A_BATCH, Records
-from embedding_assets.errors import InputError, ServiceError
+from embedding_assets.errors import FolderLockedError, ServiceError
 from embedding_assets.local.keeping import SAVE_SECONDS
 from embedding_assets.local.stack import EmbeddedStack
 from embedding_assets_tests.local.test_stack import wait_for_end
@@ -122,7 +122,7 @@ def test_two_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
     """They would write over each other."""
     with (
         EmbeddedStack(state_dir=tmp_path),
-        pytest.raises(InputError, match="used by another process that still runs"),
+        pytest.raises(FolderLockedError, match="is locked by another process"),
     ):
         EmbeddedStack(state_dir=tmp_path).__enter__()
     with EmbeddedStack(state_dir=tmp_path):

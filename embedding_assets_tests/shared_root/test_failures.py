@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from embedding_assets.versions import file_lock, shared_root
+from embedding_assets.processes import file_lock
+from embedding_assets.versions import shared_root
 from embedding_assets_tests.shared_root.conftest import Shelf
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from embedding_assets.errors import InputError
 from embedding_assets.submission.parts import EmbeddingModel
-from embedding_assets.upkeep.import_rows import ROWS_FILE, Reading, read_imported, write_rows
+from embedding_assets.upkeep.import_rows import ROWS_FILE, ForeignIndex, read_imported, write_rows
 from embedding_assets_tests.deltas import DIMENSIONS, MODEL, records
 from embedding_assets_tests.foreign import foreign
 from embedding_assets_tests.upkeep.hostile import blind, graph_index
@@ -129,9 +129,9 @@ DAMAGED: dict[str, tuple[Change, str]] = {
 }
 
 
-def reading(directory: Path) -> Reading:
+def reading(directory: Path) -> ForeignIndex:
     """To be read as it is."""
-    return Reading(directory, None, EmbeddingModel(MODEL, DIMENSIONS))
+    return ForeignIndex(directory, None, EmbeddingModel(MODEL, DIMENSIONS))
 
 
 @pytest.mark.parametrize("name", DAMAGED)
@@ -168,11 +168,10 @@ def test_what_ends_the_process_is_one_line(index: Path, tmp_path: Path, monkeypa
 
 def test_read_apart_it_is_the_same(index: Path, tmp_path: Path) -> None:
     """The process of its own gives the rows that this one would."""
-    told: list[str] = []
     apart = tmp_path / "apart"
     apart.mkdir()
-    rows = read_imported(reading(Path(shutil.copytree(index, tmp_path / "one"))), None, apart, told.append)
+    rows = read_imported(reading(Path(shutil.copytree(index, tmp_path / "one"))), None, apart, print)
     here = tmp_path / "here"
-    digest = write_rows(reading(Path(shutil.copytree(index, tmp_path / "two"))), here / ROWS_FILE, told.append)
+    digest = write_rows(reading(Path(shutil.copytree(index, tmp_path / "two"))), here / ROWS_FILE, print)
     assert (rows.count, rows.name) == (COUNT, f"import-{digest[:12]}")
     assert (apart / ROWS_FILE).read_bytes() == (here / ROWS_FILE).read_bytes()

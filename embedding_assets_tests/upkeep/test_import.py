@@ -16,7 +16,7 @@ from embedding_assets.errors import InputError
 from embedding_assets.rows.record import input_sha256
 from embedding_assets.settings import Settings
 from embedding_assets.submission.parts import EmbeddingModel
-from embedding_assets.upkeep.import_rows import ROWS_FILE, Reading, imported_rows, write_rows
+from embedding_assets.upkeep.import_rows import ROWS_FILE, ForeignIndex, imported_rows, write_rows
 from embedding_assets.upkeep.import_snapshot import Imported, SnapshotImport
 from embedding_assets.upkeep.import_source import local_copy
 from embedding_assets.upkeep.inspection import problems_of
@@ -56,7 +56,7 @@ class Importer:
         number = len(list(self.folder.iterdir()))
         work = self.folder / str(number)
         work.mkdir()
-        reading = Reading(local_copy(str(source), work), collection, EmbeddingModel(model, DIMENSIONS))
+        reading = ForeignIndex(local_copy(str(source), work), collection, EmbeddingModel(model, DIMENSIONS))
         digest = write_rows(reading, work / ROWS_FILE, lambda line: None)
         rows = imported_rows(reading, work / ROWS_FILE, digest, as_of)
         task = SnapshotImport(self.bench.publisher())
@@ -247,7 +247,7 @@ def test_vectors_of_zeros_are_counted_and_kept(bench: Workbench, importer: Impor
     lines: list[str] = []
     work = tmp_path / "work"
     work.mkdir()
-    reading = Reading(source, None, EmbeddingModel(MODEL, DIMENSIONS))
+    reading = ForeignIndex(source, None, EmbeddingModel(MODEL, DIMENSIONS))
     digest = write_rows(reading, work / ROWS_FILE, lines.append)
     rows = imported_rows(reading, work / ROWS_FILE, digest, None)
     assert lines == ["vectors of zeros, which searches find for any query: 1; submit the texts of these records"]

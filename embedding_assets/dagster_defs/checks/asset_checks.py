@@ -237,7 +237,7 @@ def _figure(value: float | str) -> dg.MetadataValue:
 def _result(
     key: dg.AssetKey, name: str, finding: Finding, severity: dg.AssetCheckSeverity, execution_id: str | None
 ) -> dg.AssetCheckResult:
-    metadata: dict[str, dg.MetadataValue] = {name: _figure(value) for name, value in finding.figures.items()}
+    metadata = {figure: _figure(value) for figure, value in finding.figures.items()}
     if execution_id is not None:
         metadata["execution_id"] = dg.MetadataValue.text(execution_id)
     if finding.table:

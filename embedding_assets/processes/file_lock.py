@@ -1,4 +1,4 @@
-"""One process at a time in a folder of a shared file system, for moments."""
+"""One process at a time in a folder, also on a file system that several machines mount."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedding_assets.errors import SharedRootError
+from embedding_assets.errors import FolderLockedError
 
 LOCK_FILE = ".lock"
 WAIT_SECONDS = 10.0
@@ -16,14 +16,14 @@ PAUSE_SECONDS = 0.02
 
 
 @contextmanager
-def alone(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
+def alone(folder: Path, seconds: float | None = None) -> Iterator[None]:
     """Be the only one inside for `folder`, also among machines that mount it; a process that dies lets go.
 
     The lock file stays: whoever deleted it would have to know that nobody waits for it. NFS, and so EFS, takes
-    `flock` for a lock of the whole file, for which it must be open for writing. Raises SharedRootError if
-    another stays inside for `seconds`.
+    `flock` for a lock of the whole file, for which it must be open for writing. Raises FolderLockedError if
+    another stays inside for `seconds` (None: WAIT_SECONDS).
     """
-    until = time.monotonic() + seconds
+    until = time.monotonic() + (WAIT_SECONDS if seconds is None else seconds)
     with (folder / LOCK_FILE).open("ab") as stream:
         while True:
             try:
@@ -31,6 +31,6 @@ def alone(folder: Path, seconds: float = WAIT_SECONDS) -> Iterator[None]:
                 break
             except BlockingIOError as error:
                 if time.monotonic() > until:
-                    raise SharedRootError(f"{folder} is locked by another process") from error
+                    raise FolderLockedError(f"{folder} is locked by another process") from error
                 time.sleep(PAUSE_SECONDS)
         yield
